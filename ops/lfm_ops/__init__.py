@@ -1,0 +1,1 @@
+"""The custom operators' weight format and their plain NumPy references."""

@@ -1,0 +1,268 @@
+"""The bundle: a folder with one graph, its tokenizer files and `manifest.json`.
+
+The types below are the manifest's only definition: `docs/bundle.schema.json` is generated from them
+(`make schema`), and every reader in any language is held to that schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .errors import BundleError, IntegrityError, UnsupportedBundleError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bundle",
+    "FileEntry",
+    "GoldenVectors",
+    "Graph",
+    "Manifest",
+    "Model",
+    "Quantization",
+    "StateTensor",
+    "file_entry",
+    "manifest_schema",
+]
+
+FORMAT_VERSION = "1.0"
+MANIFEST = "manifest.json"
+SMALL_FILE_BYTES = 64 << 20
+_MAX_MANIFEST_BYTES = 16 << 20
+_CHUNK_BYTES = 4 << 20
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+TokenId = Annotated[int, msgspec.Meta(ge=0)]
+PlainName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Model(msgspec.Struct, frozen=True):
+    """The few numbers of the model that a runtime needs."""
+
+    family: str
+    name: str
+    vocab_size: Count
+    hidden_size: Count
+    num_hidden_layers: Count
+    max_context: Count
+    """The most tokens that a session of this bundle may hold."""
+    bos_token_id: TokenId | None
+    eos_token_ids: list[TokenId]
+    pad_token_id: TokenId | None
+
+
+class StateTensor(msgspec.Struct, frozen=True):
+    """One tensor of the state that the graph carries from call to call."""
+
+    name: str
+    kind: Literal["key", "value", "scale", "conv"]
+    layer: Annotated[int, msgspec.Meta(ge=0)]
+    dtype: Literal["float32", "float16", "int8"]
+    shape: list[Count | Literal["capacity"]]
+    """Sizes in order; `"capacity"` marks the axis that grows with a session's capacity."""
+    input: str
+    output: str
+    window: Count | None = None
+    """Positions that attention looks back on, or null for all of them."""
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """The graph and how to call it."""
+
+    target: str
+    file: PlainName
+    functions: list[str]
+    state: list[StateTensor]
+
+
+class Quantization(msgspec.Struct, frozen=True):
+    """How the weights are stored: symmetric groups of `block_size` along the input axis."""
+
+    method: str
+    head: str
+    """The method of the token embedding and the LM head."""
+    block_size: Count
+
+
+class GoldenVectors(msgspec.Struct, frozen=True):
+    """What an independent reference computes for 32 teacher-forced tokens.
+
+    After token `ids[i]` the graph must give `top_logits[i][j]` at `top_ids[i][j]` (the 8 largest,
+    in falling order) and `probe_logits[i][j]` at `probe_ids[j]` (56 fixed ones), each within
+    `tolerance`. The argmax counts only where the margin of the first two exceeds twice `tolerance`.
+    """
+
+    ids: list[TokenId]
+    top_ids: list[list[TokenId]]
+    top_logits: list[list[float]]
+    probe_ids: list[TokenId]
+    probe_logits: list[list[float]]
+    tolerance: Annotated[float, msgspec.Meta(gt=0)]
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """Size in bytes and SHA-256 of one file of the bundle."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Sha256
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """`manifest.json`, the table of contents of a bundle."""
+
+    format_version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\.[0-9]+$")]
+    producer: str
+    model: Model
+    graph: Graph
+    quantization: Quantization
+    golden: GoldenVectors
+    files: dict[str, FileEntry]
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `manifest.json`."""
+    schema = msgspec.json.schema(Manifest)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": MANIFEST} | schema
+
+
+def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> FileEntry:
+    """Size and hash of a file; `progress` receives the bytes read since its last call."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            if progress:
+                progress(len(chunk))
+    return FileEntry(size, digest.hexdigest())
+
+
+class Bundle:
+    """An opened bundle: its folder and its checked manifest.
+
+    Opening checks the manifest, the size of every file, and the hash of files up to 64 MB;
+    `check_hashes` reads the large ones too.
+
+    Raises:
+        BundleError: the folder or a file is missing, or the manifest is malformed.
+        UnsupportedBundleError: the manifest's format is newer than this version reads.
+        IntegrityError: a file's size or hash differs from the manifest.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest = _read_manifest(self.folder)
+        self._check_files()
+
+    @property
+    def graph_path(self) -> Path:
+        """The graph's file."""
+        return self.folder / self.manifest.graph.file
+
+    def read_text(self, name: str) -> str | None:
+        """The text of one of the bundle's files, or None where the bundle has no such file."""
+        if name not in self.manifest.files:
+            return None
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{self.folder / name}: not UTF-8 text ({error.reason})") from None
+
+    def check_hashes(self, progress: Callable[[int], None] | None = None) -> None:
+        """Hashes every file. `progress` receives the bytes read since its last call."""
+        for name, expected in self.manifest.files.items():
+            self._check_hash(name, expected, progress)
+
+    def _check_files(self) -> None:
+        for name, expected in self.manifest.files.items():
+            path = self.folder / name
+            if path.is_symlink() and not path.resolve().is_relative_to(self.folder.resolve()):
+                raise BundleError(f"{path}: links to a place outside the bundle")
+            if not path.is_file():
+                raise BundleError(f"{self.folder}: {name} is listed in {MANIFEST} but missing")
+            size = path.stat().st_size
+            if size != expected.size:
+                raise IntegrityError(
+                    f"{path}: {size:,} bytes, but {MANIFEST} says {expected.size:,}; "
+                    "copy or export the bundle again"
+                )
+            if size <= SMALL_FILE_BYTES:
+                self._check_hash(name, expected, None)
+
+    def _check_hash(
+        self, name: str, expected: FileEntry, progress: Callable[[int], None] | None
+    ) -> None:
+        actual = file_entry(self.folder / name, progress).sha256
+        if actual != expected.sha256:
+            raise IntegrityError(
+                f"{self.folder / name}: SHA-256 {actual[:12]}..., but {MANIFEST} says "
+                f"{expected.sha256[:12]}...; the file was changed or damaged"
+            )
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; expected a bundle written by lfm-edge export")
+    if not path.is_file():
+        raise BundleError(f"{folder}: no {MANIFEST}, so this is not a (complete) bundle")
+    if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path}: larger than {_MAX_MANIFEST_BYTES >> 20} MB, not a manifest")
+    data = path.read_bytes()
+    try:
+        _check_version(path, data)
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{path}: {error}") from None
+    _check_names(path, manifest)
+    _check_golden(path, manifest)
+    return manifest
+
+
+class _VersionOnly(msgspec.Struct):
+    format_version: str
+
+
+def _check_version(path: Path, data: bytes) -> None:
+    """Reads the version first: a newer manifest may differ in everything else."""
+    version = msgspec.json.decode(data, type=_VersionOnly).format_version
+    major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
+    if not major.isdigit():
+        raise BundleError(f"{path}: format_version {version!r}, expected one like {FORMAT_VERSION}")
+    if int(major) != int(ours):
+        raise UnsupportedBundleError(
+            f"{path}: bundle format {version}, but this version of lfm-edge reads {ours}.x; "
+            + ("update lfm-edge" if int(major) > int(ours) else "export the bundle again")
+        )
+
+
+def _check_names(path: Path, manifest: Manifest) -> None:
+    for name in manifest.files:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", name):
+            raise BundleError(
+                f"{path}: {name!r} in files is not a plain file name; a bundle's files lie in its "
+                "own folder"
+            )
+    if manifest.graph.file not in manifest.files:
+        raise BundleError(f"{path}: graph file {manifest.graph.file} is not listed in files")
+
+
+def _check_golden(path: Path, manifest: Manifest) -> None:
+    golden, vocab = manifest.golden, manifest.model.vocab_size
+    rows, probes = len(golden.ids), len(golden.probe_ids)
+    tables = (golden.top_ids, golden.top_logits, golden.probe_logits)
+    widths = (len(golden.top_ids[0]) if rows and golden.top_ids else 0,) * 2 + (probes,)
+    for table, width in zip(tables, widths, strict=True):
+        if len(table) != rows or any(len(row) != width for row in table):
+            raise BundleError(f"{path}: golden vectors do not fit together ({rows} ids)")
+    if rows == 0 or any(
+        i >= vocab for row in (golden.ids, golden.probe_ids, *golden.top_ids) for i in row
+    ):
+        raise BundleError(f"{path}: golden vectors are empty or name a token outside {vocab} ids")
