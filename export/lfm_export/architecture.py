@@ -369,10 +369,8 @@ def _rope_theta(config: _Config) -> float:
 
 
 def _conv(config: _Config, layer: str) -> ShortConv:
-    hidden, kernel = (
-        config.integer("hidden_size"),
-        config.integer("conv_L_cache", default=3, least=2),
-    )
+    hidden = config.integer("hidden_size")
+    kernel = config.integer("conv_L_cache", default=3, least=2)
     bias = config.flag("conv_bias", default=False)
     prefix = f"{layer}.conv"
     return ShortConv(

@@ -233,7 +233,7 @@ class _VersionOnly(msgspec.Struct):
 def _check_version(path: Path, data: bytes) -> None:
     """Reads the version first: a newer manifest may differ in everything else."""
     version = msgspec.json.decode(data, type=_VersionOnly).format_version
-    major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
+    major, ours = version.split(".")[0], FORMAT_VERSION.split(".", maxsplit=1)[0]
     if not major.isdigit():
         raise BundleError(f"{path}: format_version {version!r}, expected one like {FORMAT_VERSION}")
     if int(major) != int(ours):
@@ -257,11 +257,14 @@ def _check_names(path: Path, manifest: Manifest) -> None:
 def _check_golden(path: Path, manifest: Manifest) -> None:
     golden, vocab = manifest.golden, manifest.model.vocab_size
     rows, probes = len(golden.ids), len(golden.probe_ids)
-    tables = (golden.top_ids, golden.top_logits, golden.probe_logits)
-    widths = (len(golden.top_ids[0]) if rows and golden.top_ids else 0,) * 2 + (probes,)
-    for table, width in zip(tables, widths, strict=True):
-        if len(table) != rows or any(len(row) != width for row in table):
-            raise BundleError(f"{path}: golden vectors do not fit together ({rows} ids)")
+    tops = len(golden.top_ids[0]) if golden.top_ids else 0
+    shapes = [
+        (len(golden.top_ids), {len(row) for row in golden.top_ids}, tops),
+        (len(golden.top_logits), {len(row) for row in golden.top_logits}, tops),
+        (len(golden.probe_logits), {len(row) for row in golden.probe_logits}, probes),
+    ]
+    if any(count != rows or widths != {width} for count, widths, width in shapes):
+        raise BundleError(f"{path}: golden vectors do not fit together ({rows} ids)")
     if rows == 0 or any(
         i >= vocab for row in (golden.ids, golden.probe_ids, *golden.top_ids) for i in row
     ):

@@ -30,11 +30,11 @@ class UnsupportedBundleError(BundleError):
 
 
 class IntegrityError(BundleError):
-    """A file of a bundle differs in size or hash from its manifest, or a golden vector is missed."""
+    """A file of a bundle differs from its manifest, or the graph misses a golden vector."""
 
 
 class InvalidRequestError(LfmError, ValueError):
-    """An argument is out of range: an empty prompt, a negative temperature, a capacity too large."""
+    """An argument is out of range: an empty prompt, a negative temperature."""
 
 
 class UnknownTokenError(InvalidRequestError):

@@ -1,1 +1,1 @@
-"""x"""
+"""Lazy readers: tensors come from disk, the Hub or a seed, a few rows at a time."""

@@ -1,1 +1,1 @@
-"""x"""
+"""One method per file: float rows in, integers and scales out."""

@@ -1,1 +1,1 @@
-"""x"""
+"""Chat: the checkpoint's own template."""
