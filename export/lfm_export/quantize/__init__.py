@@ -1,1 +1,48 @@
-"""One method per file: float rows in, integers and scales out."""
+"""One method per file: float rows in, integers and scales out. Deterministic, row by row.
+
+`Scheme` says which method a tensor gets; `METHODS` holds them by the name the user gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from lfm_ops.quantized import QuantizedTensor
+from numpy.typing import NDArray
+
+from ..errors import ExportError
+from .f32 import quantize_f32
+from .q4 import quantize_q4
+from .q8 import quantize_q8
+
+__all__ = ["METHODS", "Scheme"]
+
+Method = Callable[[NDArray[np.float32]], QuantizedTensor]
+
+METHODS: dict[str, Method] = {"f32": quantize_f32, "q8": quantize_q8, "q4": quantize_q4}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The method of the linear layers, and of the token embedding and LM head."""
+
+    linear: str
+    head: str
+
+    @classmethod
+    def choose(cls, quant: str, head: str | None) -> Scheme:
+        """`head` is `q8` by default within `q4`: it is read whole for every token.
+
+        Raises:
+            ExportError: an unknown method, or a head that does not go with it.
+        """
+        if quant not in METHODS:
+            raise ExportError(f"--quant {quant}: expected one of {', '.join(METHODS)}")
+        allowed = {"f32": ["f32"], "q8": ["q8"], "q4": ["q8", "q4"]}[quant]
+        if head is not None and head not in allowed:
+            raise ExportError(
+                f"--head {head}: with --quant {quant} expected {' or '.join(allowed)}"
+            )
+        return cls(quant, head or allowed[0])

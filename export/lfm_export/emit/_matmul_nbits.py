@@ -1,0 +1,53 @@
+"""The layout that ONNX Runtime's `MatMulNBits`, `QMoE` and `GatherBlockQuantized` read.
+
+Integers are stored unsigned with the middle as zero point (128, or 8); of two 4-bit ones in a byte
+the one of the lower column takes the low half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from lfm_ops.quantized import QuantizedTensor
+from numpy.typing import NDArray
+
+__all__ = ["interleave_rows", "pack", "stack_rows", "unpack"]
+
+
+def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
+    """The integers of `[rows, columns]` as bytes `[rows, columns * bits / 8]`."""
+    unsigned: NDArray[np.uint8] = weight.values.view(np.uint8) ^ np.uint8(0x80)
+    if weight.bits == 8:
+        return unsigned
+    nibbles = unsigned - np.uint8(0x80 - 8)
+    return nibbles[:, 0::2] | nibbles[:, 1::2] << 4
+
+
+def unpack(data: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
+    """The inverse of `pack`, for `[..., columns * bits / 8]`."""
+    if bits == 8:
+        flipped: NDArray[np.uint8] = data ^ np.uint8(0x80)
+        return flipped.view(np.int8)
+    nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(*data.shape[:-1], -1)
+    return nibbles.astype(np.int8) - np.int8(8)
+
+
+def stack_rows(weights: Sequence[QuantizedTensor]) -> QuantizedTensor:
+    """One matrix with the outputs of several, which share their input."""
+    scales = [weight.scales for weight in weights if weight.scales is not None]
+    return QuantizedTensor(
+        weights[0].bits,
+        np.concatenate([weight.values for weight in weights]),
+        np.concatenate(scales) if scales else None,
+    )
+
+
+def interleave_rows(gate: QuantizedTensor, up: QuantizedTensor) -> QuantizedTensor:
+    """Rows gate 0, up 0, gate 1, up 1, ...: the order of a fused SwiGLU."""
+    scales = None
+    if gate.scales is not None and up.scales is not None:
+        scales = np.stack([gate.scales, up.scales], axis=1).reshape(-1, gate.scales.shape[1])
+    values = np.empty((2 * gate.shape[0], gate.shape[1]), gate.values.dtype)
+    values[0::2], values[1::2] = gate.values, up.values
+    return QuantizedTensor(gate.bits, values, scales)

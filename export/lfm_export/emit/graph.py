@@ -1,0 +1,121 @@
+"""A graph under construction: nodes in order, constants shared, weights in the external file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .external_data import ExternalData, Region
+
+__all__ = ["GraphBuilder"]
+
+_IR_VERSION = 10
+_ONNX_OPSET = 21
+_INLINE_BYTES = 1024  # smaller tensors lie in the graph itself: the runtime folds them at load
+
+
+class GraphBuilder:
+    """Collects inputs, outputs, initializers and nodes, then writes the model."""
+
+    def __init__(self, data: ExternalData, domains: Sequence[str]) -> None:
+        """`domains` are those of the operators used beside ONNX's own, each at version 1."""
+        self.data = data
+        self._opsets = {"": _ONNX_OPSET} | dict.fromkeys(domains, 1)
+        self._inputs: list[ir.Value] = []
+        self._outputs: list[ir.Value] = []
+        self._initializers: dict[str, ir.Value] = {}
+        self._nodes: list[ir.Node] = []
+
+    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
+        """Declares an input of the graph."""
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+        self._inputs.append(value)
+        return value
+
+    def output(
+        self, value: ir.Value, name: str, dtype: ir.DataType, shape: Sequence[int | str]
+    ) -> None:
+        """Declares a node's output as one of the graph's, under `name`."""
+        value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(shape)
+        self._outputs.append(value)
+
+    def node(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        name: str,
+        domain: str = "",
+        outputs: int = 1,
+        **attributes: Any,
+    ) -> list[ir.Value]:
+        """Adds a node and returns its outputs."""
+        node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=name)
+        for index, value in enumerate(node.outputs):
+            value.name = f"{name}/output_{index}"
+        self._nodes.append(node)
+        return list(node.outputs)
+
+    def op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        name: str,
+        domain: str = "",
+        **attributes: Any,
+    ) -> ir.Value:
+        """Adds a node that has one output."""
+        return self.node(op_type, *inputs, name=name, domain=domain, **attributes)[0]
+
+    def weight(self, name: str, values: NDArray[Any]) -> ir.Value:
+        """Adds an initializer, inline or in the external file by its size."""
+        if values.nbytes <= _INLINE_BYTES:
+            return self._initializer(ir.tensor(np.ascontiguousarray(values), name=name))
+        return self._initializer(self.data.add(name, values))
+
+    def region(self, region: Region) -> ir.Value:
+        """Adds an initializer that is written to the external file in pieces."""
+        return self._initializer(region.tensor())
+
+    def integers(self, *values: int) -> ir.Value:
+        """A constant int64 vector, one for each distinct content."""
+        name = f"constants/int64/{'_'.join(map(str, values))}"
+        return self._initializers.get(name) or self._initializer(
+            ir.tensor(np.array(values, np.int64), name=name)
+        )
+
+    def scalar(self, value: float) -> ir.Value:
+        """A constant float32 scalar, one for each distinct value."""
+        name = f"constants/float32/{value!r}"
+        return self._initializers.get(name) or self._initializer(
+            ir.tensor(np.float32(value), name=name)
+        )
+
+    def save(self, path: Path, producer: str) -> None:
+        """Writes the model; the external file is complete by then."""
+        graph = ir.Graph(
+            self._inputs,
+            self._outputs,
+            nodes=self._nodes,
+            initializers=tuple(self._initializers.values()),
+            opset_imports=self._opsets,
+            name="lfm",
+        )
+        ir.save(ir.Model(graph, ir_version=_IR_VERSION, producer_name=producer), path)
+
+    def _initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+        name = tensor.name
+        assert name is not None
+        assert name not in self._initializers, name
+        value = ir.Value(
+            name=name,
+            type=ir.TensorType(tensor.dtype),
+            shape=ir.Shape(tuple(tensor.shape)),
+            const_value=tensor,
+        )
+        self._initializers[name] = value
+        return value

@@ -1,0 +1,53 @@
+"""4 bits: symmetric groups of 32 in -8..7, each scale chosen by least squared error.
+
+Candidates map the weight of the largest magnitude near -8, a little inside and a little beyond
+(where it is clipped and the rest gains resolution). Each is refined to the least-squares scale of
+the integers that it gives, rounded to float16, and the one with the smallest error is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from lfm_ops.quantized import QuantizedTensor
+
+from ._groups import Array, quantize_groups, round_to_half
+
+__all__ = ["quantize_q4"]
+
+_EXTREMES = (-8.0, -7.2, -9.0)  # where the weight of the largest magnitude lands, in steps
+
+
+def quantize_q4(rows: Array) -> QuantizedTensor:
+    """Rounds `rows` `[rows, columns]` to -8..7 steps per group."""
+    return quantize_groups(rows, 4, _least_squares)
+
+
+def _least_squares(groups: Array) -> tuple[Array, Array]:
+    top, bottom = groups.max(axis=-1), groups.min(axis=-1)
+    extreme = np.where(top > -bottom, top, bottom)
+    error, scale, steps = _try(groups, extreme, _EXTREMES[0])
+    for candidate in _EXTREMES[1:]:
+        other_error, other_scale, other_steps = _try(groups, extreme, candidate)
+        better = other_error < error
+        error = np.where(better, other_error, error)
+        scale = np.where(better, other_scale, scale)
+        steps[better] = other_steps[better]
+    return scale, steps
+
+
+def _try(groups: Array, extreme: Array, lands_at: float) -> tuple[Array, Array, Array]:
+    """Squared error, scale and steps of each group, for one candidate."""
+    steps = _steps(groups, round_to_half(extreme / np.float32(lands_at)))
+    energy = np.einsum("ij,ij->i", steps, steps)
+    overlap = np.einsum("ij,ij->i", steps, groups)
+    scale = round_to_half(np.divide(overlap, energy, out=np.zeros_like(energy), where=energy > 0))
+    steps = _steps(groups, scale)
+    residual = steps * scale[:, None]
+    residual -= groups
+    return np.einsum("ij,ij->i", residual, residual), scale, steps
+
+
+def _steps(groups: Array, scale: Array) -> Array:
+    steps = groups * (np.float32(1) / scale)[:, None]
+    np.rint(steps, out=steps)
+    return np.clip(steps, -8, 7, out=steps)

@@ -1,0 +1,240 @@
+"""Plain NumPy references of every operator: slow, independent of any runtime, easy to read.
+
+Rows are tokens: `x` is float32 `[tokens, features]`. State goes in and comes out; nothing is
+changed in place. Router, norms, softmax and RoPE are computed in float32. The numerics follow
+`transformers` (`models/lfm2_moe/modeling_lfm2_moe.py`).
+
+A `Matmul` says how a weight meets its activations: exactly (`matmul_float32`), or as the kernels
+do it, with activations rounded to int8 per group (`matmul_int8`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .quantized import BLOCK_SIZE, QuantizedTensor
+
+__all__ = [
+    "Matmul",
+    "cached_attention",
+    "depthwise_conv",
+    "gated_mlp",
+    "gated_short_conv",
+    "matmul_float32",
+    "matmul_float64",
+    "matmul_int8",
+    "rms_norm",
+    "rope_table",
+    "round_to_int8",
+    "route",
+    "sparse_moe",
+]
+
+Array = NDArray[np.float32]
+Matmul = Callable[[Array, QuantizedTensor], Array]
+
+_ROWS_AT_ONCE = 4096  # bounds the dequantized part of a large weight, such as an LM head
+
+
+def matmul_float32(x: Array, weight: QuantizedTensor) -> Array:
+    """`x W^T` with float32 activations: `[tokens, columns] -> [tokens, rows]`."""
+    out = np.empty((x.shape[0], weight.shape[0]), np.float32)
+    for start in range(0, weight.shape[0], _ROWS_AT_ONCE):
+        stop = start + _ROWS_AT_ONCE
+        out[:, start:stop] = x @ weight.rows(start, stop).dequantize().T
+    return out
+
+
+def matmul_float64(x: Array, weight: QuantizedTensor) -> Array:
+    """`x W^T` summed in float64, to tell how much of a difference is rounding."""
+    exact = x.astype(np.float64) @ weight.dequantize().astype(np.float64).T
+    return exact.astype(np.float32)
+
+
+def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:
+    """`x W^T` with activations rounded to int8 per group; float weights keep float activations."""
+    return matmul_float32(x if weight.bits == 32 else round_to_int8(x), weight)
+
+
+def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:
+    """Rounds each group to 127 symmetric steps of its largest magnitude; returns float32."""
+    groups = x.reshape(*x.shape[:-1], -1, block_size)
+    scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    rounded: Array = np.rint(groups * inverse) * scale
+    return rounded.reshape(x.shape)
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last axis."""
+    variance = np.mean(np.square(x), axis=-1, keepdims=True, dtype=np.float32)
+    return x / np.sqrt(variance + np.float32(eps)) * weight
+
+
+def silu(x: Array) -> Array:
+    """`x * sigmoid(x)`."""
+    return x * _sigmoid(x)
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.float32(1) / (np.float32(1) + np.exp(-x))
+
+
+def rope_table(positions: int, head_dim: int, theta: float) -> tuple[Array, Array]:
+    """Cosines and sines `[positions, head_dim / 2]` of rotate-half RoPE, in float32 throughout."""
+    exponent = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    frequency = np.float32(1) / np.power(np.float32(theta), exponent, dtype=np.float32)
+    angle = np.arange(positions, dtype=np.float32)[:, None] * frequency
+    return np.cos(angle), np.sin(angle)
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate-half RoPE of `x` `[tokens, heads, head_dim]`; tables `[tokens, head_dim / 2]`."""
+    first, second = np.split(x, 2, axis=-1)
+    cos, sin = cos[:, None], sin[:, None]
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def cached_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    past_key: Array,
+    past_value: Array,
+    q_norm: Array,
+    k_norm: Array,
+    eps: float,
+    theta: float,
+) -> tuple[Array, Array, Array]:
+    """QK-norm, RoPE, append, causal grouped-query attention.
+
+    Args:
+        q: `[tokens, heads, head_dim]`; `k` and `v`: `[tokens, kv_heads, head_dim]`.
+        k: see `q`.
+        v: see `q`.
+        past_key: `[kv_heads, past, head_dim]`, normed and rotated; `past_value` alike.
+        past_value: see `past_key`.
+        q_norm: RMS norm weight `[head_dim]`; `k_norm` alike.
+        k_norm: see `q_norm`.
+        eps: the norms' epsilon.
+        theta: RoPE's base.
+
+    Returns:
+        The output `[tokens, heads * head_dim]`, and key and value `[kv_heads, past + tokens,
+        head_dim]`.
+    """
+    tokens, heads, head_dim = q.shape
+    past = past_key.shape[1]
+    cos, sin = (table[past:] for table in rope_table(past + tokens, head_dim, theta))
+    q = rotate(rms_norm(q, q_norm, eps), cos, sin)
+    k = rotate(rms_norm(k, k_norm, eps), cos, sin)
+    key = np.concatenate([past_key, k.transpose(1, 0, 2)], axis=1)
+    value = np.concatenate([past_value, v.transpose(1, 0, 2)], axis=1)
+    groups = heads // key.shape[0]
+    scores = np.einsum("thd,hsd->hts", q, np.repeat(key, groups, axis=0))
+    scores /= np.sqrt(np.float32(head_dim))
+    visible = np.arange(past + tokens) <= past + np.arange(tokens)[:, None]
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    out = np.einsum("hts,hsd->thd", weights, np.repeat(value, groups, axis=0))
+    return out.reshape(tokens, -1), key, value
+
+
+def depthwise_conv(x: Array, taps: Array, bias: Array | None, past: Array) -> tuple[Array, Array]:
+    """Causal depthwise convolution with carried state.
+
+    Args:
+        x: `[tokens, hidden]`.
+        taps: `[hidden, 1, kernel]`; the last tap meets the current token.
+        bias: `[hidden]`, or None.
+        past: the last `kernel - 1` inputs, `[hidden, kernel - 1]`, oldest first.
+
+    Returns:
+        The output `[tokens, hidden]` and the new state.
+    """
+    inputs = np.concatenate([past.T, x])
+    kernel = taps.shape[-1]
+    out = np.zeros_like(x)
+    for tap in range(kernel):
+        out += inputs[tap : tap + len(x)] * taps[:, 0, tap]
+    if bias is not None:
+        out += bias
+    return out, inputs[len(x) :].T.copy()
+
+
+def gated_short_conv(
+    x: Array,
+    in_proj: QuantizedTensor,
+    in_bias: Array | None,
+    taps: Array,
+    conv_bias: Array | None,
+    out_proj: QuantizedTensor,
+    out_bias: Array | None,
+    past: Array,
+    matmul: Matmul = matmul_float32,
+) -> tuple[Array, Array]:
+    """`B, C, x = split(in_proj(h)); out_proj(C * conv(B * x))`; see `depthwise_conv`."""
+    projected = matmul(x, in_proj)
+    if in_bias is not None:
+        projected += in_bias
+    before, after, values = np.split(projected, 3, axis=-1)
+    convolved, state = depthwise_conv(before * values, taps, conv_bias, past)
+    out = matmul(after * convolved, out_proj)
+    return (out if out_bias is None else out + out_bias), state
+
+
+def gated_mlp(
+    x: Array,
+    gate: QuantizedTensor,
+    up: QuantizedTensor,
+    down: QuantizedTensor,
+    matmul: Matmul = matmul_float32,
+) -> Array:
+    """SwiGLU: `down(silu(gate(x)) * up(x))`."""
+    return matmul(silu(matmul(x, gate)) * matmul(x, up), down)
+
+
+def route(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    top_k: int,
+    norm_topk_prob: bool,
+    scaling_factor: float,
+) -> tuple[NDArray[np.int64], Array]:
+    """The experts of each token, `[tokens, top_k]`, and their weights.
+
+    The bias takes part in the selection alone. Of equal scores the lower index comes first.
+    """
+    scores = _sigmoid(x @ weight.T)
+    ranked = scores if bias is None else scores + bias
+    experts = np.argsort(-ranked, axis=-1, kind="stable")[:, :top_k]
+    weights = np.take_along_axis(scores, experts, axis=-1)
+    if norm_topk_prob:
+        weights = weights / (weights.sum(axis=-1, keepdims=True) + np.float32(1e-6))
+    return experts, weights * np.float32(scaling_factor)
+
+
+def sparse_moe(
+    x: Array,
+    experts: NDArray[np.int64],
+    weights: Array,
+    mlps: Iterable[tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor]],
+    matmul: Matmul = matmul_float32,
+) -> Array:
+    """The weighted sum of each token's experts, for the choice that `route` made.
+
+    `mlps` yields gate, up and down of every expert in order, so that one is in memory at a time.
+    """
+    out = np.zeros_like(x)
+    for index, (gate, up, down) in enumerate(mlps):
+        tokens, slots = np.nonzero(experts == index)
+        if len(tokens):
+            scale = weights[tokens, slots, None]
+            out[tokens] += scale * gated_mlp(x[tokens], gate, up, down, matmul)
+    return out
