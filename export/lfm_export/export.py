@@ -17,6 +17,7 @@ from .emit.external_data import ExternalData
 from .emit.genai import write_genai_config
 from .emit.to_onnx_portable import OnnxPortableEmitter
 from .errors import ExportError
+from .golden_text import golden_ids
 from .quantize import Scheme
 from .reference import GoldenReference
 from .weights import walk
@@ -92,8 +93,9 @@ def _write_graph(
     folder: Path,
     progress: Progress,
 ) -> Manifest:
-    rounded = ops.matmul_float64 if scheme.linear == "f32" else ops.matmul_int8
-    reference = GoldenReference(architecture, rounded)
+    vocab = architecture.vocab_size
+    ids = golden_ids(checkpoint.files.get("tokenizer.json"), vocab, architecture.bos_token_id)
+    reference = GoldenReference(ids, vocab, ops.matmul_int8)
     progress.stage("quantize", architecture.num_parameters(), "weights")
     with ExternalData(folder / f"{OnnxPortableEmitter.file}.data") as data:
         emitter = OnnxPortableEmitter(architecture, context, data)

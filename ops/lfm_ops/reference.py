@@ -24,7 +24,6 @@ __all__ = [
     "gated_mlp",
     "gated_short_conv",
     "matmul_float32",
-    "matmul_float64",
     "matmul_int8",
     "rms_norm",
     "rope_table",
@@ -46,12 +45,6 @@ def matmul_float32(x: Array, weight: QuantizedTensor) -> Array:
         stop = start + _ROWS_AT_ONCE
         out[:, start:stop] = x @ weight.rows(start, stop).dequantize().T
     return out
-
-
-def matmul_float64(x: Array, weight: QuantizedTensor) -> Array:
-    """`x W^T` summed in float64, to tell how much of a difference is rounding."""
-    exact = x.astype(np.float64) @ weight.dequantize().astype(np.float64).T
-    return exact.astype(np.float32)
 
 
 def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:

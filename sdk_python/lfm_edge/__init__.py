@@ -1,1 +1,47 @@
-"""From a bundle to tokens."""
+"""From a bundle to tokens and text.
+
+import lfm_edge
+
+model = lfm_edge.load("OUT")
+for piece in model.generate("def area(radius):", max_tokens=64, temperature=0):
+    print(piece, end="", flush=True)
+"""
+
+from .errors import (
+    BundleError,
+    ContextFullError,
+    IntegrityError,
+    InvalidRequestError,
+    LfmError,
+    MissingDependencyError,
+    TemplateError,
+    UnknownTokenError,
+    UnsupportedBundleError,
+)
+from .generation import FinishReason, Generation
+from .model import GenerationOptions, Message, Model, load
+from .sampling import SamplingOptions
+from .session import Session
+from .verify import VerifyReport, verify
+
+__all__ = [
+    "BundleError",
+    "ContextFullError",
+    "FinishReason",
+    "Generation",
+    "GenerationOptions",
+    "IntegrityError",
+    "InvalidRequestError",
+    "LfmError",
+    "Message",
+    "MissingDependencyError",
+    "Model",
+    "SamplingOptions",
+    "Session",
+    "TemplateError",
+    "UnknownTokenError",
+    "UnsupportedBundleError",
+    "VerifyReport",
+    "load",
+    "verify",
+]

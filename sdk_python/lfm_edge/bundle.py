@@ -7,7 +7,6 @@ The types below are the manifest's only definition: `docs/bundle.schema.json` is
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -123,7 +122,8 @@ class Manifest(msgspec.Struct, frozen=True):
     graph: Graph
     quantization: Quantization
     golden: GoldenVectors
-    files: dict[str, FileEntry]
+    files: dict[PlainName, FileEntry]
+    """Every file but the manifest, by its plain name: all lie in the bundle's own folder."""
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -221,7 +221,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
         raise BundleError(f"{path}: {error}") from None
-    _check_names(path, manifest)
+    _check_graph_file(path, manifest)
     _check_golden(path, manifest)
     return manifest
 
@@ -243,13 +243,7 @@ def _check_version(path: Path, data: bytes) -> None:
         )
 
 
-def _check_names(path: Path, manifest: Manifest) -> None:
-    for name in manifest.files:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", name):
-            raise BundleError(
-                f"{path}: {name!r} in files is not a plain file name; a bundle's files lie in its "
-                "own folder"
-            )
+def _check_graph_file(path: Path, manifest: Manifest) -> None:
     if manifest.graph.file not in manifest.files:
         raise BundleError(f"{path}: graph file {manifest.graph.file} is not listed in files")
 

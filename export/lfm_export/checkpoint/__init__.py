@@ -1,1 +1,18 @@
-"""Lazy readers: tensors come from disk, the Hub or a seed, a few rows at a time."""
+"""Checkpoints, read lazily: one tensor, or a few of its rows, at a time.
+
+A checkpoint is a local Hugging Face folder, a model of the Hub, or synthetic weights in a known
+shape. All three look alike: tensors under the names of the Hub, each expert apart, in float32.
+"""
+
+from .base import Checkpoint
+from .folder import FolderCheckpoint
+from .source import open_checkpoint
+from .synthetic import SHAPES, SyntheticCheckpoint
+
+__all__ = [
+    "SHAPES",
+    "Checkpoint",
+    "FolderCheckpoint",
+    "SyntheticCheckpoint",
+    "open_checkpoint",
+]

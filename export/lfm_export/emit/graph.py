@@ -114,7 +114,7 @@ class GraphBuilder:
         value = ir.Value(
             name=name,
             type=ir.TensorType(tensor.dtype),
-            shape=ir.Shape(tuple(tensor.shape)),
+            shape=ir.Shape(tensor.shape.numpy()),
             const_value=tensor,
         )
         self._initializers[name] = value

@@ -1,1 +1,1 @@
-"""Chat: the checkpoint's own template."""
+"""Chat: from messages to the prompt that a model was trained on."""

@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv; only Python 3.11 or newer has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build
+
+.PHONY: demo test check-full bench train schema lint clean
+
+demo: $(VENV)/demo.done
+	$(BIN)/lfm-edge demo $(BUILD)/demo
+
+test: $(VENV)/test.done lint
+	$(BIN)/pytest -n 2
+
+# The 8B in full, long and large: minutes a piece, kept out of `make test`.
+check-full: $(VENV)/test.done
+	$(BIN)/pytest -n 0 -s checks
+
+bench: $(VENV)/test.done
+	$(BIN)/python benchmarks/peers.py --layers 8 --json $(BUILD)/peers.json --plot $(BUILD)/peers.png
+
+train: $(VENV)/test.done
+	$(BIN)/python -m tools.train_demo_model.train
+
+schema: $(VENV)/demo.done
+	$(BIN)/python tools/write_schema.py
+
+lint: $(VENV)/test.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/demo.done: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[export,bench]'
+	touch $@
+
+$(VENV)/test.done: pyproject.toml $(VENV)/demo.done
+	$(BIN)/python -m pip install --quiet --editable '.[export,bench,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(BUILD)

@@ -1,0 +1,79 @@
+"""What the engines load: one synthetic checkpoint, and every engine's own export of it.
+
+All of it is kept in `build/benchmarks`, in folders named after a digest of what they were made
+from: a change of the exporter or of a package makes a new one in place of the old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+__all__ = ["checkpoint", "genai_export", "lfm_edge_export"]
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "build" / "benchmarks"
+OUT = "{out}"
+"""Stands in a command for the folder that it writes."""
+
+
+def checkpoint(layers: int) -> Path:
+    """The Hugging Face folder of the first `layers` layers of LFM2.5-8B-A1B's shapes."""
+    script = ROOT / "tools" / "synthetic_checkpoint.py"
+    sources = [script, *(ROOT / "export/lfm_export/checkpoint").rglob("*.py")]
+    source = f"synthetic:lfm2.5-8b-a1b:{layers}"
+    command = [sys.executable, str(script), source, OUT]
+    return _made(f"checkpoint-{layers}", command, _contents(sources))
+
+
+def lfm_edge_export(layers: int, head: str) -> Path:
+    """Our portable bundle of the checkpoint: q4, with an embedding and LM head of `head`."""
+    source = checkpoint(layers)
+    program = str(Path(sys.executable).with_name("lfm-edge"))
+    options = ["--target", "onnx-portable", "--quant", "q4", "--head", head]
+    folders = ("export/lfm_export", "ops/lfm_ops", "sdk_python/lfm_edge")
+    sources = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    made_from = [source.name, *_contents(sources), version("onnx"), version("onnx_ir")]
+    command = [program, "export", str(source), OUT, *options]
+    return _made(f"lfm-edge-{head}-{layers}", command, made_from)
+
+
+def genai_export(layers: int) -> Path:
+    """The export of ONNX Runtime GenAI's own builder: int4 for the CPU, all else at its default."""
+    source = checkpoint(layers)
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+    options = ["-p", "int4", "-e", "cpu", "-c", str(WORK / "genai-cache")]
+    packages = [f"{name} {version(name)}" for name in ("onnxruntime-genai", "onnxruntime", "onnx")]
+    command = [*builder, "-i", str(source), "-o", OUT, *options]
+    return _made(f"genai-{layers}", command, [source.name, *packages])
+
+
+def _made(name: str, command: Sequence[str], made_from: Iterable[str]) -> Path:
+    """The folder that `command` writes, which runs only where what it is made from changed."""
+    digest = hashlib.sha256("\0".join([*command, *made_from]).encode()).hexdigest()
+    folder = WORK / f"{name}-{digest[:12]}"
+    if folder.exists():
+        return folder
+    for old in WORK.glob(f"{name}-*"):
+        shutil.rmtree(old)
+    partial = WORK / f"{name}-partial"
+    log = WORK / f"{name}.log"
+    WORK.mkdir(parents=True, exist_ok=True)
+    print(f"making {folder.relative_to(ROOT)}", file=sys.stderr)
+    with log.open("w") as output:
+        arguments = [str(partial) if argument == OUT else argument for argument in command]
+        code = subprocess.run(
+            arguments, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=ROOT
+        ).returncode
+    if code:
+        raise SystemExit(f"{' '.join(arguments)}: failed with code {code}; see {log}")
+    return partial.rename(folder)
+
+
+def _contents(files: Iterable[Path]) -> list[str]:
+    return [file.read_text() for file in sorted(files)]

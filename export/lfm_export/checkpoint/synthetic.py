@@ -1,0 +1,186 @@
+"""Synthetic weights in the shape of a released model: for speed, memory and size, not for sense.
+
+A weight depends on nothing but the seed, its tensor's name and shape, and its place in the tensor:
+neither the order of reading nor the rows asked for change it. Every value is exact in bfloat16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture import describe
+from ..errors import CheckpointError
+from .base import Checkpoint, companions, quoted
+
+__all__ = ["PREFIX", "SHAPES", "SyntheticCheckpoint", "open_synthetic"]
+
+PREFIX = "synthetic:"
+_TOKENIZER = Path(__file__).parent.parent / "demo_model"
+_BLOCK = 1 << 16  # weights drawn at once: their indices stay in the processor's cache
+_QUANTILES = 1 << 16  # of the normal distribution: 16 random bits choose one
+_PER_DRAW = 4  # of them in one draw of 64 bits
+
+
+def _layer_types(layers: int, attention: tuple[int, ...]) -> list[str]:
+    return ["full_attention" if i in attention else "conv" for i in range(layers)]
+
+
+_COMMON = {
+    "bos_token_id": 1,
+    "eos_token_id": 7,
+    "pad_token_id": 0,
+    "dtype": "bfloat16",
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 128000,
+    "norm_eps": 1e-5,
+    "conv_bias": False,
+    "conv_L_cache": 3,
+    "num_key_value_heads": 8,
+    "vocab_size": 65536,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+}
+_DENSE = {
+    **_COMMON,
+    "architectures": ["Lfm2ForCausalLM"],
+    "model_type": "lfm2",
+    "layer_types": _layer_types(16, (2, 5, 8, 10, 12, 14)),
+    "block_auto_adjust_ff_dim": True,
+    "block_ffn_dim_multiplier": 1.0,
+    "block_multiple_of": 256,
+}
+_MOE_8B = {
+    **_COMMON,
+    "architectures": ["Lfm2MoeForCausalLM"],
+    "model_type": "lfm2_moe",
+    "layer_types": _layer_types(24, (2, 6, 10, 14, 18, 21)),
+    "hidden_size": 2048,
+    "num_attention_heads": 32,
+    "intermediate_size": 7168,
+    "moe_intermediate_size": 1792,
+    "num_dense_layers": 2,
+    "num_experts": 32,
+    "num_experts_per_tok": 4,
+    "use_expert_bias": True,
+    "norm_topk_prob": True,
+    "routed_scaling_factor": 1.0,
+}
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "lfm2-350m": {
+        **_DENSE,
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "intermediate_size": 6656,
+    },
+    "lfm2-1.2b": {
+        **_DENSE,
+        "hidden_size": 2048,
+        "num_attention_heads": 32,
+        "intermediate_size": 12288,
+    },
+    "lfm2-8b-a1b": _MOE_8B,
+    "lfm2.5-8b-a1b": {
+        **_MOE_8B,
+        "vocab_size": 128000,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5e6},
+    },
+}
+"""The config.json of every shape that has a name."""
+
+
+class SyntheticCheckpoint(Checkpoint):
+    """Random weights for a config, drawn when they are read."""
+
+    def __init__(self, name: str, config: Mapping[str, Any], seed: int) -> None:
+        """Describes the tensors of `config`.
+
+        Raises:
+            ArchitectureError: the config is unknown or contradicts itself.
+        """
+        self.name, self.config, self.files = name, config, companions(_TOKENIZER)
+        self.shapes = describe(config).tensors()
+        self._layers = int(config["num_hidden_layers"])
+        self._seed = seed
+
+    def _read(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        shape = self.shapes[name]
+        width = math.prod(shape[1:])
+        values = np.empty((stop - start, *shape[1:]), np.float32)
+        self._draw(name, start * width, values.reshape(-1))
+        return values
+
+    def _draw(self, name: str, first: int, out: NDArray[np.float32]) -> None:
+        """Fills `out` with the weights from `first` on, counted through the whole tensor."""
+        digest = hashlib.blake2b(f"{self._seed}:{name}".encode(), digest_size=16).digest()
+        bits = np.random.PCG64(int.from_bytes(digest, "little"))
+        bits.advance(first // _PER_DRAW)
+        table = _table(*_mean_and_deviation(name, self.shapes[name], self._layers))
+        skipped = first % _PER_DRAW
+        for begin in range(-skipped, out.size, _BLOCK):
+            end = min(begin + _BLOCK, out.size)
+            draws = bits.random_raw(-(-(end - begin) // _PER_DRAW)).view(np.uint16)
+            chosen = draws[max(begin, 0) - begin : end - begin]
+            np.take(table, chosen, out=out[max(begin, 0) : end], mode="clip")
+
+
+def open_synthetic(source: str, seed: int) -> SyntheticCheckpoint:
+    """Opens `synthetic:SHAPE[:LAYERS]`; LAYERS takes the first layers only.
+
+    Raises:
+        CheckpointError: an unknown shape or an impossible number of layers.
+    """
+    shape, colon, count = source.removeprefix(PREFIX).partition(":")
+    if shape not in SHAPES:
+        raise CheckpointError(f"{quoted(source)}: unknown shape; known: {', '.join(SHAPES)}")
+    kinds = SHAPES[shape]["layer_types"]
+    layers = len(kinds)
+    if colon:
+        layers = int(count) if count.isascii() and count.isdigit() and len(count) < 9 else 0
+        if not 1 <= layers <= len(kinds):
+            raise CheckpointError(
+                f"{quoted(source)}: {quoted(count)} layers, expected 1 to {len(kinds)}"
+            )
+    config = {**SHAPES[shape], "layer_types": kinds[:layers], "num_hidden_layers": layers}
+    return SyntheticCheckpoint(source, config, seed)
+
+
+def _mean_and_deviation(name: str, shape: tuple[int, ...], layers: int) -> tuple[float, float]:
+    """Keeps activations near 1 and tied logits near 2.
+
+    Branch outputs shrink with the number of branches: without that, random weights are chaotic
+    and a rounding error grows from layer to layer.
+    """
+    if "norm" in name:
+        return 1.0, 0.1
+    if name.endswith("bias"):
+        return 0.0, 0.05
+    deviation = 1 / math.sqrt(math.prod(shape[1:]))
+    if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+        return 0.0, 2 * deviation
+    if name.endswith(("out_proj.weight", "w2.weight")):
+        return 0.0, deviation / math.sqrt(2 * layers)
+    return 0.0, deviation
+
+
+@cache
+def _table(mean: float, deviation: float) -> NDArray[np.float32]:
+    """The quantiles of a normal distribution, rounded to bfloat16."""
+    exact = (mean + deviation * _standard_quantiles()).astype(np.float32)
+    bits = exact.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32)
+
+
+@cache
+def _standard_quantiles() -> NDArray[np.float64]:
+    inverse = NormalDist().inv_cdf
+    half = np.array([inverse((i + 0.5) / _QUANTILES) for i in range(_QUANTILES // 2)])
+    return np.concatenate([half, -half[::-1]])

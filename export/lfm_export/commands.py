@@ -1,0 +1,46 @@
+"""The exporter's commands; `lfm-edge` finds them by the entry points `lfm_edge.commands`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .checkpoint import open_checkpoint
+from .export import TARGETS, ExportOptions, export_bundle
+from .progress import ConsoleProgress
+from .quantize import METHODS
+
+__all__ = ["export"]
+
+
+def export(
+    source: Annotated[
+        str, typer.Argument(help="Local folder, Hub id, or synthetic:lfm2.5-8b-a1b[:LAYERS].")
+    ],
+    out: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    target: Annotated[str, typer.Option(help=" or ".join(TARGETS))] = TARGETS[0],
+    quant: Annotated[str, typer.Option(help=", ".join(METHODS))] = "q4",
+    head: Annotated[
+        str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Most tokens of a session (default: the model's).")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
+) -> None:
+    """Turn a checkpoint into a bundle.
+
+    Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
+    """
+    options = ExportOptions(target, quant, head, context)
+    with (
+        open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
+        ConsoleProgress() as progress,
+    ):
+        bundle = export_bundle(checkpoint, out, options, progress)
+    size = sum(entry.size for entry in bundle.manifest.files.values())
+    Console(stderr=True).print(f"{out}: {size / 1e9:.2f} GB, ready for lfm-edge verify {out}")

@@ -1,0 +1,69 @@
+"""`lfm-edge demo`: the main job from end to end, on the small model that ships with the package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import lfm_edge
+import typer
+from lfm_edge.bench_command import bench
+from lfm_edge.verify import verify
+from rich.console import Console
+
+from .checkpoint import open_checkpoint
+from .export import export_bundle
+from .progress import ConsoleProgress
+
+__all__ = ["DEMO_MODEL", "demo"]
+
+DEMO_MODEL = Path(__file__).parent / "demo_model"
+
+_PROMPT = "def read_lines(path):\n    "
+_QUESTION = "Write a Python function: Return the sum of a list of numbers."
+_MOST_TOKENS = 96
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="A folder for what is made.")] = Path("demo"),
+) -> None:
+    """Export, verify, run and measure the small model that ships with LFM Edge.
+
+    Example: lfm-edge demo build/demo
+    """
+    console = Console(highlight=False)
+    bundle, figures, picture = out / "bundle", out / "bench.json", out / "bench.png"
+    console.rule("1. export: a checkpoint becomes a bundle")
+    with open_checkpoint(str(DEMO_MODEL)) as checkpoint, ConsoleProgress() as progress:
+        export_bundle(checkpoint, bundle, progress=progress)
+    console.rule("2. verify: files are intact, the graph computes what the reference computes")
+    report = verify(bundle)
+    console.print(f"largest error {report.max_error:.2g}, tolerance {report.tolerance:.2g}")
+    console.rule("3. generate: text as it comes")
+    model = lfm_edge.load(bundle)
+    console.print(_PROMPT, end="", markup=False)
+    for piece in model.generate(_PROMPT, max_tokens=_MOST_TOKENS, temperature=0):
+        _show(piece)
+    console.print()
+    console.rule("4. chat: the checkpoint's own template")
+    console.print(f"> {_QUESTION}", markup=False)
+    messages = [{"role": "user", "content": _QUESTION}]
+    for piece in model.chat(messages, max_tokens=_MOST_TOKENS, seed=0):
+        _show(piece)
+    console.print()
+    console.rule("5. bench: speed and memory on this device")
+    bench([bundle], prompt=256, generate=64, repetitions=3, json_file=figures, picture=picture)
+    console.rule("where everything lies")
+    for path, what in (
+        (bundle, "the bundle: graph, weights, tokenizer, template, manifest"),
+        (figures, "what bench measured; lfm-edge bench --compare reads such files"),
+        (picture, "the same as a picture"),
+        (DEMO_MODEL, "the checkpoint that was exported"),
+    ):
+        console.print(f"{path}\n    {what}", soft_wrap=True)
+
+
+def _show(piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()

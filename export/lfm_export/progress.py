@@ -1,0 +1,69 @@
+"""How an export shows that it is getting on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["ConsoleProgress"]
+
+_LINE_SECONDS = 10.0
+
+
+class ConsoleProgress:
+    """Shows stages of a known amount on standard error; to be used in a `with` block."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[amount]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = TaskID(0)
+        self._name, self._unit = "", ""
+        self._total, self._done = 1, 0
+        self._begun = self._shown = 0.0
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str, total: int, unit: str) -> None:
+        """A stage begins: `total` weights or bytes are to come."""
+        self._name, self._unit, self._total, self._done = name, unit, total, 0
+        self._begun = self._shown = time.monotonic()
+        self._task = self._bars.add_task(f"{name:>9}", total=total, amount=self._amount())
+
+    def advance(self, amount: int) -> None:
+        """That many more are done."""
+        self._done += amount
+        self._bars.update(self._task, completed=self._done, amount=self._amount())
+        now = time.monotonic()
+        finished = self._done >= self._total
+        if not self._console.is_terminal and (finished or now - self._shown > _LINE_SECONDS):
+            self._shown = now
+            self._console.print(f"{self._name}: {self._amount()}{self._estimate(now)}")
+
+    def _amount(self) -> str:
+        scale, letter = (1e9, "G") if self._total >= 1e9 else (1e6, "M")
+        return f"{self._done / scale:.1f} of {self._total / scale:.1f} {letter} {self._unit}"
+
+    def _estimate(self, now: float) -> str:
+        if self._done >= self._total:
+            return f" in {now - self._begun:.0f} s"
+        return f", {(now - self._begun) * (self._total / self._done - 1):.0f} s left"

@@ -1,0 +1,103 @@
+"""The command line `lfm-edge`: its commands, those of plug-ins, and how errors reach the user."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points, requires
+from typing import Any, NoReturn
+
+import typer
+
+from . import commands
+from .bench_command import bench
+from .errors import LfmError, MissingDependencyError
+
+__all__ = ["main"]
+
+PLUGINS = "lfm_edge.commands"
+
+
+def main() -> None:
+    """Runs the command of `sys.argv` and exits.
+
+    A user's mistake gives one line on standard error and exit code 2, Ctrl-C gives 130. Only a bug
+    of ours gives a traceback.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        _app(sys.argv[1:])()
+    except LfmError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        _fail(str(_missing_dependency(error)))
+    except OSError as error:
+        _fail(f"{error.filename or 'input or output'}: {error.strerror}")
+    except SystemExit as ending:
+        if ending.code == 130:
+            print("interrupted", file=sys.stderr)
+        raise
+
+
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    app = typer.Typer(
+        name="lfm-edge",
+        help="Put a Liquid LFM model on a phone or laptop: export, run, measure, ship.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    own: dict[str, Callable[..., None]] = {
+        "inspect": commands.inspect,
+        "verify": commands.verify,
+        "generate": commands.generate,
+        "chat": commands.chat,
+        "bench": bench,
+    }
+    for name, function in own.items():
+        app.command(name)(function)
+    # A plug-in is imported only where it is wanted: its libraries cost time and memory.
+    if not (arguments and arguments[0] in own):
+        for entry in entry_points(group=PLUGINS):
+            _register(app, entry)
+    return app
+
+
+def _register(app: typer.Typer, entry: EntryPoint) -> None:
+    try:
+        function: Callable[..., Any] = entry.load()
+    except ModuleNotFoundError as error:
+        missing = _missing_dependency(error)
+
+        def unavailable() -> NoReturn:
+            raise missing
+
+        app.command(
+            entry.name,
+            help=f"Not available: {missing}.",
+            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+            add_help_option=False,
+        )(unavailable)
+    else:
+        app.command(entry.name)(function)
+
+
+def _missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
+    """Says which extra brings the module; an error about a module of no extra is raised again."""
+    module = (error.name or "").partition(".")[0]
+    for requirement in requires("lfm-edge") or ():
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"""extra\s*==\s*["']([\w-]+)""", requirement)
+        if name and extra and re.sub(r"[-.]", "_", name[0]).lower() == module.lower():
+            return MissingDependencyError(
+                f"{module} is not installed; run: pip install 'lfm-edge[{extra[1]}]'"
+            )
+    raise error
+
+
+def _fail(message: str) -> NoReturn:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    sys.stdout.flush()
+    raise SystemExit(2)

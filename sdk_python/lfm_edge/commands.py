@@ -1,0 +1,216 @@
+"""The commands that run a bundle: inspect, verify, generate, chat."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from . import repl
+from .bundle import Bundle
+from .generation import Generation
+from .model import DEFAULT_CONTEXT, GenerationOptions, load
+from .runtime import state_bytes
+from .verify import verify as verify_bundle
+
+__all__ = ["chat", "generate", "inspect", "verify"]
+
+Folder = Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Threads (default: physical cores).", show_default=False),
+]
+Context = Annotated[
+    int | None,
+    typer.Option(metavar="N", help=f"Room for tokens (default: {DEFAULT_CONTEXT})."),
+]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="X", help="Randomness; 0: the likeliest token.")
+]
+TopK = Annotated[int | None, typer.Option(metavar="K", help="Keep the K likeliest; 0: all.")]
+TopP = Annotated[
+    float | None, typer.Option(metavar="P", help="Keep the likeliest that add up to P.")
+]
+MinP = Annotated[
+    float | None, typer.Option(metavar="P", help="Keep those with P of the best chance.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(metavar="X", help="Above 1: avoid what the text has.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Same seed, same text.")]
+Stop = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="End before this text; repeatable.")
+]
+
+
+def inspect(out: Folder) -> None:
+    """Show what a bundle holds.
+
+    Example: lfm-edge inspect OUT
+    """
+    bundle = Bundle(out)
+    console = Console(soft_wrap=True)
+    console.print(_facts(bundle))
+    console.print(_file_table(bundle))
+
+
+def verify(out: Folder, threads: Threads = None) -> None:
+    """Prove a bundle: hash its files and replay its golden vectors.
+
+    Example: lfm-edge verify OUT
+    """
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks = {stage: bars.add_task(stage) for stage in ("files", "decode", "prefill")}
+        report = verify_bundle(
+            out,
+            lambda stage, done, total: bars.update(tasks[stage], completed=done, total=total),
+            threads,
+        )
+    print(
+        f"{out}: {report.files} files, {_size(report.size)}, whole; {report.positions} golden "
+        f"positions: largest logit error {report.decode_error:.2e} token by token "
+        f"(position {report.decode_worst}), {report.prefill_error:.2e} in chunks "
+        f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; greedy token right "
+        f"at all {report.argmaxes} clear positions"
+    )
+
+
+def generate(
+    out: Folder,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue.")],
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens of the answer.")] = 256,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: Seed = None,
+    stop: Stop = None,
+    context: Context = None,
+    threads: Threads = None,
+) -> None:
+    """Continue a text. Sampling options default to the bundle's.
+
+    Example: lfm-edge generate OUT "def area(r):" --max-tokens 64 --temperature 0
+    """
+    options = GenerationOptions(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        stop=stop or (),
+        context=context,
+    )
+    _stream(load(out, threads).generate(prompt, **options))
+
+
+def chat(
+    out: Folder,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Most tokens of an answer.")
+    ] = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: Seed = None,
+    stop: Stop = None,
+    context: Context = None,
+    threads: Threads = None,
+) -> None:
+    """Talk with the model. /reset forgets, /exit ends; lines of a pipe are turns.
+
+    Example: lfm-edge chat OUT --system "Answer briefly."
+    """
+    model = load(out, threads)
+    options = GenerationOptions(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        stop=stop or (),
+        session=model.session(context),
+    )
+    repl.converse(model, repl.turns(), _stream, system, options)
+
+
+def _stream(generation: Generation) -> str:
+    """Prints an answer as it comes, and its speed where a person looks on."""
+    begun = time.perf_counter()
+    first = begun
+    pieces: list[str] = []
+    for piece in generation:
+        if not pieces:
+            first = time.perf_counter()
+        pieces.append(piece)
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    if sys.stderr.isatty():
+        tokens, seconds = len(generation.ids), time.perf_counter() - first
+        print(
+            f"[{generation.prompt_tokens} tokens read, first text after {first - begun:.2f} s; "
+            f"{tokens} tokens, {(tokens - 1) / max(seconds, 1e-9):.1f} a second; "
+            f"ended by {generation.finish_reason}]",
+            file=sys.stderr,
+        )
+    return "".join(pieces)
+
+
+def _facts(bundle: Bundle) -> Table:
+    manifest = bundle.manifest
+    model, graph, quantization = manifest.model, manifest.graph, manifest.quantization
+    growing = sum(state_bytes(t, 1) for t in graph.state if "capacity" in t.shape)
+    fixed = sum(state_bytes(t, 1) for t in graph.state if "capacity" not in t.shape)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in (
+        ("model", f"{model.name} ({model.family})"),
+        ("layers", f"{model.num_hidden_layers}, {model.hidden_size} wide"),
+        ("vocabulary", f"{model.vocab_size:,} tokens"),
+        ("context", f"up to {model.max_context:,} tokens"),
+        ("graph", f"{graph.file}, target {graph.target}, {', '.join(graph.functions)}"),
+        ("state", f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes"),
+        (
+            "quantization",
+            f"{quantization.method}, head {quantization.head}, blocks of {quantization.block_size}",
+        ),
+        ("golden vectors", f"{len(manifest.golden.ids)}, within {manifest.golden.tolerance:.2e}"),
+        ("written by", f"{manifest.producer}, format {manifest.format_version}"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _file_table(bundle: Bundle) -> Table:
+    files = bundle.manifest.files
+    table = Table("file", show_footer=True, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].footer = "total"
+    table.add_column("size", _size(sum(entry.size for entry in files.values())), justify="right")
+    for name, entry in sorted(files.items()):
+        table.add_row(name, _size(entry.size))
+    return table
+
+
+def _size(count: int) -> str:
+    """A number of bytes as people read it, in decimal units."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,62 @@
+"""A conversation on the command line: turns come from a person or from a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from .generation import Generation
+from .model import GenerationOptions, Message, Model
+
+__all__ = ["converse", "turns"]
+
+
+def converse(
+    model: Model,
+    lines: Iterator[str],
+    show: Callable[[Generation], str],
+    system: str | None,
+    options: GenerationOptions,
+) -> None:
+    """Answers each line in turn, with what was said before.
+
+    With a session among the options, only what a new turn adds to the prompt is read, where the
+    prompt continues what the session holds. `/reset` forgets the conversation, `/exit` or the end
+    of `lines` ends it.
+
+    Args:
+        model: gives the answers.
+        lines: the user's turns; empty ones are passed over.
+        show: shows an answer as it comes, and returns its text.
+        system: instructions that stand before the conversation.
+        options: how to answer.
+    """
+    opening: list[Message] = [{"role": "system", "content": system}] if system else []
+    messages = opening.copy()
+    for line in lines:
+        match line.strip():
+            case "":
+                continue
+            case "/exit":
+                return
+            case "/reset":
+                messages = opening.copy()
+            case text:
+                messages.append({"role": "user", "content": text})
+                answer = show(model.chat(messages, **options))
+                messages.append({"role": "assistant", "content": answer})
+
+
+def turns() -> Iterator[str]:
+    """Lines of a person at a terminal, with history, or those of a pipe."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    import readline  # noqa: F401, PLC0415 (gives `input` its history; touches the terminal)
+
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            print()
+            return

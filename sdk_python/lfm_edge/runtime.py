@@ -1,0 +1,159 @@
+"""One ONNX Runtime session over a bundle's graph, and the state tensors bound to it in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnxruntime.capi import (  # type: ignore[import-untyped]
+    onnxruntime_pybind11_state as ort_native,
+)
+
+from .bundle import Bundle, StateTensor
+from .errors import BundleError, InvalidRequestError, UnsupportedBundleError
+
+__all__ = ["BoundState", "Runtime", "state_bytes"]
+
+TARGETS = ("onnx-portable",)
+_ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
+# ONNX Runtime's exceptions have no common base of their own.
+_ORT_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(e for e in vars(ort_native).values() if isinstance(e, type) and issubclass(e, Exception)),
+)
+
+
+class Runtime:
+    """The graph of one bundle, ready to run; safe to share between threads.
+
+    Args:
+        bundle: an opened bundle.
+        threads: threads of one run; by default one per physical core.
+
+    Raises:
+        UnsupportedBundleError: the bundle's target is none that this version runs.
+        BundleError: the graph does not load, or its signature is not the manifest's.
+        InvalidRequestError: `threads` is below 1.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise InvalidRequestError(f"threads: got {threads}, expected 1 or more")
+        self.graph = bundle.manifest.graph
+        self.vocab_size = bundle.manifest.model.vocab_size
+        if self.graph.target not in TARGETS:
+            raise UnsupportedBundleError(
+                f"{bundle.folder}: target {self.graph.target}, but this version of lfm-edge runs "
+                f"{', '.join(TARGETS)}"
+            )
+        with _one_line_errors(f"{bundle.graph_path}: does not load"):
+            self.session = ort.InferenceSession(
+                str(bundle.graph_path), _options(threads), providers=["CPUExecutionProvider"]
+            )
+        self._check_signature(bundle)
+
+    def bind(self, capacity: int) -> BoundState:
+        """The state of a new conversation that holds at most `capacity` tokens."""
+        return BoundState(self, capacity)
+
+    def _check_signature(self, bundle: Bundle) -> None:
+        state = self.graph.state
+        types = {tensor.name: _ONNX_TYPES[tensor.dtype] for tensor in state}
+        inputs = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}
+        inputs |= {tensor.input: types[tensor.name] for tensor in state}
+        outputs = {"logits": "tensor(float)"}
+        outputs |= {tensor.output: types[tensor.name] for tensor in state}
+        for side, wanted, nodes in (
+            ("inputs", inputs, self.session.get_inputs()),
+            ("outputs", outputs, self.session.get_outputs()),
+        ):
+            found = {node.name: node.type for node in nodes}
+            if odd := sorted(dict(wanted.items() ^ found.items())):
+                name = odd[0]
+                raise BundleError(
+                    f"{bundle.graph_path}: the {side} are not those of the manifest: {name} is "
+                    f"{found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
+                )
+
+
+class BoundState:
+    """The state tensors of one conversation; not safe to use from two threads at once.
+
+    Each tensor's `output` is bound to the buffer of its `input`, so that a run updates the state
+    in place and copies nothing. The buffers are zero pages until tokens are written to them: a
+    large capacity costs memory only as it fills.
+    """
+
+    def __init__(self, runtime: Runtime, capacity: int) -> None:
+        self.tensors = {
+            tensor.name: np.zeros(_shape(tensor, capacity), tensor.dtype)
+            for tensor in runtime.graph.state
+        }
+        self.binding = runtime.session.io_binding()
+        self._runtime = runtime
+        self._ones = np.ones((1, capacity), np.int64)
+        self._logits: NDArray[np.float32] = np.empty((1, 1, runtime.vocab_size), np.float32)
+        for tensor in runtime.graph.state:
+            value = ort.OrtValue.ortvalue_from_numpy(self.tensors[tensor.name])
+            self.binding.bind_ortvalue_input(tensor.input, value)
+            self.binding.bind_ortvalue_output(tensor.output, value)
+        self.binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
+
+    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+        """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
+
+        Raises:
+            BundleError: the graph failed to run; the state is then undefined.
+        """
+        with _one_line_errors(f"{self._runtime.graph.file}: failed to run"):
+            self.binding.bind_cpu_input("input_ids", ids[None])
+            self.binding.bind_cpu_input("attention_mask", self._ones[:, : position + len(ids)])
+            self._runtime.session.run_with_iobinding(self.binding)
+        return self._logits.reshape(-1).copy()
+
+    def clear(self) -> None:
+        """Forgets everything.
+
+        Only the conv state is zeroed: attention never reads keys beyond the position.
+        """
+        for tensor in self._runtime.graph.state:
+            if tensor.kind == "conv":
+                self.tensors[tensor.name].fill(0)
+
+
+def state_bytes(tensor: StateTensor, capacity: int) -> int:
+    """Bytes of one state tensor in a session of that capacity."""
+    return math.prod(_shape(tensor, capacity)) * np.dtype(tensor.dtype).itemsize
+
+
+def _shape(tensor: StateTensor, capacity: int) -> tuple[int, ...]:
+    return tuple(capacity if size == "capacity" else size for size in tensor.shape)
+
+
+def _options(threads: int | None) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 4  # errors reach the user as exceptions, not as log lines
+    # A memory pattern is kept for every input shape, and each position is a new one.
+    options.enable_mem_pattern = False
+    return options
+
+
+@contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _ORT_ERRORS as error:
+        raise BundleError(f"{what}: {_first_line(error)}") from None
+
+
+def _first_line(error: Any) -> str:
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), "no reason given"
+    )

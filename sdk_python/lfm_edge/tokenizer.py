@@ -1,0 +1,110 @@
+"""Text to tokens and back, piece by piece, with whole characters."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Collection, Sequence
+
+from tokenizers import Tokenizer as NativeTokenizer
+from tokenizers.decoders import ByteLevel
+
+from .bundle import Bundle
+from .errors import BundleError, InvalidRequestError
+
+__all__ = ["Detokenizer", "Tokenizer"]
+
+FILE = "tokenizer.json"
+
+
+class Tokenizer:
+    """The bundle's byte-level tokenizer.
+
+    Ids that it does not know, as a bundle with synthetic weights has, read `<|id|>`.
+
+    Raises:
+        BundleError: the bundle has no tokenizer.json, or it is malformed or not byte-level.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        path = bundle.folder / FILE
+        text = bundle.read_text(FILE)
+        if text is None:
+            raise BundleError(
+                f"{bundle.folder}: no {FILE}, so this bundle reads no text; use a session and ids"
+            )
+        try:
+            self._native = NativeTokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise BundleError(f"{path}: {str(error).splitlines()[0]}") from None
+        if not isinstance(self._native.decoder, ByteLevel):
+            raise BundleError(
+                f"{path}: decoder {type(self._native.decoder).__name__}, expected ByteLevel"
+            )
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`; the text of special tokens becomes those tokens, none is added.
+
+        Raises:
+            InvalidRequestError: the text holds half of a surrogate pair, which is no character.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError(
+                f"the text is not valid Unicode: {error.reason} at character {error.start}"
+            ) from None
+        return self._native.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int], skip: Collection[int] = ()) -> str:
+        """The text of `ids` without those of `skip`; bytes that are no UTF-8 become U+FFFD."""
+        detokenizer = Detokenizer(self, skip)
+        return "".join(map(detokenizer.push, ids)) + detokenizer.finish()
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one token stands for."""
+        name = self._native.id_to_token(token)
+        if name is None:
+            return f"<|{token}|>".encode()
+        try:
+            return bytes(_BYTE_OF[character] for character in name)
+        except KeyError:  # an added token with a character outside the alphabet is its own text
+            return name.encode()
+
+
+class Detokenizer:
+    """Turns a stream of tokens into text, holding back the bytes of unfinished characters.
+
+    Args:
+        tokenizer: whose tokens these are.
+        skip: ids that give no text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, skip: Collection[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._skip = frozenset(skip)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The characters that `token` completes; may be empty."""
+        if token in self._skip:
+            return ""
+        return self._decoder.decode(self._tokenizer.token_bytes(token))
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for an unfinished character, or nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The character that stands for each byte in a byte-level vocabulary, as GPT-2 chose them.
+
+    Printable bytes stand for themselves; the others take, in order, the characters from U+0100 on.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + index): byte for index, byte in enumerate(others)
+    }
+
+
+_BYTE_OF = _byte_alphabet()
