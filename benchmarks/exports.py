@@ -36,8 +36,8 @@ def lfm_edge_export(layers: int, head: str) -> Path:
     source = checkpoint(layers)
     program = str(Path(sys.executable).with_name("lfm-edge"))
     options = ["--target", "onnx-portable", "--quant", "q4", "--head", head]
-    folders = ("export/lfm_export", "ops/lfm_ops", "sdk_python/lfm_edge")
-    sources = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    folders = (ROOT / "export/lfm_export", ROOT / "ops/lfm_ops")
+    sources = [file for folder in folders for file in folder.rglob("*.py")]
     made_from = [source.name, *_contents(sources), version("onnx"), version("onnx_ir")]
     command = [program, "export", str(source), OUT, *options]
     return _made(f"lfm-edge-{head}-{layers}", command, made_from)

@@ -69,6 +69,7 @@ class Worker:
     """
 
     def __init__(self, engine: str, folder: Path, threads: int, capacity: int) -> None:
+        self.name = f"{engine} on {folder}"
         command = ["-m", "benchmarks.worker", engine, folder.resolve(), threads, capacity]
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command)],
@@ -101,7 +102,7 @@ class Worker:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args}: died with code {self.process.wait()}")
+            raise RuntimeError(f"{self.name}: died with code {self.process.wait()}")
         self.process.send_signal(signal.SIGSTOP)
         return msgspec.json.decode(line, type=kind)
 

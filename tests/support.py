@@ -22,7 +22,7 @@ ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0}
 
 def tiny_dense(**changes: Any) -> Lfm2Config:
     """A dense model of four layers."""
-    values = {
+    values: dict[str, Any] = {
         "vocab_size": 320,
         "hidden_size": 64,
         "intermediate_size": 192,
@@ -40,7 +40,7 @@ def tiny_dense(**changes: Any) -> Lfm2Config:
 
 def tiny_moe(**changes: Any) -> Lfm2MoeConfig:
     """A mixture of experts of four layers, the first of them dense."""
-    values = {
+    values: dict[str, Any] = {
         "vocab_size": 320,
         "hidden_size": 64,
         "intermediate_size": 96,

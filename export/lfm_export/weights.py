@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from .architecture import (
     Architecture,
@@ -47,6 +48,12 @@ class Weights:
 
     matrices: Mapping[str, QuantizedTensor]
     vectors: Mapping[str, Array]
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        matrices = sum(matrix.values.size for matrix in self.matrices.values())
+        return matrices + sum(vector.size for vector in self.vectors.values())
 
     def matrix(self, linear: Linear) -> QuantizedTensor:
         """A linear layer's weight, quantized."""
@@ -113,11 +120,12 @@ def walk(
         CheckpointError: a tensor cannot be read.
     """
     consumers = tuple(consumers)
-    for step, weights in _read_ahead(_steps(architecture, scheme), checkpoint):
-        for consumer in consumers:
-            step.deliver(consumer, weights)
-        matrices = sum(matrix.values.size for matrix in weights.matrices.values())
-        progress(matrices + sum(vector.size for vector in weights.vectors.values()))
+    # One thread for NumPy's products: two quantize beside them, and sums keep their order.
+    with threadpool_limits(1, "blas"):
+        for step, weights in _read_ahead(_steps(architecture, scheme), checkpoint):
+            for consumer in consumers:
+                step.deliver(consumer, weights)
+            progress(weights.size)
 
 
 def _steps(architecture: Architecture, scheme: Scheme) -> Iterator[_Step]:

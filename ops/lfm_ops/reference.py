@@ -35,7 +35,7 @@ __all__ = [
 Array = NDArray[np.float32]
 Matmul = Callable[[Array, QuantizedTensor], Array]
 
-_ROWS_AT_ONCE = 4096  # bounds the dequantized part of a large weight, such as an LM head
+_ROWS_AT_ONCE = 512  # of a weight, so that its dequantized part stays in the cache
 
 
 def matmul_float32(x: Array, weight: QuantizedTensor) -> Array:
@@ -57,8 +57,8 @@ def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:
     groups = x.reshape(*x.shape[:-1], -1, block_size)
     scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    rounded: Array = np.rint(groups * inverse) * scale
-    return rounded.reshape(x.shape)
+    rounded = np.rint(groups * inverse) * scale
+    return rounded.reshape(x.shape).astype(np.float32, copy=False)
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:

@@ -62,16 +62,16 @@ def load(path: Path | str, threads: int | None = None) -> Model:
         UnsupportedBundleError: its format or target is not one that this version runs.
         InvalidRequestError: `threads` is below 1.
     """
-    return Model(path, threads)
+    return Model(Bundle(path), threads)
 
 
 class Model:
-    """An opened bundle that is ready to run; safe to share between threads."""
+    """An opened bundle that is ready to run, as `load` gives it; safe to share between threads."""
 
-    def __init__(self, path: Path | str, threads: int | None = None) -> None:
-        self.bundle = Bundle(path)
-        self.runtime = Runtime(self.bundle, threads)
-        self.defaults, self.eos_ids = read_generation_config(self.bundle)
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self.bundle = bundle
+        self.runtime = Runtime(bundle, threads)
+        self.defaults, self.eos_ids = read_generation_config(bundle)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import GoldenVectors
+from .bundle import Bundle, GoldenVectors
 from .errors import IntegrityError
 from .model import Model
-from .session import Session
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -61,8 +60,8 @@ def verify(
         BundleError: the bundle is missing, malformed, or its graph does not run.
     """
     report = progress or _silent
-    model = Model(path, threads)
-    files = model.bundle.manifest.files
+    bundle = Bundle(path)
+    files, golden = bundle.manifest.files, bundle.manifest.golden
     size, read = sum(entry.size for entry in files.values()), 0
 
     def count(chunk: int) -> None:
@@ -70,9 +69,9 @@ def verify(
         read += chunk
         report("files", read, size)
 
-    model.bundle.check_hashes(count)
-    golden = model.bundle.manifest.golden
-    length = min(len(golden.ids), model.bundle.manifest.model.max_context)
+    bundle.check_hashes(count)
+    model = Model(bundle, threads)
+    length = min(len(golden.ids), bundle.manifest.model.max_context)
     decode = _replay(model, golden, [1] * length, "decode", report)
     prefill = _replay(model, golden, list(_ragged(length)), "prefill", report)
     return VerifyReport(
@@ -92,7 +91,7 @@ def _replay(
     model: Model, golden: GoldenVectors, chunks: Sequence[int], stage: str, progress: Progress
 ) -> tuple[float, int]:
     """The largest error at the chunks' ends, and its position."""
-    session: Session = model.session(sum(chunks))
+    session = model.session(sum(chunks))
     worst = (0.0, 0)
     for chunk in chunks:
         start = session.position

@@ -1,13 +1,20 @@
 """Small models and folders that the checkpoint tests share."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lfm_export.checkpoint import SHAPES, Checkpoint, SyntheticCheckpoint
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-TINY_MOE = {
+Array = NDArray[Any]
+Tensors = Mapping[str, Array]
+Config = Mapping[str, Any]
+
+TINY_MOE: Config = {
     **SHAPES["lfm2.5-8b-a1b"],
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -21,7 +28,7 @@ TINY_MOE = {
     "num_key_value_heads": 2,
     "vocab_size": 256,
 }
-TINY_DENSE = {
+TINY_DENSE: Config = {
     **SHAPES["lfm2-1.2b"],
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -33,22 +40,22 @@ TINY_DENSE = {
 }
 
 
-def tiny(config=TINY_MOE, seed=0) -> SyntheticCheckpoint:
+def tiny(config: Config = TINY_MOE, seed: int = 0) -> SyntheticCheckpoint:
     return SyntheticCheckpoint("tiny", config, seed)
 
 
-def all_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+def all_tensors(checkpoint: Checkpoint) -> Tensors:
     return {name: checkpoint.read(name) for name in checkpoint.shapes}
 
 
-def stack_experts(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def stack_experts(tensors: Tensors) -> Tensors:
     """The same tensors as transformers 5 saves them."""
     stacked = {name: value for name, value in tensors.items() if ".experts." not in name}
     prefixes = {name.split(".experts.")[0] for name in tensors if ".experts." in name}
     for prefix in prefixes:
         count = len([name for name in tensors if name.startswith(f"{prefix}.experts.")]) // 3
 
-        def of(kind, prefix=prefix, count=count):
+        def of(kind: str, prefix: str = prefix, count: int = count) -> list[Array]:
             return [tensors[f"{prefix}.experts.{e}.{kind}.weight"] for e in range(count)]
 
         stacked[f"{prefix}.experts.gate_up_proj"] = np.stack(
@@ -58,14 +65,14 @@ def stack_experts(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return stacked
 
 
-def write_single(folder: Path, tensors: dict[str, np.ndarray], config=TINY_MOE) -> Path:
+def write_single(folder: Path, tensors: Tensors, config: Config = TINY_MOE) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(tensors, folder / "model.safetensors")
+    save_file(dict(tensors), folder / "model.safetensors")
     return folder
 
 
-def write_sharded(folder: Path, tensors: dict[str, np.ndarray], shards: int, config=TINY_MOE):
+def write_sharded(folder: Path, tensors: Tensors, shards: int, config: Config = TINY_MOE) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     weight_map = {}

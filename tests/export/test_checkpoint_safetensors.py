@@ -1,6 +1,8 @@
 """Headers: valid ones agree with the safetensors library, broken ones are refused by name."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,25 +12,27 @@ from lfm_export.checkpoint.safetensors_file import SafetensorsFile
 from lfm_export.errors import CheckpointError
 from safetensors.numpy import load, save
 
-TENSORS = {
+from tests.export.checkpoint_samples import Tensors
+
+TENSORS: Tensors = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
     "b": np.arange(4, dtype=np.float16),
     "c": np.arange(5, dtype=np.int64),
     "d": np.array(1.5, np.float32),
 }
-GOOD = save(TENSORS)
+GOOD = save(dict(TENSORS))
 LENGTH = int.from_bytes(GOOD[:8], "little")
 HEADER = json.loads(GOOD[8 : 8 + LENGTH])
 DATA = GOOD[8 + LENGTH :]
 SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-def with_header(header):
+def with_header(header: Any) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + DATA
 
 
-def read_all(path, content):
+def read_all(path: Path, content: bytes) -> Tensors:
     """Opens the file and reads all that it offers."""
     path.write_bytes(content)
     file = SafetensorsFile(path)
@@ -42,7 +46,7 @@ def read_all(path, content):
         file.close()
 
 
-def refused(path, content):
+def refused(path: Path, content: bytes) -> str:
     with pytest.raises(CheckpointError) as caught:
         read_all(path, content)
     assert str(caught.value).startswith(str(path))
@@ -50,18 +54,18 @@ def refused(path, content):
     return str(caught.value)
 
 
-def test_good_file(tmp_path):
+def test_good_file(tmp_path: Path) -> None:
     read = read_all(tmp_path / "x", GOOD)
     assert set(read) == {"a", "b", "d"}
     for name, value in read.items():
         np.testing.assert_array_equal(value, TENSORS[name].astype(np.float32))
 
 
-def test_metadata_and_an_empty_file(tmp_path):
+def test_metadata_and_an_empty_file(tmp_path: Path) -> None:
     assert read_all(tmp_path / "x", save({}, {"format": "pt"})) == {}
 
 
-def changed(name, **fields):
+def changed(name: str, **fields: Any) -> bytes:
     return with_header({**HEADER, name: {**HEADER[name], **fields}})
 
 
@@ -98,28 +102,28 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_broken(tmp_path, kind):
+def test_broken(tmp_path: Path, kind: str) -> None:
     refused(tmp_path / "x", BROKEN[kind])
 
 
-def test_no_file_and_a_folder(tmp_path):
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
-        with pytest.raises(CheckpointError, match="read|open"):
+        with pytest.raises(CheckpointError, match=r"read|open"):
             SafetensorsFile(path)
 
 
 @pytest.mark.parametrize("length", range(0, len(GOOD), 7))
-def test_every_truncation_is_noticed(tmp_path, length):
+def test_every_truncation_is_noticed(tmp_path: Path, length: int) -> None:
     refused(tmp_path / "x", GOOD[:length])
 
 
 @SLOW
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4))
-def test_random_bytes_changed(tmp_path, changes):
+def test_random_bytes_changed(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     """A damaged file is refused, or reads exactly as the safetensors library reads it."""
     content = bytearray(GOOD)
-    for position, value in changes:
-        content[position] = value
+    for position, byte in changes:
+        content[position] = byte
     try:
         read = read_all(tmp_path / "x", bytes(content))
     except CheckpointError as error:
@@ -151,7 +155,7 @@ ENTRY = st.fixed_dictionaries(
 
 @SLOW
 @given(st.dictionaries(st.text(max_size=8), ENTRY | JSON, max_size=4) | JSON)
-def test_random_headers(tmp_path, header):
+def test_random_headers(tmp_path: Path, header: Any) -> None:
     try:
         read_all(tmp_path / "x", with_header(header))
     except CheckpointError as error:
@@ -160,7 +164,7 @@ def test_random_headers(tmp_path, header):
 
 @SLOW
 @given(st.binary(max_size=64))
-def test_random_content(tmp_path, content):
+def test_random_content(tmp_path: Path, content: bytes) -> None:
     try:
         read_all(tmp_path / "x", content)
     except CheckpointError as error:

@@ -3,17 +3,21 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from checkpoint_samples import TINY_DENSE, TINY_MOE, all_tensors, tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_export.architecture import describe
-from lfm_export.checkpoint import SHAPES, open_checkpoint
+from lfm_export.checkpoint import SHAPES, Checkpoint, open_checkpoint
 from lfm_export.errors import CheckpointError
+from transformers import AutoModelForCausalLM
 
+from tests.export.checkpoint_samples import TINY_DENSE, TINY_MOE, Config, all_tensors, tiny
 from tools.synthetic_checkpoint import write_folder
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -21,12 +25,12 @@ EXPERT = "model.layers.2.feed_forward.experts.5.{}.weight"
 
 
 @pytest.fixture(scope="module")
-def real():
+def real() -> Iterator[Checkpoint]:
     with open_checkpoint("synthetic:lfm2.5-8b-a1b") as checkpoint:
         yield checkpoint
 
 
-def test_shapes_have_the_released_sizes(real):
+def test_shapes_have_the_released_sizes(real: Checkpoint) -> None:
     parameters = {
         name: describe(open_checkpoint(f"synthetic:{name}").config).num_parameters()
         for name in SHAPES
@@ -41,7 +45,7 @@ def test_shapes_have_the_released_sizes(real):
     assert real.config["layer_types"].count("full_attention") == 6
 
 
-def test_layers(real):
+def test_layers(real: Checkpoint) -> None:
     with open_checkpoint("synthetic:lfm2.5-8b-a1b:8") as checkpoint:
         assert checkpoint.name == "synthetic:lfm2.5-8b-a1b:8"
         assert checkpoint.config["num_hidden_layers"] == 8
@@ -50,18 +54,18 @@ def test_layers(real):
 
 
 @pytest.mark.parametrize("layers", ["0", "25", "-1", "x", "", "1:1", "²", "9" * 5000])
-def test_impossible_layers(layers):
+def test_impossible_layers(layers: str) -> None:
     with pytest.raises(CheckpointError, match="1 to 24") as caught:
         open_checkpoint(f"synthetic:lfm2.5-8b-a1b:{layers}")
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_shape():
-    with pytest.raises(CheckpointError, match="lfm3.*known: lfm2-350m"):
+def test_unknown_shape() -> None:
+    with pytest.raises(CheckpointError, match=r"lfm3.*known: lfm2-350m"):
         open_checkpoint("synthetic:lfm3")
 
 
-def test_same_seed_same_weights_in_any_order():
+def test_same_seed_same_weights_in_any_order() -> None:
     first, second = tiny(), tiny()
     expected = all_tensors(first)
     for name in reversed(list(expected)):
@@ -70,22 +74,22 @@ def test_same_seed_same_weights_in_any_order():
     assert all((other[name] != value).any() for name, value in expected.items())
 
 
-def test_tensors_differ(real):
+def test_tensors_differ(real: Checkpoint) -> None:
     gate, up = (real.read(EXPERT.format(kind)) for kind in ("w1", "w3"))
     assert abs(np.corrcoef(gate.ravel(), up.ravel())[0, 1]) < 0.01
 
 
-def test_known_values(real):
+def test_known_values(real: Checkpoint) -> None:
     """Pinned: another version must draw the same weights."""
     assert real.read(EMBEDDING, 1000, 1001)[0, :4].tolist() == KNOWN
 
 
-KNOWN: list[float] = []
+KNOWN = [-0.060546875, 0.0203857421875, -0.007110595703125, -0.032958984375]
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_rows_do_not_depend_on_the_range(data):
+def test_rows_do_not_depend_on_the_range(data: st.DataObject) -> None:
     checkpoint = tiny({**TINY_MOE, "vocab_size": 4099})
     name = data.draw(st.sampled_from(list(checkpoint.shapes)))
     rows = checkpoint.shapes[name][0]
@@ -95,7 +99,7 @@ def test_rows_do_not_depend_on_the_range(data):
     np.testing.assert_array_equal(checkpoint.read(name, start, stop), whole[start:stop])
 
 
-def test_rows_of_odd_width():
+def test_rows_of_odd_width() -> None:
     """Rows that begin in the middle of a 64-bit draw."""
     checkpoint = tiny({**TINY_MOE, "conv_L_cache": 7})
     name = "model.layers.0.conv.conv.weight"
@@ -106,7 +110,7 @@ def test_rows_of_odd_width():
         )
 
 
-def test_statistics(real):
+def test_statistics(real: Checkpoint) -> None:
     up = real.read(EXPERT.format("w3")) * 2048**0.5
     assert abs(up.mean()) < 5e-3
     assert abs(up.std() - 1) < 5e-3
@@ -124,12 +128,12 @@ def test_statistics(real):
     assert 0.03 < bias.std() < 0.08
 
 
-def test_values_are_exact_in_bfloat16():
+def test_values_are_exact_in_bfloat16() -> None:
     for value in all_tensors(tiny()).values():
         assert not (value.view(np.uint32) & 0xFFFF).any()
 
 
-def test_it_carries_the_shipped_tokenizer(real):
+def test_it_carries_the_shipped_tokenizer(real: Checkpoint) -> None:
     for name, path in real.files.items():
         assert path.name == name
         assert path.parent.name == "demo_model"
@@ -137,10 +141,9 @@ def test_it_carries_the_shipped_tokenizer(real):
 
 @pytest.mark.parametrize("config", [TINY_MOE, TINY_DENSE], ids=["moe", "dense"])
 @pytest.mark.parametrize("shard_bytes", [1 << 30, 20_000])
-def test_written_folder_reads_back_and_loads_in_transformers(tmp_path, config, shard_bytes):
-    import torch
-    from transformers import AutoModelForCausalLM
-
+def test_written_folder_reads_back_and_loads_in_transformers(
+    tmp_path: Path, config: Config, shard_bytes: int
+) -> None:
     checkpoint = tiny(config)
     out = tmp_path / "out"
     write_folder(checkpoint, out, shard_bytes)
@@ -152,9 +155,10 @@ def test_written_folder_reads_back_and_loads_in_transformers(tmp_path, config, s
         assert set(written.files) == set(checkpoint.files)
         for name, value in all_tensors(checkpoint).items():
             np.testing.assert_array_equal(written.read(name), value)
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         out, dtype=torch.float32, output_loading_info=True
     )
+    model, report = loaded
     assert not any(report.values())
     np.testing.assert_array_equal(
         model.model.embed_tokens.weight.detach().numpy(), checkpoint.read(EMBEDDING)
@@ -163,10 +167,10 @@ def test_written_folder_reads_back_and_loads_in_transformers(tmp_path, config, s
     assert 0.5 < logits.std() < 4
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tiny()
 
-    def fail(name, start, stop):
+    def fail(name: str, start: int, stop: int) -> NoReturn:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_read", fail)
@@ -175,15 +179,15 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_folder_is_kept(tmp_path):
+def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="exists"):
         write_folder(tiny(), tmp_path)
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "tools" / "synthetic_checkpoint.py"
 
-    def run(*arguments):
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, script, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -22,7 +22,9 @@ def is_hub_id(source: str) -> bool:
 
 
 def open_hub(repository: str, revision: str | None) -> FolderCheckpoint:
-    """Downloads what is not in the cache yet, resuming and showing progress, and opens it.
+    """Downloads the files that the cache lacks, with progress bars, and opens the model.
+
+    A download that breaks off keeps the files that arrived; the next one continues there.
 
     Args:
         repository: `org/name`.
@@ -68,4 +70,4 @@ def _explain(repository: str, revision: str | None, error: Exception) -> str:
         return f"{repository}: the Hub has no revision {quoted(revision or 'main')} of it"
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return f"{repository}: cannot be downloaded ({reason}); the next run resumes"
+    return f"{repository}: cannot be downloaded ({reason}); run again to continue"

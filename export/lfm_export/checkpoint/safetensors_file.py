@@ -95,7 +95,7 @@ class SafetensorsFile:
         header = bytearray(length)
         self.read_into(memoryview(header), _PREFIX)
         try:
-            entries = json.loads(header)
+            entries = json.loads(header.decode())
         except (ValueError, RecursionError):
             raise self.error("is not safetensors: its header is not JSON") from None
         if not isinstance(entries, dict):

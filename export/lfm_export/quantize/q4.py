@@ -36,15 +36,17 @@ def _least_squares(groups: Array) -> tuple[Array, Array]:
 
 
 def _try(groups: Array, extreme: Array, lands_at: float) -> tuple[Array, Array, Array]:
-    """Squared error, scale and steps of each group, for one candidate."""
+    """Squared error (less that of the group itself), scale and steps, for one candidate."""
     steps = _steps(groups, round_to_half(extreme / np.float32(lands_at)))
-    energy = np.einsum("ij,ij->i", steps, steps)
-    overlap = np.einsum("ij,ij->i", steps, groups)
+    energy, overlap = _products(steps, groups)
     scale = round_to_half(np.divide(overlap, energy, out=np.zeros_like(energy), where=energy > 0))
     steps = _steps(groups, scale)
-    residual = steps * scale[:, None]
-    residual -= groups
-    return np.einsum("ij,ij->i", residual, residual), scale, steps
+    energy, overlap = _products(steps, groups)
+    return scale * (scale * energy - 2 * overlap), scale, steps
+
+
+def _products(steps: Array, groups: Array) -> tuple[Array, Array]:
+    return np.einsum("ij,ij->i", steps, steps), np.einsum("ij,ij->i", steps, groups)
 
 
 def _steps(groups: Array, scale: Array) -> Array:

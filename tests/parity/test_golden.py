@@ -1,0 +1,132 @@
+"""Golden vectors: the graph meets them, and every mistake worth naming misses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lfm_edge
+import numpy as np
+import pytest
+from lfm_edge.bundle import GoldenVectors
+from lfm_edge.session import Session
+from lfm_edge.verify import verify
+from lfm_export.checkpoint import FolderCheckpoint
+from lfm_export.export import ExportOptions, export_bundle
+from numpy.typing import NDArray
+
+from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_moe
+
+Array = NDArray[np.float32]
+
+
+@pytest.mark.parametrize(
+    ("quant", "head"), [("f32", None), ("q8", None), ("q4", "q8"), ("q4", "q4")]
+)
+def test_the_shipped_model_meets_its_golden_vectors(
+    demo_bundle: Callable[..., Path], quant: str, head: str | None
+) -> None:
+    report = verify(demo_bundle(quant, head), threads=1)
+    assert report.positions == 32
+    assert 0 < report.decode_error <= report.tolerance
+    assert 0 < report.prefill_error <= report.tolerance
+
+
+@pytest.mark.parametrize("config", [tiny_dense(conv_bias=True), tiny_moe(norm_topk_prob=False)])
+def test_a_float_bundle_is_held_to_the_bound_of_parity(
+    config: lfm_edge.Model, tmp_path: Path
+) -> None:
+    source = saved(random_model(config), tmp_path / "checkpoint")
+    export(source, tmp_path / "bundle", quant="f32")
+    assert verify(tmp_path / "bundle").tolerance == 2e-4
+
+
+class Meddled(FolderCheckpoint):
+    """The shipped model, with a mistake in what is read."""
+
+    def __init__(self, change: Callable[[str, Callable[[str], Array]], Array]) -> None:
+        super().__init__(DEMO_MODEL)
+        self._change = change
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        return self._change(name, super().read)[start:stop]
+
+
+def no_expert_bias(name: str, read: Callable[[str], Array]) -> Array:
+    return read(name) * 0 if name.endswith("expert_bias") else read(name)
+
+
+def swapped_experts(name: str, read: Callable[[str], Array]) -> Array:
+    for one, other in (("experts.0.", "experts.1."), ("experts.1.", "experts.0.")):
+        if one in name:
+            return read(name.replace(one, other))
+    return read(name)
+
+
+def nothing(name: str, read: Callable[[str], Array]) -> Array:
+    return read(name)
+
+
+def forget_convolution(session: Session) -> None:
+    for tensor in session.state.tensors.values():
+        if tensor.ndim == 3:
+            tensor.fill(0)
+
+
+def leave(session: Session) -> None:
+    del session
+
+
+@pytest.mark.parametrize(
+    ("change", "meddle", "is_mistake"),
+    [
+        (nothing, leave, False),
+        (no_expert_bias, leave, True),
+        (swapped_experts, leave, True),
+        (nothing, forget_convolution, True),
+    ],
+)
+@pytest.mark.parametrize("quant", ["f32", "q4"])
+def test_a_mistake_exceeds_the_tolerance(
+    demo_bundle: Callable[..., Path],
+    tmp_path: Path,
+    quant: str,
+    change: Callable[[str, Callable[[str], Array]], Array],
+    meddle: Callable[[Session], None],
+    is_mistake: bool,
+) -> None:
+    golden = lfm_edge.load(demo_bundle(quant)).bundle.manifest.golden
+    with Meddled(change) as checkpoint:
+        export_bundle(checkpoint, tmp_path / "bundle", ExportOptions(quant=quant))
+    error = largest_error(lfm_edge.load(tmp_path / "bundle", threads=1), golden, meddle)
+    assert (error > golden.tolerance) is is_mistake, error
+
+
+def largest_error(
+    model: lfm_edge.Model, golden: GoldenVectors, meddle: Callable[[Session], None]
+) -> float:
+    session = model.session(context=len(golden.ids))
+    worst = 0.0
+    for position, token in enumerate(golden.ids):
+        meddle(session)
+        logits = session.decode(token)
+        ids = golden.top_ids[position] + golden.probe_ids
+        expected = golden.top_logits[position] + golden.probe_logits[position]
+        worst = max(worst, float(np.abs(logits[ids] - expected).max()))
+    return worst
+
+
+@pytest.mark.parametrize("quant", ["f32", "q4"])
+def test_rope_one_position_off_exceeds_the_tolerance(
+    demo_bundle: Callable[..., Path], quant: str
+) -> None:
+    """The second half is rotated, and stored, one position too far from the first."""
+    model = lfm_edge.load(demo_bundle(quant), threads=1)
+    golden = model.bundle.manifest.golden
+    state = model.runtime.bind(capacity=64)
+    worst = 0.0
+    for position, token in enumerate(golden.ids):
+        logits = state.run(np.array([token]), position + (position >= 16))
+        expected = golden.probe_logits[position]
+        worst = max(worst, float(np.abs(logits[golden.probe_ids] - expected).max()))
+    assert worst > golden.tolerance

@@ -1,0 +1,155 @@
+"""Sampling leaves the tokens and the probabilities that transformers leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lfm_edge import BundleError, InvalidRequestError, SamplingOptions
+from lfm_edge.sampling import Sampler, candidates
+from numpy.typing import NDArray
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+
+def truth(logits: NDArray[np.float32], options: SamplingOptions) -> NDArray[np.float64]:
+    """Probabilities [vocab] as transformers makes them, in double precision."""
+    steps = LogitsProcessorList([TemperatureLogitsWarper(float(options.temperature))])
+    if options.top_k:
+        steps.append(TopKLogitsWarper(options.top_k))
+    if options.top_p < 1:
+        steps.append(TopPLogitsWarper(options.top_p))
+    if options.min_p:
+        steps.append(MinPLogitsWarper(options.min_p))
+    scores = steps(torch.zeros(1, 0, dtype=torch.long), torch.tensor(logits[None]).double())
+    return scores.softmax(-1)[0].numpy()
+
+
+def ours(logits: NDArray[np.float32], options: SamplingOptions) -> NDArray[np.float64]:
+    ids, weights = candidates(logits, options)
+    probabilities = np.zeros(len(logits))
+    probabilities[ids] = weights / weights.sum()
+    return probabilities
+
+
+@given(
+    size=st.sampled_from([1, 5, 300, 3000]),
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.floats(0.1, 10),
+    temperature=st.floats(0.05, 5),
+    top_k=st.integers(0, 400),
+    top_p=st.floats(0.01, 1),
+    min_p=st.floats(0, 1),
+)
+def test_filters_agree_with_transformers(
+    size: int,
+    seed: int,
+    spread: float,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+) -> None:
+    logits = (np.random.default_rng(seed).normal(size=size) * spread).astype(np.float32)
+    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    np.testing.assert_allclose(ours(logits, options), truth(logits, options), atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.01, 3.0])
+def test_top_p_alone_agrees_on_a_large_vocabulary(spread: float) -> None:
+    logits = (np.random.default_rng(5).normal(size=128_000) * spread).astype(np.float32)
+    options = SamplingOptions(temperature=1, top_p=0.9)
+    np.testing.assert_allclose(ours(logits, options), truth(logits, options), atol=1e-9)
+
+
+def test_ties_with_the_last_of_top_k_stay() -> None:
+    logits = np.array([1, 3, 2, 2, 0], np.float32)
+    options = SamplingOptions(temperature=1, top_k=2)
+    np.testing.assert_allclose(ours(logits, options), truth(logits, options))
+    assert np.flatnonzero(ours(logits, options)).tolist() == [1, 2, 3]
+
+
+@given(seed=st.integers(0, 2**32 - 1), penalty=st.floats(0.5, 2))
+def test_repetition_penalty_agrees_with_transformers(seed: int, penalty: float) -> None:
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=50).astype(np.float32)
+    seen = random.integers(0, 50, 20)
+    scores = RepetitionPenaltyLogitsProcessor(penalty)(
+        torch.tensor(seen[None]), torch.tensor(logits[None])
+    )
+    sampler = Sampler(SamplingOptions(repetition_penalty=penalty), 50)
+    sampler.observe(seen.tolist())
+    assert sampler.sample(logits) == int(scores.argmax())
+
+
+def test_a_drawn_token_counts_as_seen_and_logits_stay_as_they_are() -> None:
+    logits = np.array([1.0, 0.9, 0.8], np.float32)
+    sampler = Sampler(SamplingOptions(repetition_penalty=1.5), 3)
+    assert [sampler.sample(logits) for _ in range(3)] == [0, 1, 2]
+    assert logits.tolist() == np.array([1.0, 0.9, 0.8], np.float32).tolist()
+
+
+def test_draws_follow_the_probabilities() -> None:
+    logits = np.log(np.array([0.5, 0.2, 0.3, 1e-9])).astype(np.float32)
+    sampler = Sampler(SamplingOptions(temperature=1, seed=1), 4)
+    counts = np.bincount([sampler.sample(logits) for _ in range(4000)], minlength=4)
+    # Four standard deviations of a binomial are below 0.032.
+    np.testing.assert_allclose(counts / 4000, [0.5, 0.2, 0.3, 0], atol=0.032)
+
+
+def test_a_seed_fixes_the_draws() -> None:
+    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+
+    def draw(seed: int | None) -> list[int]:
+        sampler = Sampler(SamplingOptions(temperature=1, seed=seed), 1000)
+        return [sampler.sample(logits) for _ in range(20)]
+
+    assert draw(3) == draw(3)
+    assert draw(3) != draw(4)
+    assert draw(None) != draw(None)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-9])
+def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
+    logits = np.array([-5, 80, 79.9], np.float32)
+    sampler = Sampler(SamplingOptions(temperature=temperature, seed=0), 3)
+    assert {sampler.sample(logits) for _ in range(20)} == {1}
+
+
+def test_logits_of_minus_infinity_are_never_drawn() -> None:
+    logits = np.array([-np.inf, 0, -np.inf, 0], np.float32)
+    sampler = Sampler(SamplingOptions(temperature=2, top_p=0.9, seed=0), 4)
+    assert {sampler.sample(logits) for _ in range(50)} == {1, 3}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
+    with pytest.raises(BundleError, match="not finite"):
+        Sampler(SamplingOptions(), 2).sample(np.array([0, bad], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", [-0.1, float("nan"), float("inf"), "1", True, None]),
+        ("top_k", [-1, 1.5, float("nan"), True]),
+        ("top_p", [0, -1, 1.01, float("nan")]),
+        ("min_p", [-0.01, 1.01, float("nan")]),
+        ("repetition_penalty", [0, -1, float("nan"), float("inf")]),
+        ("seed", [-1, 0.5]),
+    ],
+)
+def test_values_out_of_range_are_named(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(InvalidRequestError, match=rf"^{name}: got .*, expected"):
+            SamplingOptions(**{name: value})

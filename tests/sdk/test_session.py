@@ -1,0 +1,164 @@
+"""Sessions: the same logits however the tokens are fed, state in place, and clear refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import lfm_edge
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from lfm_edge import BundleError, ContextFullError, InvalidRequestError, UnknownTokenError
+from lfm_edge.runtime import state_bytes
+
+from tests.sdk.toy import HIDDEN, MAX_CONTEXT, VOCAB, ToyModel, toy_manifest, write_manifest
+
+IDS = np.random.default_rng(3).integers(0, VOCAB, 40).tolist()
+
+
+def test_prefill_in_one_piece_gives_the_truth(model: lfm_edge.Model, toy: ToyModel) -> None:
+    session = model.session()
+    logits = session.prefill(IDS)
+    assert logits.shape == (VOCAB,)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, toy.logits(IDS), atol=1e-4)
+    assert (session.position, session.ids) == (40, IDS)
+
+
+def test_every_way_to_feed_gives_the_truth_at_each_step(
+    model: lfm_edge.Model, toy: ToyModel
+) -> None:
+    session = model.session(64)
+    for sizes in ([1] * 40, [7, 1, 1, 20, 3, 8], [39, 1]):
+        session.reset()
+        for size in sizes:
+            start = session.position
+            chunk = IDS[start : start + size]
+            logits = session.decode(chunk[0]) if size == 1 else session.prefill(chunk)
+            np.testing.assert_allclose(logits, toy.logits(IDS[: start + size]), atol=1e-4)
+
+
+def test_a_long_prompt_is_read_in_several_runs(model: lfm_edge.Model, toy: ToyModel) -> None:
+    ids = np.random.default_rng(4).integers(0, VOCAB, 1300)
+    logits = model.session(1300).prefill(ids)
+    np.testing.assert_allclose(logits, toy.logits(ids.tolist()), atol=1e-4)
+
+
+def test_state_is_updated_in_place(model: lfm_edge.Model) -> None:
+    session = model.session(64)
+    inputs = {name: array.ctypes.data for name, array in session.state.tensors.items()}
+    for token in IDS[:3]:
+        session.decode(token)
+        outputs = session.state.binding.get_outputs()
+        names = [tensor.name for tensor in model.bundle.manifest.graph.state]
+        assert {n: v.data_ptr() for n, v in zip(names, outputs, strict=False)} == inputs
+    key = session.state.tensors["0.key"]
+    assert np.all(np.any(key[0, 0, :3] != 0, axis=-1))
+    assert not key[0, 0, 3:].any()
+
+
+def test_reset_leaves_nothing_behind(model: lfm_edge.Model) -> None:
+    session = model.session(64)
+    first = [session.decode(token) for token in IDS]
+    session.reset()
+    assert session.position == 0
+    again = [session.decode(token) for token in IDS]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_logits_are_the_callers_own(model: lfm_edge.Model) -> None:
+    session = model.session(8)
+    first = session.decode(IDS[0])
+    kept = first.copy()
+    session.decode(IDS[1])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_sessions_of_one_model_are_apart(model: lfm_edge.Model, toy: ToyModel) -> None:
+    left, right = model.session(64), model.session(32)
+    for token in IDS[:8]:
+        left.decode(token)
+        right.decode(VOCAB - 1 - token)
+    np.testing.assert_allclose(left.decode(5), toy.logits([*IDS[:8], 5]), atol=1e-4)
+
+
+def test_context_defaults_to_the_smaller_of_4096_and_the_bundles(model: lfm_edge.Model) -> None:
+    assert model.session().capacity == MAX_CONTEXT
+
+
+@pytest.mark.parametrize("context", [0, -1, MAX_CONTEXT + 1])
+def test_context_out_of_range(model: lfm_edge.Model, context: int) -> None:
+    with pytest.raises(InvalidRequestError, match=r"context: got .* expected 1 to 2,048"):
+        model.session(context)
+
+
+def test_a_full_context_takes_nothing_and_stays_usable(
+    model: lfm_edge.Model, toy: ToyModel
+) -> None:
+    session = model.session(10)
+    session.prefill(IDS[:8])
+    with pytest.raises(ContextFullError, match="3 more tokens at position 8 .* capacity of 10"):
+        session.prefill(IDS[8:11])
+    assert session.position == 8
+    np.testing.assert_allclose(session.prefill(IDS[8:10]), toy.logits(IDS[:10]), atol=1e-4)
+    with pytest.raises(ContextFullError):
+        session.decode(1)
+
+
+@pytest.mark.parametrize("token", [-1, VOCAB, 10**12])
+def test_unknown_tokens_are_named(model: lfm_edge.Model, token: int) -> None:
+    session = model.session(10)
+    with pytest.raises(UnknownTokenError, match=f"{token}: outside the vocabulary.*0 to 299"):
+        session.prefill([1, token, 2])
+    assert session.position == 0
+
+
+@pytest.mark.parametrize("ids", [[], [[1, 2]], [1.5], ["a"]])
+def test_what_is_no_list_of_tokens_is_refused(model: lfm_edge.Model, ids: list[int]) -> None:
+    with pytest.raises(InvalidRequestError, match="token"):
+        model.session(10).prefill(ids)
+
+
+def test_state_bytes_counts_the_growing_axis(model: lfm_edge.Model) -> None:
+    key, _, conv = model.bundle.manifest.graph.state
+    assert state_bytes(key, 100) == 100 * HIDDEN * 4
+    assert state_bytes(conv, 100) == HIDDEN * 2 * 4
+    tensors = model.session(100).state.tensors
+    assert state_bytes(key, 100) == tensors["0.key"].nbytes
+    assert math.prod(tensors["0.conv"].shape) == HIDDEN * 2
+
+
+def test_threads_must_be_positive(toy_bundle: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="threads: got 0"):
+        lfm_edge.load(toy_bundle, threads=0)
+
+
+def test_a_graph_that_fails_to_run_leaves_an_empty_session(
+    make_model: Callable[..., lfm_edge.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_model().session(10)
+    session.prefill([1, 2])
+    monkeypatch.setattr(session.state, "_ones", np.ones((1, 10), np.int32))
+    with pytest.raises(BundleError, match="failed to run") as caught:
+        session.decode(3)
+    assert "\n" not in str(caught.value)
+    assert session.position == 0
+
+
+def test_a_graph_without_the_manifests_state_is_refused(tmp_path: Path, toy: ToyModel) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    graph = toy.graph()
+    onnx.save(graph, folder / "model.onnx")
+    manifest = toy_manifest(toy)
+    state = [msgspec.structs.replace(manifest.graph.state[0], input="past_other")]
+    state += manifest.graph.state[1:]
+    odd = msgspec.structs.replace(
+        manifest, graph=msgspec.structs.replace(manifest.graph, state=state)
+    )
+    write_manifest(folder, odd)
+    with pytest.raises(BundleError, match="inputs are not those of the manifest: past_key"):
+        lfm_edge.load(folder)

@@ -1,0 +1,113 @@
+"""`verify`: a good bundle passes with figures, and every kind of damage is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lfm_edge
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from lfm_edge import IntegrityError
+from lfm_edge.bundle import Manifest
+from onnx import numpy_helper
+
+from tests.sdk.toy import ToyModel, toy_manifest, write_manifest, write_toy_bundle
+
+
+def test_a_good_bundle_passes_with_figures(toy_bundle: Path) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+    report = lfm_edge.verify(toy_bundle, lambda stage, *counts: seen.update({stage: counts}), 1)
+    assert 0 < report.decode_error < report.tolerance
+    assert 0 < report.prefill_error < report.tolerance
+    assert (report.files, report.positions) == (4, 32)
+    assert 25 < report.argmaxes <= 32
+    assert report.size == sum(path.stat().st_size for path in toy_bundle.iterdir()) - (
+        (toy_bundle / "manifest.json").stat().st_size
+    )
+    assert seen == {"files": (report.size,) * 2, "decode": (32, 32), "prefill": (32, 32)}
+
+
+def test_damage_of_a_large_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_toy_bundle(tmp_path / "bundle")
+    graph = folder / "model.onnx"
+    data = bytearray(graph.read_bytes())
+    data[data.index(ToyModel().embedding.tobytes()) + 100] ^= 1
+    graph.write_bytes(data)
+    monkeypatch.setattr("lfm_edge.bundle.SMALL_FILE_BYTES", 100)
+    lfm_edge.load(folder)
+    with pytest.raises(IntegrityError, match=r"model\.onnx: SHA-256"):
+        lfm_edge.verify(folder)
+
+
+@pytest.mark.parametrize("tensor", ["query", "key", "value", "kernel", "embedding", "bias"])
+def test_a_graph_that_computes_something_else_is_found(tmp_path: Path, tensor: str) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    toy = ToyModel()
+    graph = toy.graph()
+    weight = next(w for w in graph.graph.initializer if w.name == tensor)
+    changed = numpy_helper.to_array(weight) + np.float32(0.05)
+    weight.CopyFrom(numpy_helper.from_array(changed, tensor))
+    onnx.save(graph, folder / "model.onnx")
+    write_manifest(folder, toy_manifest(toy))
+    with pytest.raises(IntegrityError, match="golden vectors missed in decode at position"):
+        lfm_edge.verify(folder)
+
+
+def golden_changed(folder: Path, change: Callable[[Manifest], Manifest]) -> Path:
+    """Writes a toy whose golden vectors are not those of the model."""
+    write_toy_bundle(folder)
+    write_manifest(folder, change(toy_manifest(ToyModel())))
+    return folder
+
+
+def test_one_wrong_probe_is_named_with_its_position(tmp_path: Path) -> None:
+    def change(manifest: Manifest) -> Manifest:
+        manifest.golden.probe_logits[17][3] += 0.01
+        return manifest
+
+    with pytest.raises(IntegrityError, match=r"position 17: token 18 has logit .* expected"):
+        lfm_edge.verify(golden_changed(tmp_path / "bundle", change))
+
+
+def test_a_wrong_greedy_token_is_found_where_no_compared_logit_differs(tmp_path: Path) -> None:
+    def change(manifest: Manifest) -> Manifest:
+        golden = manifest.golden
+        tops = [row[1:] for row in golden.top_ids]
+        logits = [row[1:] for row in golden.top_logits]
+        return msgspec.structs.replace(
+            manifest,
+            golden=msgspec.structs.replace(
+                golden, top_ids=tops, top_logits=logits, probe_ids=[], probe_logits=[[]] * 32
+            ),
+        )
+
+    with pytest.raises(IntegrityError, match="position 0: the likeliest token is"):
+        lfm_edge.verify(golden_changed(tmp_path / "bundle", change))
+
+
+def test_logits_that_are_no_numbers_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    graph = ToyModel({5: float("nan"), 6: float("nan")}).graph()
+    onnx.save(graph, folder / "model.onnx")
+    write_manifest(folder, toy_manifest(ToyModel()))
+    with pytest.raises(IntegrityError, match="token 6 has logit nan"):
+        lfm_edge.verify(folder)
+
+
+def test_conv_state_that_is_not_carried_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    graph = ToyModel().graph()
+    zeros = numpy_helper.from_array(np.zeros((1, 16, 2), np.float32), "zeros")
+    graph.graph.initializer.append(zeros)
+    conv = next(node for node in graph.graph.node if node.op_type == "CausalConvWithState")
+    conv.input[3] = "zeros"
+    onnx.save(graph, folder / "model.onnx")
+    write_manifest(folder, toy_manifest(ToyModel()))
+    with pytest.raises(IntegrityError, match="golden vectors missed in decode at position 1"):
+        lfm_edge.verify(folder)
