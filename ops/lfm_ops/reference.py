@@ -55,10 +55,10 @@ def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:
 def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:
     """Rounds each group to 127 symmetric steps of its largest magnitude; returns float32."""
     groups = x.reshape(*x.shape[:-1], -1, block_size)
-    scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
+    scale: Array = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    rounded = np.rint(groups * inverse) * scale
-    return rounded.reshape(x.shape).astype(np.float32, copy=False)
+    rounded: Array = np.rint(groups * inverse) * scale
+    return rounded.reshape(x.shape)
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:

@@ -7,6 +7,7 @@ The types below are the manifest's only definition: `docs/bundle.schema.json` is
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,7 +39,9 @@ _CHUNK_BYTES = 4 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 TokenId = Annotated[int, msgspec.Meta(ge=0)]
-PlainName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$")]
+_PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$"
+
+PlainName = Annotated[str, msgspec.Meta(pattern=_PLAIN_NAME)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -217,30 +220,41 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: larger than {_MAX_MANIFEST_BYTES >> 20} MB, not a manifest")
     data = path.read_bytes()
     try:
-        _check_version(path, data)
+        _check_outline(path, data)
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{path}: {error}") from None
     _check_graph_file(path, manifest)
     _check_golden(path, manifest)
     return manifest
 
 
-class _VersionOnly(msgspec.Struct):
+class _Outline(msgspec.Struct):
     format_version: str
+    files: dict[str, msgspec.Raw] = {}
 
 
-def _check_version(path: Path, data: bytes) -> None:
-    """Reads the version first: a newer manifest may differ in everything else."""
-    version = msgspec.json.decode(data, type=_VersionOnly).format_version
-    major, ours = version.split(".")[0], FORMAT_VERSION.split(".", maxsplit=1)[0]
-    if not major.isdigit():
+def _check_outline(path: Path, data: bytes) -> None:
+    """Reads the version first: a newer manifest may differ in everything else.
+
+    File names come next, for an error that shows the name.
+    """
+    outline = msgspec.json.decode(data, type=_Outline)
+    version = outline.format_version
+    if not re.fullmatch(r"[0-9]{1,6}\.[0-9]{1,6}", version):
         raise BundleError(f"{path}: format_version {version!r}, expected one like {FORMAT_VERSION}")
-    if int(major) != int(ours):
+    major, ours = (int(text.split(".")[0]) for text in (version, FORMAT_VERSION))
+    if major != ours:
         raise UnsupportedBundleError(
             f"{path}: bundle format {version}, but this version of lfm-edge reads {ours}.x; "
-            + ("update lfm-edge" if int(major) > int(ours) else "export the bundle again")
+            + ("update lfm-edge" if major > ours else "export the bundle again")
         )
+    for name in outline.files:
+        if not re.match(_PLAIN_NAME, name):
+            raise BundleError(
+                f"{path}: {name!r} in files is not a plain file name; a bundle's files lie in its "
+                "own folder"
+            )
 
 
 def _check_graph_file(path: Path, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points, requires
 from typing import Any, NoReturn
 
 import typer
+from rich.markup import escape
 
 from . import commands
 from .bench_command import bench
@@ -76,7 +77,7 @@ def _register(app: typer.Typer, entry: EntryPoint) -> None:
 
         app.command(
             entry.name,
-            help=f"Not available: {missing}.",
+            help=escape(f"Not available: {missing}."),
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
             add_help_option=False,
         )(unavailable)

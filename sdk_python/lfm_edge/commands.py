@@ -65,7 +65,8 @@ def verify(out: Folder, threads: Threads = None) -> None:
 
     Example: lfm-edge verify OUT
     """
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks = {stage: bars.add_task(stage) for stage in ("files", "decode", "prefill")}
         report = verify_bundle(
             out,

@@ -59,8 +59,19 @@ class Runtime:
         self._check_signature(bundle)
 
     def bind(self, capacity: int) -> BoundState:
-        """The state of a new conversation that holds at most `capacity` tokens."""
-        return BoundState(self, capacity)
+        """The state of a new conversation that holds at most `capacity` tokens.
+
+        Raises:
+            BundleError: there is no memory for it.
+        """
+        try:
+            return BoundState(self, capacity)
+        except (MemoryError, ValueError):  # NumPy raises either, depending on the size
+            size = sum(state_bytes(tensor, capacity) for tensor in self.graph.state)
+            raise BundleError(
+                f"no memory for the {size:,} bytes of state of {capacity:,} tokens; "
+                "take a smaller context"
+            ) from None
 
     def _check_signature(self, bundle: Bundle) -> None:
         state = self.graph.state

@@ -14,6 +14,7 @@ from lfm_edge.verify import verify
 from lfm_export.checkpoint import FolderCheckpoint
 from lfm_export.export import ExportOptions, export_bundle
 from numpy.typing import NDArray
+from transformers import Lfm2Config, Lfm2MoeConfig
 
 from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_moe
 
@@ -34,7 +35,7 @@ def test_the_shipped_model_meets_its_golden_vectors(
 
 @pytest.mark.parametrize("config", [tiny_dense(conv_bias=True), tiny_moe(norm_topk_prob=False)])
 def test_a_float_bundle_is_held_to_the_bound_of_parity(
-    config: lfm_edge.Model, tmp_path: Path
+    config: Lfm2Config | Lfm2MoeConfig, tmp_path: Path
 ) -> None:
     source = saved(random_model(config), tmp_path / "checkpoint")
     export(source, tmp_path / "bundle", quant="f32")

@@ -21,7 +21,7 @@ def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
     if weight.bits == 8:
         return unsigned
     nibbles = unsigned - np.uint8(0x80 - 8)
-    packed: NDArray[np.uint8] = nibbles[:, 0::2] | nibbles[:, 1::2] << 4
+    packed: NDArray[np.uint8] = nibbles[:, 0::2] | nibbles[:, 1::2] << np.uint8(4)
     return packed
 
 
