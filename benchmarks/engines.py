@@ -62,7 +62,7 @@ class GenAi:
     """
 
     def __init__(self, folder: str, threads: int, capacity: int) -> None:
-        import onnxruntime_genai as og  # type: ignore[import-untyped]  # noqa: PLC0415 (see LfmEdge)
+        import onnxruntime_genai as og  # noqa: PLC0415 (see LfmEdge)
 
         config = og.Config(folder)
         options = {"intra_op_num_threads": threads}

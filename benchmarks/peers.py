@@ -180,6 +180,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.plot:
         require_matplotlib()
+    for file in filter(None, (options.json, options.markdown, options.plot)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     comparison = compare(options.layers, options.threads)
     Console().print(report.table(comparison))
     if options.json:

@@ -204,7 +204,7 @@ def this_device() -> Device:
         cpu=_cpu_name(),
         cores=_usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
-        os=platform.platform(terse=True),
+        os=f"{platform.system()} {platform.release()} {platform.machine()}",
         onnxruntime=version("onnxruntime"),
     )
 

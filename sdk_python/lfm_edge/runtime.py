@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort  # type: ignore[import-untyped]
+import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import (  # type: ignore[import-untyped]
+from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from .errors import BundleError, InvalidRequestError
 __all__ = ["Sampler", "SamplingOptions"]
 
 _PARTIAL_SORT = 1024
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def candidates(
     ids = np.arange(len(scores))
     if 0 < options.top_k < len(scores):
         # Tokens that tie with the k-th stay, as in transformers.
-        ids = np.flatnonzero(scores >= np.partition(scores, -options.top_k)[-options.top_k])
+        ids = np.flatnonzero(scores >= _kth_largest(scores, options.top_k))
     kept = scores[ids].astype(np.float64)
     # Below the maximum, no temperature overflows.
     weights = np.exp((kept - kept.max()) / options.temperature)
@@ -136,12 +138,23 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
     wanted = top_p * weights.sum()
     places = np.arange(len(weights))
     if len(weights) > _PARTIAL_SORT:
-        largest = np.argpartition(weights, -_PARTIAL_SORT)[-_PARTIAL_SORT:]
+        largest = np.flatnonzero(weights >= _kth_largest(weights, _PARTIAL_SORT))
         if weights[largest].sum() >= wanted:
             places = largest
     places = places[np.argsort(-weights[places], kind="stable")]
     falling = weights[places]
     return places[: np.count_nonzero(falling.cumsum() - falling < wanted)]
+
+
+def _kth_largest(values: NDArray[Any], k: int) -> Any:
+    """The k-th largest of at least k values.
+
+    The k-th largest maximum of all blocks is no larger than that, and most values are below it.
+    """
+    maxima = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(1)
+    if len(maxima) > k:
+        values = values[values >= np.partition(maxima, -k)[-k]]
+    return np.partition(values, -k)[-k]
 
 
 def _check(

@@ -363,3 +363,11 @@ def test_help_fits_a_screen_and_shows_an_example() -> None:
     output = run("--help").output
     assert "Example" in output
     assert len(output.splitlines()) <= 40
+
+
+def test_measures_a_real_bundle(toy_bundle: Path) -> None:
+    measured = bench.measure(toy_bundle, settings(depth=16, threads=1))
+    assert measured.load_seconds > 0
+    assert measured.decode
+    assert len(measured.decode.samples) == 3
+    assert measured.bundle.size_bytes == sum(file.stat().st_size for file in toy_bundle.iterdir())

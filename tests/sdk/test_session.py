@@ -100,7 +100,7 @@ def test_a_full_context_takes_nothing_and_stays_usable(
 ) -> None:
     session = model.session(10)
     session.prefill(IDS[:8])
-    with pytest.raises(ContextFullError, match="3 more tokens at position 8 .* capacity of 10"):
+    with pytest.raises(ContextFullError, match=r"3 more tokens at position 8 .* capacity of 10"):
         session.prefill(IDS[8:11])
     assert session.position == 8
     np.testing.assert_allclose(session.prefill(IDS[8:10]), toy.logits(IDS[:10]), atol=1e-4)

@@ -165,9 +165,12 @@ def test_the_template_of_the_bundle_is_used(model: lfm_edge.Model) -> None:
 
 @pytest.mark.parametrize(
     "embedded",
-    ["{{ eos_token }}!", [{"name": "other", "template": "?"}, {"name": "default", "template": "{{ eos_token }}!"}]],
+    [
+        "{{ eos_token }}!",
+        [{"name": "o", "template": "?"}, {"name": "default", "template": "{{ eos_token }}!"}],
+    ],
     ids=["string", "list"],
-)  # fmt: skip
+)
 def test_a_template_may_stand_in_the_tokenizers_config(
     make_model: Callable[..., lfm_edge.Model], embedded: Any
 ) -> None:

@@ -67,7 +67,7 @@ def test_special_tokens_are_read_and_skipped_on_demand(tokenizer: Tokenizer) -> 
 
 
 def test_half_a_surrogate_pair_is_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(InvalidRequestError, match="not valid Unicode.* at character 1"):
+    with pytest.raises(InvalidRequestError, match=r"not valid Unicode.* at character 1"):
         tokenizer.encode("a\udcff")
 
 

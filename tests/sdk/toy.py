@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,6 +35,11 @@ VOCAB = 300
 """More than the tokenizer has, as in a bundle with synthetic weights."""
 HIDDEN = 16
 MAX_CONTEXT = 2048
+STATE_SHAPES: dict[str, list[int | str | None]] = {
+    "key": [1, 1, "capacity", HIDDEN],
+    "value": [1, 1, "capacity", HIDDEN],
+    "conv": [1, HIDDEN, 2],
+}
 TEMPLATE = """{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -82,7 +88,7 @@ class ToyModel:
 
     def graph(self) -> onnx.ModelProto:
         """The same as a graph with state."""
-        weights = {
+        weights: dict[str, NDArray[Any]] = {
             "embedding": self.embedding,
             "query": self.query,
             "key": self.key,
@@ -123,9 +129,8 @@ class ToyModel:
             node("MatMul", ["h_last", "head"], ["unbiased"]),
             node("Add", ["unbiased", "bias"], ["logits"]),
         ]
-        cache, conv = [1, 1, "capacity", HIDDEN], [1, HIDDEN, 2]
         info = helper.make_tensor_value_info
-        state = {"key": cache, "value": cache, "conv": conv}
+        state = STATE_SHAPES
         graph = helper.make_graph(
             nodes,
             "toy",
@@ -192,8 +197,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def toy_manifest(toy: ToyModel) -> Manifest:
     """The manifest of a toy, without files."""
-    cache: list[int | str] = [1, 1, "capacity", HIDDEN]
-    shapes = {"key": cache, "value": cache, "conv": [1, HIDDEN, 2]}
     return Manifest(
         format_version=FORMAT_VERSION,
         producer="tests",
@@ -222,7 +225,7 @@ def toy_manifest(toy: ToyModel) -> Manifest:
                     input=f"past_{kind}",
                     output=f"present_{kind}",
                 )
-                for kind, shape in shapes.items()
+                for kind, shape in STATE_SHAPES.items()
             ],
         ),
         quantization=Quantization(method="f32", head="f32", block_size=32),
