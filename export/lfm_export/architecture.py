@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .config import Config
 from .errors import ArchitectureError
 
 __all__ = [
@@ -194,55 +195,10 @@ def describe(config: Mapping[str, Any]) -> Architecture:
     if not isinstance(family, str) or family not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
         raise ArchitectureError(f"config.json: unknown model_type {family!r}; known: {known}")
-    return _FAMILIES[family](_Config(config, family))
+    return _FAMILIES[family](Config(config, family))
 
 
-class _Config:
-    """`config.json` with checked access; the first name that is present counts."""
-
-    def __init__(self, values: Mapping[str, Any], family: str) -> None:
-        self.values, self.family = values, family
-
-    def _get(self, names: tuple[str, ...], default: Any) -> Any:
-        for name in names:
-            if self.values.get(name) is not None:
-                return self.values[name]
-        if default is None:
-            raise ArchitectureError(f"config.json: {names[0]} is missing ({self.family} needs it)")
-        return default
-
-    def integer(self, *names: str, default: int | None = None, least: int = 1) -> int:
-        value = self._get(names, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
-            raise ArchitectureError(
-                f"config.json: {names[0]} is {value!r}, expected an integer >= {least}"
-            )
-        return value
-
-    def number(self, *names: str, default: float | None = None) -> float:
-        value = self._get(names, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise ArchitectureError(f"config.json: {names[0]} is {value!r}, expected a number > 0")
-        return float(value)
-
-    def flag(self, *names: str, default: bool) -> bool:
-        value = self._get(names, default)
-        if not isinstance(value, bool):
-            raise ArchitectureError(f"config.json: {names[0]} is {value!r}, expected true or false")
-        return value
-
-    def token(self, name: str) -> int | None:
-        return None if self.values.get(name) is None else self.integer(name, least=0)
-
-    def tokens(self, name: str) -> tuple[int, ...]:
-        value = self.values.get(name)
-        ids = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
-            raise ArchitectureError(f"config.json: {name} is {value!r}, expected token ids")
-        return tuple(ids)
-
-
-def _lfm2(config: _Config) -> Architecture:
+def _lfm2(config: Config) -> Architecture:
     width = config.integer("block_ff_dim", "intermediate_size")
     if config.flag("block_auto_adjust_ff_dim", default=True):
         width = int(2 * width / 3)
@@ -252,7 +208,7 @@ def _lfm2(config: _Config) -> Architecture:
     return _assemble(config, lambda layer: _mlp(config, f"{_prefix(layer)}.feed_forward", width))
 
 
-def _lfm2_moe(config: _Config) -> Architecture:
+def _lfm2_moe(config: Config) -> Architecture:
     num_dense_layers = config.integer("num_dense_layers", least=0)
 
     def feed_forward(layer: int) -> Mlp | SparseMoe:
@@ -264,14 +220,14 @@ def _lfm2_moe(config: _Config) -> Architecture:
     return _assemble(config, feed_forward)
 
 
-_FAMILIES: dict[str, Callable[[_Config], Architecture]] = {"lfm2": _lfm2, "lfm2_moe": _lfm2_moe}
+_FAMILIES: dict[str, Callable[[Config], Architecture]] = {"lfm2": _lfm2, "lfm2_moe": _lfm2_moe}
 
 
 def _prefix(layer: int) -> str:
     return f"model.layers.{layer}"
 
 
-def _assemble(config: _Config, feed_forward: Callable[[int], Mlp | SparseMoe]) -> Architecture:
+def _assemble(config: Config, feed_forward: Callable[[int], Mlp | SparseMoe]) -> Architecture:
     hidden, vocab = config.integer("hidden_size"), config.integer("vocab_size")
     layers = []
     for index, kind in enumerate(_layer_types(config)):
@@ -302,7 +258,7 @@ def _assemble(config: _Config, feed_forward: Callable[[int], Mlp | SparseMoe]) -
     )
 
 
-def _layer_types(config: _Config) -> list[str]:
+def _layer_types(config: Config) -> list[str]:
     count = config.integer("num_hidden_layers")
     kinds = config.values.get("layer_types")
     if kinds is None:
@@ -329,12 +285,12 @@ def _linear(name: str, rows: int, columns: int, bias: bool = False) -> Linear:
     )
 
 
-def _norm(config: _Config, name: str, size: int) -> Norm:
+def _norm(config: Config, name: str, size: int) -> Norm:
     eps = config.number("norm_eps", "block_norm_eps", default=1e-5)
     return Norm(Vector(f"{name}.weight", (size,)), eps)
 
 
-def _attention(config: _Config, layer: str) -> Attention:
+def _attention(config: Config, layer: str) -> Attention:
     hidden = config.integer("hidden_size")
     heads = config.integer("num_attention_heads")
     kv_heads = config.integer("num_key_value_heads")
@@ -359,16 +315,16 @@ def _attention(config: _Config, layer: str) -> Attention:
     )
 
 
-def _rope_theta(config: _Config) -> float:
+def _rope_theta(config: Config) -> float:
     rope = config.values.get("rope_parameters") or config.values.get("rope_scaling") or {}
     if not isinstance(rope, Mapping) or rope.get("rope_type", "default") != "default":
         raise ArchitectureError(
             f"config.json: rope_parameters {rope!r}, expected rope_type default"
         )
-    return _Config({**config.values, **rope}, config.family).number("rope_theta", default=1e6)
+    return Config({**config.values, **rope}, config.family).number("rope_theta", default=1e6)
 
 
-def _conv(config: _Config, layer: str) -> ShortConv:
+def _conv(config: Config, layer: str) -> ShortConv:
     hidden = config.integer("hidden_size")
     kernel = config.integer("conv_L_cache", default=3, least=2)
     bias = config.flag("conv_bias", default=False)
@@ -383,7 +339,7 @@ def _conv(config: _Config, layer: str) -> ShortConv:
     )
 
 
-def _mlp(config: _Config, prefix: str, width: int) -> Mlp:
+def _mlp(config: Config, prefix: str, width: int) -> Mlp:
     hidden = config.integer("hidden_size")
     return Mlp(
         gate=_linear(f"{prefix}.w1", width, hidden),
@@ -392,7 +348,7 @@ def _mlp(config: _Config, prefix: str, width: int) -> Mlp:
     )
 
 
-def _sparse_moe(config: _Config, prefix: str) -> SparseMoe:
+def _sparse_moe(config: Config, prefix: str) -> SparseMoe:
     hidden, experts = config.integer("hidden_size"), config.integer("num_experts")
     per_token = config.integer("num_experts_per_tok")
     if per_token > experts:

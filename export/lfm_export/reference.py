@@ -1,9 +1,11 @@
 """The whole model in plain NumPy, a part at a time while the weights stream by.
 
 It answers what a graph must answer, without a runtime and without the model in memory: the golden
-vectors of a bundle. The same tokens run twice, side by side, multiplied as the target's kernels
-do. The second run has every part's input disturbed by a millionth, which is what another order of
-sums does: how far the two lie apart is measured for this very model and gives the tolerance.
+vectors of a bundle. The same tokens run several times, side by side, multiplied as the target's
+kernels do. All runs but the first have every part's input disturbed by a millionth, which is what
+another order of sums does: how far they lie apart is measured for this very model and gives the
+tolerance. Where activations are rounded, a token whose experts score nearly alike may be sent to
+another one; such positions are counted, and some are let pass.
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ __all__ = ["GoldenReference"]
 Array = NDArray[np.float32]
 
 _TOP, _PROBES = 8, 56
-_TOLERANCE = 3.0  # times the measured difference, which is one sample of many
-_LEAST_TOLERANCE = 2e-4  # the parity that every float32 graph is held to
+_DISTURBED_RUNS = 6
 _DISTURBANCE = 1e-6  # relative
+_USUAL = 0.75  # of the positions, which an error is measured on
+_TOLERANCE = 3.0  # times that error
+_LEAST_TOLERANCE = 2e-4  # the parity that every float32 graph is held to
 
 
 class GoldenReference:
     """A consumer of the walk that computes the golden vectors.
 
-    Rows of `_hidden` are the tokens of the true run, then those of the disturbed one.
+    Rows of `_hidden` are the tokens of the true run, then those of the disturbed ones.
     """
 
     _hidden: Array
@@ -46,27 +50,27 @@ class GoldenReference:
 
     def golden(self) -> GoldenVectors:
         """The golden vectors, once the walk is over."""
-        logits, disturbed = np.split(self._logits, 2)
+        logits, *disturbed = self._runs(self._logits)
         top_ids = np.argsort(-logits, axis=-1, kind="stable")[:, :_TOP]
-        difference = np.abs(logits - disturbed)
-        measured = max(
-            float(np.take_along_axis(difference, top_ids, axis=-1).max()),
-            float(difference[:, self._probe_ids].max()),
-        )
+        errors = np.abs(np.stack(disturbed)[:, :, self._probe_ids] - logits[:, self._probe_ids])
+        worst = errors.max(axis=-1)  # [runs, tokens]
+        tolerance = max(_TOLERANCE * float(np.quantile(worst, _USUAL)), _LEAST_TOLERANCE)
+        missed = int((worst > tolerance).sum(axis=-1).max())
         return GoldenVectors(
             ids=self._ids,
             top_ids=top_ids.tolist(),
             top_logits=np.take_along_axis(logits, top_ids, axis=-1).tolist(),
             probe_ids=self._probe_ids.tolist(),
             probe_logits=logits[:, self._probe_ids].tolist(),
-            tolerance=max(_TOLERANCE * measured, _LEAST_TOLERANCE),
+            tolerance=tolerance,
+            outliers=2 * missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
         )
 
     def embedding(self, part: Embedding, weights: Weights) -> None:
         """Looks the tokens up, and keeps the head for the end."""
         table = weights.matrix(part.tokens)
         rows = [table.rows(i, i + 1).dequantize() for i in self._ids]
-        self._hidden = np.concatenate(rows * 2)
+        self._hidden = np.concatenate(rows * (1 + _DISTURBED_RUNS))
         self._head = table if part.head is None else weights.matrix(part.head)
 
     def operator(self, layer: Layer, weights: Weights) -> None:
@@ -74,14 +78,15 @@ class GoldenReference:
         part = layer.operator
         x = self._normed(layer.operator_norm, weights)
         if isinstance(part, Attention):
-            branches = [self._attention(run, part, weights) for run in np.split(x, 2)]
+            branches = [self._attention(run, part, weights) for run in self._runs(x)]
         else:
-            branches = [self._short_conv(run, part, weights) for run in np.split(x, 2)]
+            branches = [self._short_conv(run, part, weights) for run in self._runs(x)]
         self._hidden += np.concatenate(branches)
 
     def mlp(self, layer: Layer, part: Mlp, weights: Weights) -> None:
         """Adds the dense feed-forward."""
-        self._hidden += self._mlp(self._normed(layer.ffn_norm, weights), part, weights)
+        x = self._normed(layer.ffn_norm, weights)
+        self._hidden += ops.gated_mlp(x, *_matrices(part, weights), self._matmul)
 
     def router(self, layer: Layer, part: SparseMoe, weights: Weights) -> None:
         """Chooses each token's experts."""
@@ -97,10 +102,10 @@ class GoldenReference:
 
     def expert(self, index: int, part: Mlp, weights: Weights) -> None:
         """Adds one expert's share to the tokens that chose it."""
-        tokens, slots = np.nonzero(self._experts == index)
-        if len(tokens):
-            out = self._mlp(self._moe_input[tokens], part, weights)
-            self._hidden[tokens] += self._shares[tokens, slots, None] * out
+        mlp = _matrices(part, weights)
+        ops.add_expert(
+            self._hidden, self._moe_input, self._experts, self._shares, index, mlp, self._matmul
+        )
 
     def end_of_experts(self) -> None:
         """Nothing is left to do: experts were added as they came."""
@@ -109,16 +114,15 @@ class GoldenReference:
         """Computes the logits of every position."""
         self._logits = self._matmul(self._normed(part, weights), self._head)
 
+    def _runs(self, rows: Array) -> list[Array]:
+        return np.split(rows, 1 + _DISTURBED_RUNS)
+
     def _normed(self, norm: Norm, weights: Weights) -> Array:
         x = ops.rms_norm(self._hidden, weights.vector(norm.weight), norm.eps)
         disturbed = x[len(self._ids) :]
         noise = self._rng.standard_normal(disturbed.shape, np.float32)
         disturbed += disturbed * noise * np.float32(_DISTURBANCE)
         return x
-
-    def _mlp(self, x: Array, part: Mlp, weights: Weights) -> Array:
-        gate, up, down = (weights.matrix(linear) for linear in (part.gate, part.up, part.down))
-        return ops.gated_mlp(x, gate, up, down, self._matmul)
 
     def _attention(self, x: Array, part: Attention, weights: Weights) -> Array:
         projections = (part.q_proj, part.k_proj, part.v_proj)
@@ -153,3 +157,9 @@ class GoldenReference:
             self._matmul,
         )
         return out
+
+
+def _matrices(
+    part: Mlp, weights: Weights
+) -> tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor]:
+    return weights.matrix(part.gate), weights.matrix(part.up), weights.matrix(part.down)

@@ -19,6 +19,7 @@ from .quantized import BLOCK_SIZE, QuantizedTensor
 
 __all__ = [
     "Matmul",
+    "add_expert",
     "cached_attention",
     "depthwise_conv",
     "gated_mlp",
@@ -225,9 +226,21 @@ def sparse_moe(
     `mlps` yields gate, up and down of every expert in order, so that one is in memory at a time.
     """
     out = np.zeros_like(x)
-    for index, (gate, up, down) in enumerate(mlps):
-        tokens, slots = np.nonzero(experts == index)
-        if len(tokens):
-            scale = weights[tokens, slots, None]
-            out[tokens] += scale * gated_mlp(x[tokens], gate, up, down, matmul)
+    for index, mlp in enumerate(mlps):
+        add_expert(out, x, experts, weights, index, mlp, matmul)
     return out
+
+
+def add_expert(
+    out: Array,
+    x: Array,
+    experts: NDArray[np.int64],
+    weights: Array,
+    index: int,
+    mlp: tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor],
+    matmul: Matmul = matmul_float32,
+) -> None:
+    """One term of `sparse_moe`: adds expert `index` to the rows of `out` that chose it."""
+    tokens, slots = np.nonzero(experts == index)
+    if len(tokens):
+        out[tokens] += weights[tokens, slots, None] * gated_mlp(x[tokens], *mlp, matmul)

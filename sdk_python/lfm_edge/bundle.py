@@ -99,6 +99,7 @@ class GoldenVectors(msgspec.Struct, frozen=True):
     After token `ids[i]` the graph must give `top_logits[i][j]` at `top_ids[i][j]` (the 8 largest,
     in falling order) and `probe_logits[i][j]` at `probe_ids[j]` (56 fixed ones), each within
     `tolerance`. The argmax counts only where the margin of the first two exceeds twice `tolerance`.
+    At most `outliers` positions may miss: rounding may send a token to another expert.
     """
 
     ids: list[TokenId]
@@ -107,6 +108,7 @@ class GoldenVectors(msgspec.Struct, frozen=True):
     probe_ids: list[TokenId]
     probe_logits: list[list[float]]
     tolerance: Annotated[float, msgspec.Meta(gt=0)]
+    outliers: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class FileEntry(msgspec.Struct, frozen=True):

@@ -77,8 +77,9 @@ def verify(out: Folder, threads: Threads = None) -> None:
         f"{out}: {report.files} files, {_size(report.size)}, whole; {report.positions} golden "
         f"positions: largest logit error {report.decode_error:.2e} token by token "
         f"(position {report.decode_worst}), {report.prefill_error:.2e} in chunks "
-        f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; greedy token right "
-        f"at all {report.argmaxes} clear positions"
+        f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; "
+        f"{report.decode_outliers} and {report.prefill_outliers} outliers; greedy token right at "
+        f"all {report.argmaxes} clear positions"
     )
 
 

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.support import DEMO_MODEL, random_model, saved, tiny_dense
 
-COMMAND = [str(Path(sys.executable).with_name("lfm-edge"))]
+COMMAND = [sys.executable, "-m", "lfm_edge"]
 LONG = "synthetic:lfm2.5-8b-a1b:3"  # takes long enough to be interrupted
 
 

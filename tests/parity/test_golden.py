@@ -99,35 +99,36 @@ def test_a_mistake_exceeds_the_tolerance(
     golden = lfm_edge.load(demo_bundle(quant)).bundle.manifest.golden
     with Meddled(change) as checkpoint:
         export_bundle(checkpoint, tmp_path / "bundle", ExportOptions(quant=quant))
-    error = largest_error(lfm_edge.load(tmp_path / "bundle", threads=1), golden, meddle)
-    assert (error > golden.tolerance) is is_mistake, error
+    missed = misses(lfm_edge.load(tmp_path / "bundle", threads=1), golden, meddle)
+    assert (missed > golden.outliers) is is_mistake, missed
 
 
-def largest_error(
-    model: lfm_edge.Model, golden: GoldenVectors, meddle: Callable[[Session], None]
-) -> float:
+def misses(model: lfm_edge.Model, golden: GoldenVectors, meddle: Callable[[Session], None]) -> int:
+    """Positions beyond the tolerance, read one by one."""
     session = model.session(context=len(golden.ids))
-    worst = 0.0
+    count = 0
     for position, token in enumerate(golden.ids):
         meddle(session)
-        logits = session.decode(token)
-        ids = golden.top_ids[position] + golden.probe_ids
-        expected = golden.top_logits[position] + golden.probe_logits[position]
-        worst = max(worst, float(np.abs(logits[ids] - expected).max()))
-    return worst
+        count += is_missed(golden, position, session.decode(token))
+    return count
+
+
+def is_missed(golden: GoldenVectors, position: int, logits: Array) -> bool:
+    ids = golden.top_ids[position] + golden.probe_ids
+    expected = golden.top_logits[position] + golden.probe_logits[position]
+    return bool(np.abs(logits[ids] - expected).max() > golden.tolerance)
 
 
 @pytest.mark.parametrize("quant", ["f32", "q4"])
 def test_rope_one_position_off_exceeds_the_tolerance(
     demo_bundle: Callable[..., Path], quant: str
 ) -> None:
-    """The second half is rotated, and stored, one position too far from the first."""
+    """the rest is rotated, and stored, one position too far from the first."""
     model = lfm_edge.load(demo_bundle(quant), threads=1)
     golden = model.bundle.manifest.golden
     state = model.runtime.bind(capacity=64)
-    worst = 0.0
+    missed = 0
     for position, token in enumerate(golden.ids):
-        logits = state.run(np.array([token]), position + (position >= 16))
-        expected = golden.probe_logits[position]
-        worst = max(worst, float(np.abs(logits[golden.probe_ids] - expected).max()))
-    assert worst > golden.tolerance
+        logits = state.run(np.array([token]), position + (position >= 8))
+        missed += is_missed(golden, position, logits)
+    assert missed > golden.outliers

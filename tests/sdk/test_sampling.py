@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given as for_all
+from hypothesis import given
 from hypothesis import strategies as st
 from lfm_edge import BundleError, InvalidRequestError, SamplingOptions
 from lfm_edge.sampling import Sampler, candidates
@@ -44,7 +44,7 @@ def ours(logits: NDArray[np.float32], options: SamplingOptions) -> NDArray[np.fl
     return probabilities
 
 
-@for_all(
+@given(
     size=st.sampled_from([1, 5, 300, 3000]),
     seed=st.integers(0, 2**32 - 1),
     spread=st.floats(0.1, 10),
@@ -68,12 +68,12 @@ def test_filters_agree_with_transformers(
 
 
 @pytest.mark.parametrize("spread", [0.01, 3.0, 10.0])
-@pytest.mark.parametrize("given", [{"top_p": 0.9}, {"top_k": 80}, {"top_k": 5000, "top_p": 0.5}])
+@pytest.mark.parametrize("filters", [{"top_p": 0.9}, {"top_k": 80}, {"top_k": 5000, "top_p": 0.5}])
 def test_large_vocabularies_take_short_cuts_to_the_same(
-    spread: float, given: dict[str, Any]
+    spread: float, filters: dict[str, Any]
 ) -> None:
     logits = (np.random.default_rng(5).normal(size=128_000) * spread).astype(np.float32)
-    options = SamplingOptions(temperature=1, **given)
+    options = SamplingOptions(temperature=1, **filters)
     np.testing.assert_allclose(ours(logits, options), truth(logits, options), atol=1e-9)
 
 
@@ -84,7 +84,7 @@ def test_ties_with_the_last_of_top_k_stay() -> None:
     assert np.flatnonzero(ours(logits, options)).tolist() == [1, 2, 3]
 
 
-@for_all(seed=st.integers(0, 2**32 - 1), penalty=st.floats(0.5, 2))
+@given(seed=st.integers(0, 2**32 - 1), penalty=st.floats(0.5, 2))
 def test_repetition_penalty_agrees_with_transformers(seed: int, penalty: float) -> None:
     random = np.random.default_rng(seed)
     logits = random.normal(size=50).astype(np.float32)

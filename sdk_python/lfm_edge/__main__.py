@@ -1,0 +1,5 @@
+"""`python -m lfm_edge` is `lfm-edge`."""
+
+from .cli import main
+
+main()

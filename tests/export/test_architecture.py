@@ -1,0 +1,140 @@
+"""The description of a model names the tensors that transformers makes, for every rule of width."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lfm_edge.bundle import manifest_schema
+from lfm_export.architecture import Attention, Mlp, ShortConv, SparseMoe, describe
+from lfm_export.errors import ArchitectureError
+from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2MoeConfig
+
+from tests.support import tiny_dense, tiny_moe
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_dense(),
+        tiny_dense(block_ffn_dim_multiplier=1.7, block_multiple_of=64),
+        tiny_dense(block_auto_adjust_ff_dim=False),
+        tiny_dense(conv_bias=True, conv_L_cache=5),
+        tiny_dense(tie_word_embeddings=False),
+        tiny_moe(),
+        tiny_moe(use_expert_bias=False, num_dense_layers=2),
+    ],
+)
+def test_tensors_are_those_of_transformers(config: Lfm2Config | Lfm2MoeConfig) -> None:
+    model = AutoModelForCausalLM.from_config(config)
+    wanted = sum(tensor.numel() for tensor in model.parameters())
+    wanted += sum(b.numel() for name, b in model.named_buffers() if "expert_bias" in name)
+    architecture = describe(config.to_dict())
+    assert architecture.num_parameters() == wanted
+    ours = architecture.tensors()
+    for name, tensor in model.named_parameters():
+        if ".experts." not in name:
+            assert ours[name] == tuple(tensor.shape)
+
+
+def test_the_names_of_older_configs_are_understood() -> None:
+    config = {
+        "model_type": "lfm2",
+        "hidden_size": 64,
+        "vocab_size": 320,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "full_attn_idxs": [1],
+        "block_ff_dim": 192,
+        "block_multiple_of": 32,
+        "tie_embedding": False,
+        "rope_theta": 5000.0,
+        "max_position_embeddings": 128,
+        "eos_token_id": [7, 2],
+    }
+    architecture = describe(config)
+    operators = [layer.operator for layer in architecture.layers]
+    assert [type(part) for part in operators] == [ShortConv, Attention, ShortConv]
+    assert isinstance(operators[1], Attention)
+    assert operators[1].rope_theta == 5000
+    mlp = architecture.layers[0].feed_forward
+    assert isinstance(mlp, Mlp)
+    assert mlp.gate.rows == 128
+    assert architecture.embedding.head is not None
+    assert architecture.eos_token_ids == (7, 2)
+
+
+def test_the_published_mixture_of_experts() -> None:
+    kinds = [
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+        "A",
+        "c",
+        "c",
+    ]
+    config = tiny_moe(
+        hidden_size=2048,
+        vocab_size=128_000,
+        intermediate_size=7168,
+        moe_intermediate_size=1792,
+        num_hidden_layers=24,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        num_dense_layers=2,
+        num_experts=32,
+        num_experts_per_tok=4,
+        layer_types=["conv" if kind == "c" else "full_attention" for kind in kinds],
+    )
+    architecture = describe(config.to_dict())
+    assert round(architecture.num_parameters() / 1e9, 2) == 8.47
+    assert sum(isinstance(layer.operator, ShortConv) for layer in architecture.layers) == 18
+    assert sum(isinstance(layer.feed_forward, SparseMoe) for layer in architecture.layers) == 22
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": None}, "unknown model_type None"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
+        ({"hidden_size": True}, "hidden_size is True"),
+        ({"vocab_size": 2**40}, "vocab_size is"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9, but there are 8"),
+        ({"norm_eps": -1}, "norm_eps is -1"),
+        ({"use_expert_bias": "yes"}, "use_expert_bias is 'yes'"),
+        ({"eos_token_id": "</s>"}, "eos_token_id is '</s>'"),
+        ({"layer_types": ["conv"] * 3 + ["mamba"]}, "'mamba'"),
+    ],
+)
+def test_an_impossible_config_is_named(changes: dict[str, object], words: str) -> None:
+    config = tiny_moe().to_dict() | changes
+    with pytest.raises(ArchitectureError) as caught:
+        describe(config)
+    assert words in str(caught.value)
+
+
+def test_the_schema_in_docs_is_that_of_the_types() -> None:
+    """`make schema` writes it anew."""
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == manifest_schema()
