@@ -65,7 +65,8 @@ def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     """`x / sqrt(mean(x^2) + eps) * weight` over the last axis."""
     variance: Array = np.mean(np.square(x), axis=-1, keepdims=True, dtype=np.float32)
-    return x / np.sqrt(variance + np.float32(eps)) * weight
+    normed: Array = x / np.sqrt(variance + np.float32(eps)) * weight
+    return normed
 
 
 def silu(x: Array) -> Array:

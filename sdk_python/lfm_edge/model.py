@@ -157,13 +157,14 @@ class Model:
         cancel: threading.Event | None = None,
         **sampling: float | None,
     ) -> Generation:
+        model = self.bundle.manifest.model
         if session is not None and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
         return Generation(
             session or self.session(context),
             prompt,
             sampler=self._sampler(sampling),
-            detokenizer=Detokenizer(self.tokenizer, self._silent_ids()),
+            detokenizer=Detokenizer(self.tokenizer, {model.bos_token_id, model.pad_token_id}),
             stops=StopFilter(stop),
             eos_ids=self.eos_ids,
             max_tokens=max_tokens,
@@ -176,8 +177,3 @@ class Model:
         if unknown := sorted(given.keys() - known):
             raise TypeError(f"unknown option {unknown[0]!r}")
         return Sampler(dataclasses.replace(self.defaults, **given), self.runtime.vocab_size)
-
-    def _silent_ids(self) -> set[int]:
-        model = self.bundle.manifest.model
-        ids = (*self.eos_ids, model.bos_token_id, model.pad_token_id)
-        return {token for token in ids if token is not None}

@@ -55,7 +55,7 @@ class Tokenizer:
             ) from None
         return self._native.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: Sequence[int], skip: Collection[int] = ()) -> str:
+    def decode(self, ids: Sequence[int], skip: Collection[int | None] = ()) -> str:
         """The text of `ids` without those of `skip`; bytes that are no UTF-8 become U+FFFD."""
         detokenizer = Detokenizer(self, skip)
         return "".join(map(detokenizer.push, ids)) + detokenizer.finish()
@@ -79,7 +79,7 @@ class Detokenizer:
         skip: ids that give no text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, skip: Collection[int] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, skip: Collection[int | None] = ()) -> None:
         self._tokenizer = tokenizer
         self._skip = frozenset(skip)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

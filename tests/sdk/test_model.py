@@ -185,6 +185,20 @@ def test_a_chat_that_changed_is_read_anew(endless: lfm_edge.Model) -> None:
     assert text == "".join(endless.chat(other, max_tokens=4))
 
 
+def test_a_longer_prompt_that_differs_is_read_anew(endless: lfm_edge.Model) -> None:
+    session = endless.session()
+    list(endless.generate("ab", max_tokens=2, session=session))
+    text = "".join(endless.generate("xyz and more", max_tokens=4, session=session))
+    assert text == "".join(endless.generate("xyz and more", max_tokens=4))
+
+
+def test_the_repetition_penalty_sees_the_prompt(make_model: MakeModel) -> None:
+    model = make_model({THINK: 1e4})
+    options: dict[str, Any] = {"max_tokens": 1, "repetition_penalty": 1e5}
+    assert list(model.generate("a", **options)) == ["<think>"]
+    assert list(model.generate("<think>", **options)) != ["<think>"]
+
+
 def test_the_same_prompt_again_gives_the_same_answer(endless: lfm_edge.Model) -> None:
     session = endless.session()
     texts = ["".join(endless.generate("ab", max_tokens=6, session=session)) for _ in range(2)]

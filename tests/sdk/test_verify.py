@@ -111,3 +111,15 @@ def test_conv_state_that_is_not_carried_is_found(tmp_path: Path) -> None:
     write_manifest(folder, toy_manifest(ToyModel()))
     with pytest.raises(IntegrityError, match="golden vectors missed in decode at position 1"):
         lfm_edge.verify(folder)
+
+
+def test_a_graph_that_fails_only_in_chunks_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    graph = ToyModel().graph()
+    last = next(weight for weight in graph.graph.initializer if weight.name == "last")
+    last.CopyFrom(numpy_helper.from_array(np.array([0]), "last"))
+    onnx.save(graph, folder / "model.onnx")
+    write_manifest(folder, toy_manifest(ToyModel()))
+    with pytest.raises(IntegrityError, match="golden vectors missed in prefill at position 7"):
+        lfm_edge.verify(folder)
