@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
 
-.PHONY: demo test check-full bench train schema lint clean
+.PHONY: demo test check-full bench quality train schema lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -18,6 +18,9 @@ check-full: $(VENV)/test.done
 
 bench: $(VENV)/test.done
 	$(BIN)/python benchmarks/peers.py --layers 8 --json $(BUILD)/peers.json --plot $(BUILD)/peers.png
+
+quality: $(VENV)/test.done
+	$(BIN)/python benchmarks/quality.py
 
 train: $(VENV)/test.done
 	$(BIN)/python -m tools.train_demo_model.train

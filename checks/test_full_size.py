@@ -1,0 +1,49 @@
+"""The 8B-A1B in full, all 24 layers: exported in little memory, right, and running."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import lfm_edge
+import pytest
+from lfm_edge.bundle import Bundle
+
+SOURCE = "synthetic:lfm2.5-8b-a1b"
+GIGABYTE = 1e9
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The bundle, and the peak resident memory of its export in bytes."""
+    out = tmp_path_factory.mktemp("full") / "bundle"
+    command = [sys.executable, "-m", "lfm_edge", "export", SOURCE, str(out)]
+    command += ["--target", "onnx-portable", "--quant", "q4"]
+    begun = time.monotonic()
+    process = os.posix_spawn(command[0], command, dict(os.environ))
+    _, status, usage = os.wait4(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    print(f"\nexport: {time.monotonic() - begun:.0f} s, peak RSS {usage.ru_maxrss / 1e6:.2f} GB")
+    return out, usage.ru_maxrss * 1024
+
+
+def test_memory_and_size(exported: tuple[Path, float]) -> None:
+    out, peak = exported
+    size = sum(entry.size for entry in Bundle(out).manifest.files.values())
+    print(f"\nbundle: {size / GIGABYTE:.3f} GB")
+    assert peak <= 2.0 * GIGABYTE
+    assert size <= 5.0 * GIGABYTE
+
+
+def test_it_computes_what_the_reference_computed(exported: tuple[Path, float]) -> None:
+    report = lfm_edge.verify(exported[0])
+    print(f"\n{report}")
+    assert report.positions == 32
+
+
+def test_it_generates(exported: tuple[Path, float]) -> None:
+    model = lfm_edge.load(exported[0])
+    pieces = list(model.generate("The", max_tokens=8, temperature=0))
+    assert "".join(pieces)
