@@ -43,4 +43,5 @@ def export(
     ):
         bundle = export_bundle(checkpoint, out, options, progress)
     size = sum(entry.size for entry in bundle.manifest.files.values())
-    Console(stderr=True).print(f"{out}: {size / 1e9:.2f} GB, ready for lfm-edge verify {out}")
+    done = f"{out}: {size / 1e9:.2f} GB; lfm-edge verify {out} proves it"
+    Console(stderr=True, markup=False, highlight=False).print(done, soft_wrap=True)

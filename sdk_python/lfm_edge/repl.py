@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
+from .errors import ContextFullError
 from .generation import Generation
 from .model import GenerationOptions, Message, Model
 
@@ -22,7 +25,7 @@ def converse(
 
     With a session among the options, only what a new turn adds to the prompt is read, where the
     prompt continues what the session holds. `/reset` forgets the conversation, `/exit` or the end
-    of `lines` ends it.
+    of `lines` ends it. At a terminal Ctrl-C ends an answer, not the conversation.
 
     Args:
         model: gives the answers.
@@ -42,9 +45,31 @@ def converse(
             case "/reset":
                 messages = opening.copy()
             case text:
-                messages.append({"role": "user", "content": text})
-                answer = show(model.chat(messages, **options))
-                messages.append({"role": "assistant", "content": answer})
+                question = {"role": "user", "content": text}
+                answer = _answer(model, [*messages, question], show, options)
+                if answer is not None:
+                    messages += [question, {"role": "assistant", "content": answer}]
+
+
+def _answer(
+    model: Model,
+    messages: list[Message],
+    show: Callable[[Generation], str],
+    options: GenerationOptions,
+) -> str | None:
+    """The answer; a person may cut it short by Ctrl-C, and is told where the context is full."""
+    if not sys.stdin.isatty():
+        return show(model.chat(messages, **options))
+    cancel = threading.Event()
+    earlier = signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    try:
+        stoppable: GenerationOptions = {**options, "cancel": cancel}
+        return show(model.chat(messages, **stoppable))
+    except ContextFullError as error:
+        print(f"error: {error}; /reset forgets the conversation", file=sys.stderr)
+        return None
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def turns() -> Iterator[str]:
