@@ -26,6 +26,9 @@ def export(
     head: Annotated[
         str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
     ] = None,
+    kv: Annotated[
+        str | None, typer.Option(help="KV cache: f32, f16 (default, f32 with f32) or int8.")
+    ] = None,
     context: Annotated[
         int | None, typer.Option(help="Most tokens of a session (default: the model's).")
     ] = None,
@@ -36,7 +39,7 @@ def export(
 
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
-    options = ExportOptions(target, quant, head, context)
+    options = ExportOptions(target, quant, head, kv, context)
     with (
         open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
         ConsoleProgress() as progress,

@@ -15,6 +15,8 @@ from .architecture import Architecture, describe
 from .checkpoint import Checkpoint
 from .emit.external_data import ExternalData
 from .emit.genai import write_genai_config
+from .emit._onnx import OnnxWalk, StateType
+from .emit.to_onnx import OnnxEmitter
 from .emit.to_onnx_portable import OnnxPortableEmitter
 from .errors import ExportError
 from .golden_text import golden_ids
@@ -25,7 +27,8 @@ from .writer import bundle_folder, copy_files, describe_files, write_manifest
 
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
-TARGETS = ("onnx-portable",)
+TARGETS = ("onnx", "onnx-portable")
+KV_TYPES: dict[str, StateType] = {"f32": "float32", "f16": "float16", "int8": "int8"}
 PRODUCER = "lfm-edge"
 
 
@@ -33,9 +36,10 @@ PRODUCER = "lfm-edge"
 class ExportOptions:
     """What the user chose; `context` is the most that a session may hold."""
 
-    target: str = "onnx-portable"
+    target: str = "onnx"
     quant: str = "q4"
     head: str | None = None
+    kv: str | None = None
     context: int | None = None
 
 
@@ -73,44 +77,64 @@ def export_bundle(
         CheckpointError: a tensor is missing, too many, misshapen or unreadable.
     """
     options, progress = options or ExportOptions(), progress or Quiet()
-    if options.target not in TARGETS:
-        raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
-    scheme = Scheme.choose(options.quant, options.head)
-    architecture = describe(checkpoint.config)
-    checkpoint.check(architecture.tensors())
-    context = _context(options.context, architecture)
+    plan = _Plan.make(options, describe(checkpoint.config))
+    checkpoint.check(plan.architecture.tensors())
     with bundle_folder(out) as folder:
-        manifest = _write_graph(checkpoint, architecture, scheme, context, folder, progress)
-        write_manifest(manifest, folder)
+        write_manifest(_write_graph(checkpoint, plan, folder, progress), folder)
     return Bundle(out)
 
 
-def _write_graph(
-    checkpoint: Checkpoint,
-    architecture: Architecture,
-    scheme: Scheme,
-    context: int,
-    folder: Path,
-    progress: Progress,
-) -> Manifest:
-    vocab = architecture.vocab_size
+@dataclass(frozen=True)
+class _Plan:
+    """The options, checked against each other and against the model."""
+
+    target: str
+    architecture: Architecture
+    scheme: Scheme
+    context: int
+    kv: str
+
+    @classmethod
+    def make(cls, options: ExportOptions, architecture: Architecture) -> _Plan:
+        if options.target not in TARGETS:
+            raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
+        scheme = Scheme.choose(options.quant, options.head)
+        portable = options.target == OnnxPortableEmitter.target
+        kv = options.kv or ("f32" if portable or scheme.linear == "f32" else "f16")
+        if kv not in (["f32"] if portable else KV_TYPES):
+            allowed = "f32" if portable else " or ".join(KV_TYPES)
+            raise ExportError(f"--kv {kv}: with --target {options.target} expected {allowed}")
+        return cls(
+            options.target, architecture, scheme, _context(options.context, architecture), kv
+        )
+
+    def emitter(self, data: ExternalData) -> OnnxWalk:
+        """What writes the target's graph."""
+        if self.target == OnnxPortableEmitter.target:
+            return OnnxPortableEmitter(self.architecture, self.context, data)
+        return OnnxEmitter(self.architecture, self.context, data, KV_TYPES[self.kv])
+
+
+def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Progress) -> Manifest:
+    architecture, vocab = plan.architecture, plan.architecture.vocab_size
     ids = golden_ids(checkpoint.files.get("tokenizer.json"), vocab, architecture.bos_token_id)
-    reference = GoldenReference(ids, vocab, ops.matmul_int8)
+    reference = GoldenReference(ids, vocab, ops.matmul_int8, KV_TYPES[plan.kv])
     progress.stage("quantize", architecture.num_parameters(), "weights")
-    with ExternalData(folder / f"{OnnxPortableEmitter.file}.data") as data:
-        emitter = OnnxPortableEmitter(architecture, context, data)
-        walk(architecture, checkpoint, scheme, (emitter, reference), progress.advance)
+    with ExternalData(folder / f"{OnnxWalk.file}.data") as data:
+        emitter = plan.emitter(data)
+        walk(architecture, checkpoint, plan.scheme, (emitter, reference), progress.advance)
     producer = f"{PRODUCER} {version(PRODUCER)}"
     graph = emitter.save(folder, producer)
     copy_files(checkpoint.files, folder)
-    write_genai_config(architecture, checkpoint, graph, context, folder)
+    if plan.target == OnnxPortableEmitter.target:
+        write_genai_config(architecture, checkpoint, graph, plan.context, folder)
     progress.stage("hash", sum(path.stat().st_size for path in folder.iterdir()), "bytes")
     return Manifest(
         format_version=FORMAT_VERSION,
         producer=producer,
-        model=_model(checkpoint.name, architecture, context),
+        model=_model(checkpoint.name, architecture, plan.context),
         graph=graph,
-        quantization=Quantization(scheme.linear, scheme.head, BLOCK_SIZE),
+        quantization=Quantization(plan.scheme.linear, plan.scheme.head, BLOCK_SIZE),
         golden=reference.golden(),
         files=describe_files(folder, progress.advance),
     )

@@ -41,9 +41,11 @@ class GoldenReference:
     _head: QuantizedTensor
     _logits: Array
 
-    def __init__(self, ids: list[int], vocab_size: int, matmul: ops.Matmul) -> None:
-        """`matmul` is how the target's kernels multiply, for instance `ops.matmul_int8`."""
-        self._ids, self._matmul = ids, matmul
+    def __init__(
+        self, ids: list[int], vocab_size: int, matmul: ops.Matmul, kv: str = "float32"
+    ) -> None:
+        """`matmul` is how the target's kernels multiply, `kv` the type of the target's cache."""
+        self._ids, self._matmul, self._kv = ids, matmul, kv
         self._rng = np.random.default_rng(0)
         probes = min(_PROBES, vocab_size)
         self._probe_ids = np.sort(self._rng.choice(vocab_size, probes, replace=False))

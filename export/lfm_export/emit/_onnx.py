@@ -21,14 +21,20 @@ from ..weights import Weights
 from .external_data import ExternalData
 from .graph import GraphBuilder
 
-__all__ = ["MICROSOFT", "OnnxEmitter"]
+__all__ = ["MICROSOFT", "OnnxWalk"]
 
 MICROSOFT = "com.microsoft"
 
-Kind = Literal["key", "value", "scale", "conv"]
 StateType = Literal["float32", "float16", "int8"]
 Shape = list[int | Literal["capacity"]]
 
+_KINDS: dict[str, Literal["key", "value", "scale", "conv"]] = {
+    "key": "key",
+    "value": "value",
+    "key_scale": "scale",
+    "value_scale": "scale",
+    "conv": "conv",
+}
 _ELEMENTS = {
     "float32": ir.DataType.FLOAT,
     "float16": ir.DataType.FLOAT16,
@@ -36,7 +42,7 @@ _ELEMENTS = {
 }
 
 
-class OnnxEmitter(abc.ABC):
+class OnnxWalk(abc.ABC):
     """A consumer of the walk that writes `model.onnx` and its external data."""
 
     target: ClassVar[str]
@@ -101,9 +107,10 @@ class OnnxEmitter(abc.ABC):
     @abc.abstractmethod
     def _lm_head(self, x: ir.Value) -> ir.Value: ...
 
-    def _past(self, index: int, kind: Kind, shape: Shape, dtype: StateType = "float32") -> ir.Value:
+    def _past(self, index: int, name: str, shape: Shape, dtype: StateType = "float32") -> ir.Value:
         """Declares a state tensor; its input names are ONNX Runtime GenAI's."""
-        name = f"{index}.{kind}"
+        kind = _KINDS[name]
+        name = f"{index}.{name}"
         past = f"past.{name}" if kind == "conv" else f"past_key_values.{name}"
         self._state.append(
             StateTensor(

@@ -23,15 +23,15 @@ from ..architecture import (
 )
 from ..weights import Weights
 from ._matmul_nbits import stack_rows
-from ._onnx import MICROSOFT, OnnxEmitter, StateType
+from ._onnx import MICROSOFT, OnnxWalk, StateType
 from .external_data import ExternalData, Region
 
-__all__ = ["OnnxEmitterWithOps"]
+__all__ = ["OnnxEmitter"]
 
 DOMAIN = "ai.lfm"
 
 
-class OnnxEmitterWithOps(OnnxEmitter):
+class OnnxEmitter(OnnxWalk):
     """One operator for attention, for a convolution, for either feed-forward."""
 
     target = "onnx"

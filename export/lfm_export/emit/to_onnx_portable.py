@@ -23,7 +23,7 @@ from ..architecture import (
 )
 from ..weights import Weights
 from ._matmul_nbits import stack_rows
-from ._onnx import MICROSOFT, OnnxEmitter
+from ._onnx import MICROSOFT, OnnxWalk
 from ._portable_linear import StoredMatrix
 from ._portable_moe import PortableMoe
 from .external_data import ExternalData
@@ -31,7 +31,7 @@ from .external_data import ExternalData
 __all__ = ["OnnxPortableEmitter"]
 
 
-class OnnxPortableEmitter(OnnxEmitter):
+class OnnxPortableEmitter(OnnxWalk):
     """Weights go to `MatMulNBits` and `QMoE`, state to `GroupQueryAttention` and its like."""
 
     target = "onnx-portable"
