@@ -1,0 +1,81 @@
+// The arithmetic of packed weights: one table of functions for each instruction set.
+//
+// Kernels know no tensors and no threads and allocate nothing. They work on one block of 32 rows
+// of packed weights (`lfm_ops/layout.h`) at a time. Every table gives the same bits: a product of
+// a row is `acc = fma(float(integer dot), weight scale * activation scale, acc)` over the groups
+// in ascending order, with float weights `acc += (fma chain of the group's 32 inputs)`, whatever
+// the instruction set and however many tokens are computed at once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "isa.h"
+#include "lfm_ops/layout.h"
+
+namespace lfm {
+
+constexpr int64_t kBlockRows = LFM_OPS_BLOCK_ROWS;
+constexpr int64_t kGroup = LFM_OPS_BLOCK_SIZE;
+
+/// The activations of a matrix product, group by group, as `FormatKernels::prepare` makes them.
+/// For integer weights: int8, rounded per group of 32; for float weights: floats, and no more.
+struct Rows {
+  void* values;      ///< [group][token][32]
+  float* scales;     ///< [group][token]: largest magnitude / 127
+  int32_t* offsets;  ///< [group][token]: -8 * sum of the 32 integers
+  int64_t tokens;
+
+  int8_t* int8_at(int64_t group, int64_t token) const {
+    return static_cast<int8_t*>(values) + (group * tokens + token) * kGroup;
+  }
+  float* float_at(int64_t group, int64_t token) const {
+    return static_cast<float*>(values) + (group * tokens + token) * kGroup;
+  }
+};
+
+/// What depends on the format of the weights.
+struct FormatKernels {
+  int bits;
+
+  /// Products of one block with tokens `first .. first + tokens`: `out[t * out_stride + row]`.
+  /// For more than a few tokens `out` is read and written once per group, so it should lie in
+  /// the L1 cache (128 tokens with stride 32). `prefetch` is how many bytes ahead of the weights
+  /// to fetch, 0 for none; what lies there need not exist.
+  void (*matmul)(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                 int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch);
+
+  /// Makes tokens `first .. first + tokens` of `rows` from `x[t * stride + column]`, t from 0.
+  void (*prepare)(const float* x, ptrdiff_t stride, int64_t columns, int64_t first,
+                  int64_t tokens, const Rows& rows);
+
+  /// Makes group `group` of tokens `first .. first + tokens` of `rows`: silu(gate) * up, both
+  /// [token][32] from token 0 on.
+  void (*swiglu)(const float* gate, const float* up, int64_t group, int64_t first, int64_t tokens,
+                 const Rows& rows);
+};
+
+struct Kernels {
+  Isa isa;
+  FormatKernels q4;
+  FormatKernels q8;
+  FormatKernels f32;
+
+  /// `out[r] = x . w[r * columns ...]`, float; lanes j, j + 32, ... are summed in order, then the
+  /// 32 sums in halves. `columns` is a multiple of 32.
+  void (*dots)(const float* x, const float* w, int64_t rows, int64_t columns, float* out);
+
+  /// `out[r] = fma(weight, in[r], out[r])` for the 32 rows of a block.
+  void (*add_scaled)(const float* in, float weight, float* out);
+
+  /// How far ahead `matmul` should fetch for one token, and for many.
+  ptrdiff_t prefetch_one;
+  ptrdiff_t prefetch_many;
+
+  const FormatKernels& format(int64_t bits) const { return bits == 4 ? q4 : bits == 8 ? q8 : f32; }
+};
+
+/// The table of an available instruction set.
+const Kernels& kernels_for(Isa isa);
+
+}  // namespace lfm

@@ -1,0 +1,156 @@
+// The ops of packed weights, cut into tasks: what is computed, not who computes it when.
+//
+// A `Work` is one call of an op. Its phases follow one another; the tasks of a phase are
+// independent and may run in any order on any threads, a range of neighbours at a time (the longer
+// the range, the better memory streams). Results do not depend on how tasks are shared out.
+// Nothing here allocates: `workspace` belongs to one call and is shared by its tasks, `scratch`
+// (kScratchBytes) belongs to one thread; both are aligned to 64 bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace lfm {
+
+constexpr int64_t kTokenBlock = 128;  // tokens whose sums for one block of rows stay in L1
+constexpr int64_t kScratchBytes = 2 * kTokenBlock * kBlockRows * sizeof(float);
+
+/// Packed weights; `columns` is a multiple of 32.
+struct PackedMatrix {
+  const uint8_t* data;
+  int64_t bits;
+  int64_t rows;
+  int64_t columns;
+
+  int64_t groups() const { return columns / kGroup; }
+  int64_t row_blocks() const { return lfm_ops_row_blocks(rows); }
+  int64_t bytes() const { return lfm_ops_packed_bytes(bits, rows, columns); }
+  const uint8_t* block(int64_t index) const {
+    return data + index * lfm_ops_block_bytes(bits, columns);
+  }
+};
+
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual int phases() const = 0;
+  /// Known only when the phases before have ended.
+  virtual int64_t tasks(int phase) const = 0;
+  virtual void run(int phase, int64_t begin, int64_t end, void* scratch) = 0;
+};
+
+/// `out[tokens][weight.rows] = x[tokens][weight.columns] * weight^T (+ bias[weight.rows])`.
+class LinearWork final : public Work {
+ public:
+  LinearWork(const Kernels& kernels, const PackedMatrix& weight, const float* bias, const float* x,
+             int64_t tokens, float* out, void* workspace);
+  static int64_t workspace_bytes(int64_t bits, int64_t tokens, int64_t columns);
+
+  int phases() const override { return 2; }  // prepare, multiply
+  int64_t tasks(int phase) const override;
+  void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+
+ private:
+  const Kernels& kernels_;
+  PackedMatrix weight_;
+  const float* bias_;
+  const float* x_;
+  int64_t tokens_;
+  float* out_;
+  Rows rows_;
+};
+
+/// `out = down(silu(gate(x)) * up(x))`; blocks of `gate_up` [2 * inner, hidden] alternate.
+class GatedMlpWork final : public Work {
+ public:
+  GatedMlpWork(const Kernels& kernels, const PackedMatrix& gate_up, const PackedMatrix& down,
+               const float* x, int64_t tokens, float* out, void* workspace);
+  static int64_t workspace_bytes(int64_t bits, int64_t tokens, int64_t hidden, int64_t inner);
+
+  int phases() const override { return 3; }  // prepare, gate and up, down
+  int64_t tasks(int phase) const override;
+  void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+
+ private:
+  const Kernels& kernels_;
+  PackedMatrix gate_up_;
+  PackedMatrix down_;
+  const float* x_;
+  int64_t tokens_;
+  float* out_;
+  Rows rows_;
+  Rows inner_;
+};
+
+struct MoeShape {
+  int64_t bits;
+  int64_t hidden;
+  int64_t inner;
+  int64_t experts;
+  int64_t top_k;  // 1 .. experts
+  bool norm_topk_prob;
+  float routed_scaling_factor;
+
+  PackedMatrix gate_up(const uint8_t* data, int64_t expert) const;
+  PackedMatrix down(const uint8_t* data, int64_t expert) const;
+};
+
+/// The feed-forward of a mixture of experts, router included.
+struct MoeWeights {
+  const float* router;       // [experts, hidden]
+  const float* expert_bias;  // [experts], selects only; or null
+  const uint8_t* gate_up;    // expert after expert
+  const uint8_t* down;
+};
+
+/// Each output adds its experts in ascending order. Of equal scores the lower expert is chosen.
+class SparseMoeWork final : public Work {
+ public:
+  SparseMoeWork(const Kernels& kernels, const MoeShape& shape, const MoeWeights& weights,
+                const float* x, int64_t tokens, float* out, void* workspace);
+  static int64_t workspace_bytes(const MoeShape& shape, int64_t tokens);
+
+  int phases() const override { return 5; }  // score, select, gather, gate and up, down
+  int64_t tasks(int phase) const override;
+  void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+
+ private:
+  struct Expert {  // one that some token chose
+    int64_t index;
+    int64_t first;  // of its tokens, among all choices
+    int64_t tokens;
+  };
+
+  void score(int64_t begin, int64_t end);
+  void select();
+  void choose(int64_t token);
+  void gather(int64_t begin, int64_t end, void* scratch);
+  void gate_up(int64_t begin, int64_t end, void* scratch);
+  void down(int64_t begin, int64_t end, void* scratch);
+  Rows rows_of(const Expert& expert, const Rows& all, int64_t columns) const;
+
+  const Kernels& kernels_;
+  MoeShape shape_;
+  MoeWeights weights_;
+  const float* x_;
+  int64_t tokens_;
+  float* out_;
+
+  float* scores_;           // [token][expert], sigmoid
+  int32_t* choices_;        // [token][k]: experts, ascending
+  float* choice_weights_;   // [token][k]
+  int32_t* slots_;          // [token][k]: where the token lies among the choices, by expert
+  int32_t* slot_tokens_;    // [slot]
+  float* slot_weights_;     // [slot]
+  Expert* active_;          // ascending
+  int64_t active_count_ = 0;
+  Rows rows_;               // gathered, one Rows after another
+  Rows inner_;
+};
+
+/// Rows of `weight` as floats: `out[i] = weight[ids[i]]`. One task is one id.
+void embed(const PackedMatrix& weight, const int64_t* ids, int64_t begin, int64_t end, float* out);
+
+}  // namespace lfm
