@@ -48,7 +48,7 @@ class StoredMatrix:
             return self._multiply_float(graph, x, name, offset)
         return graph.op(
             "MatMulNBits",
-            *(x, self.data, self.scales, None, None, offset)[: 6 if offset else 3],
+            *(x, self.data, self.scales, None, None, offset),
             name=name,
             domain=MICROSOFT,
             K=self.columns,
