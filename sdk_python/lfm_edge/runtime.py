@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from lfm_ops.library import library_path
 from numpy.typing import NDArray
 from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
@@ -19,7 +20,8 @@ from .errors import BundleError, InvalidRequestError, UnsupportedBundleError
 
 __all__ = ["BoundState", "Runtime", "state_bytes"]
 
-TARGETS = ("onnx-portable",)
+WITH_OUR_OPS = "onnx"
+TARGETS = (WITH_OUR_OPS, "onnx-portable")
 _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 # ONNX Runtime's exceptions have no common base of their own.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -53,8 +55,11 @@ class Runtime:
                 f"{', '.join(TARGETS)}"
             )
         with _one_line_errors(f"{bundle.graph_path}: does not load"):
+            options = _options(threads)
+            if self.graph.target == WITH_OUR_OPS:
+                options.register_custom_ops_library(str(library_path()))
             self.session = ort.InferenceSession(
-                str(bundle.graph_path), _options(threads), providers=["CPUExecutionProvider"]
+                str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
             )
         self._check_signature(bundle)
 
