@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "compiler.h"
 #include "isa.h"
 #include "lfm_ops/layout.h"
 
@@ -26,33 +27,43 @@ struct Rows {
   int32_t* offsets;  ///< [group][token]: -8 * sum of the 32 integers
   int64_t tokens;
 
-  int8_t* int8_at(int64_t group, int64_t token) const {
-    return static_cast<int8_t*>(values) + (group * tokens + token) * kGroup;
+  LFM_INLINE int64_t index(int64_t group, int64_t token) const { return group * tokens + token; }
+  LFM_INLINE int8_t* int8_at(int64_t group, int64_t token) const {
+    return static_cast<int8_t*>(values) + index(group, token) * kGroup;
   }
-  float* float_at(int64_t group, int64_t token) const {
-    return static_cast<float*>(values) + (group * tokens + token) * kGroup;
+  LFM_INLINE float* float_at(int64_t group, int64_t token) const {
+    return static_cast<float*>(values) + index(group, token) * kGroup;
   }
 };
 
+/// Products of one block with tokens `first .. first + tokens`: `out[t * out_stride + row]`, t from
+/// 0. For more than a few tokens `out` is read and written once per group, so it should lie in the
+/// L1 cache (128 tokens with stride 32). `prefetch` is how many bytes ahead of the weights to
+/// fetch, 0 for none; what lies there need not exist.
+using Matmul = void(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch);
+
+/// Makes tokens `first .. first + tokens` of `rows` from `x[t * stride + column]`, t from 0.
+using Prepare = void(const float* x, ptrdiff_t stride, int64_t columns, int64_t first,
+                     int64_t tokens, const Rows& rows);
+
+/// Makes group `group` of tokens `first .. first + tokens` of `rows`: silu(gate) * up, both
+/// [token][32] from token 0 on.
+using Swiglu = void(const float* gate, const float* up, int64_t group, int64_t first,
+                    int64_t tokens, const Rows& rows);
+
+/// `out[r] = x . w[r * columns ...]`: lanes j, j + 32, ... are summed in order, then the 32 sums in
+/// halves. `columns` is a multiple of 32.
+using Dots = void(const float* x, const float* w, int64_t rows, int64_t columns, float* out);
+
+/// `out[r] = fma(weight, in[r], out[r])` for the 32 rows of a block.
+using AddScaled = void(const float* in, float weight, float* out);
+
 /// What depends on the format of the weights.
 struct FormatKernels {
-  int bits;
-
-  /// Products of one block with tokens `first .. first + tokens`: `out[t * out_stride + row]`.
-  /// For more than a few tokens `out` is read and written once per group, so it should lie in
-  /// the L1 cache (128 tokens with stride 32). `prefetch` is how many bytes ahead of the weights
-  /// to fetch, 0 for none; what lies there need not exist.
-  void (*matmul)(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
-                 int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch);
-
-  /// Makes tokens `first .. first + tokens` of `rows` from `x[t * stride + column]`, t from 0.
-  void (*prepare)(const float* x, ptrdiff_t stride, int64_t columns, int64_t first,
-                  int64_t tokens, const Rows& rows);
-
-  /// Makes group `group` of tokens `first .. first + tokens` of `rows`: silu(gate) * up, both
-  /// [token][32] from token 0 on.
-  void (*swiglu)(const float* gate, const float* up, int64_t group, int64_t first, int64_t tokens,
-                 const Rows& rows);
+  Matmul* matmul;
+  Prepare* prepare;
+  Swiglu* swiglu;
 };
 
 struct Kernels {
@@ -60,17 +71,10 @@ struct Kernels {
   FormatKernels q4;
   FormatKernels q8;
   FormatKernels f32;
-
-  /// `out[r] = x . w[r * columns ...]`, float; lanes j, j + 32, ... are summed in order, then the
-  /// 32 sums in halves. `columns` is a multiple of 32.
-  void (*dots)(const float* x, const float* w, int64_t rows, int64_t columns, float* out);
-
-  /// `out[r] = fma(weight, in[r], out[r])` for the 32 rows of a block.
-  void (*add_scaled)(const float* in, float weight, float* out);
-
-  /// How far ahead `matmul` should fetch for one token, and for many.
-  ptrdiff_t prefetch_one;
-  ptrdiff_t prefetch_many;
+  Dots* dots;
+  AddScaled* add_scaled;
+  ptrdiff_t prefetch_one;   ///< how far ahead `matmul` should fetch for one token
+  ptrdiff_t prefetch_many;  ///< and for more
 
   const FormatKernels& format(int64_t bits) const { return bits == 4 ? q4 : bits == 8 ? q8 : f32; }
 };

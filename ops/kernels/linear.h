@@ -97,7 +97,6 @@ struct MoeShape {
   PackedMatrix down(const uint8_t* data, int64_t expert) const;
 };
 
-/// The feed-forward of a mixture of experts, router included.
 struct MoeWeights {
   const float* router;       // [experts, hidden]
   const float* expert_bias;  // [experts], selects only; or null
@@ -105,31 +104,36 @@ struct MoeWeights {
   const uint8_t* down;
 };
 
-/// Each output adds its experts in ascending order. Of equal scores the lower expert is chosen.
+/// The feed-forward of a mixture of experts, router included: score, select, gather, gate and up,
+/// down. Each output adds its experts in ascending order. Of equal scores the lower expert is
+/// chosen.
 class SparseMoeWork final : public Work {
  public:
   SparseMoeWork(const Kernels& kernels, const MoeShape& shape, const MoeWeights& weights,
                 const float* x, int64_t tokens, float* out, void* workspace);
   static int64_t workspace_bytes(const MoeShape& shape, int64_t tokens);
 
-  int phases() const override { return 5; }  // score, select, gather, gate and up, down
+  int phases() const override { return kPhases; }
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
 
  private:
-  struct Expert {  // one that some token chose
-    int64_t index;
-    int64_t first;  // of its tokens, among all choices
-    int64_t tokens;
+  enum Phase { kScore, kSelect, kGather, kGateUp, kDown, kPhases };
+
+  struct Expert {
+    int64_t first;   // slot of its first token
+    int64_t tokens;  // that chose it
   };
 
+  int64_t plan(void* workspace);
+  int64_t score_parts() const;
+  Rows rows_of(int64_t expert, const Rows& all, int64_t columns) const;
   void score(int64_t begin, int64_t end);
-  void select();
   void choose(int64_t token);
-  void gather(int64_t begin, int64_t end, void* scratch);
+  void select();
+  void gather(int64_t begin, int64_t end);
   void gate_up(int64_t begin, int64_t end, void* scratch);
   void down(int64_t begin, int64_t end, void* scratch);
-  Rows rows_of(const Expert& expert, const Rows& all, int64_t columns) const;
 
   const Kernels& kernels_;
   MoeShape shape_;
@@ -137,17 +141,20 @@ class SparseMoeWork final : public Work {
   const float* x_;
   int64_t tokens_;
   float* out_;
+  int64_t bytes_ = 0;
 
-  float* scores_;           // [token][expert], sigmoid
-  int32_t* choices_;        // [token][k]: experts, ascending
-  float* choice_weights_;   // [token][k]
-  int32_t* slots_;          // [token][k]: where the token lies among the choices, by expert
-  int32_t* slot_tokens_;    // [slot]
-  float* slot_weights_;     // [slot]
-  Expert* active_;          // ascending
+  // A choice is a token's k-th expert; a slot is its place when choices are sorted by expert.
+  float* scores_;          // [token][expert]: sigmoid
+  int32_t* choices_;       // [token][k]: experts
+  float* choice_weights_;  // [token][k]
+  int32_t* slots_;         // [token][k]
+  int32_t* slot_tokens_;   // [slot]
+  float* slot_weights_;    // [slot]
+  Expert* experts_;        // [expert]
+  int32_t* active_;        // experts that have tokens, ascending
   int64_t active_count_ = 0;
-  Rows rows_;               // gathered, one Rows after another
-  Rows inner_;
+  Rows rows_;   // inputs, each expert's apart
+  Rows inner_;  // silu(gate) * up, likewise
 };
 
 /// Rows of `weight` as floats: `out[i] = weight[ids[i]]`. One task is one id.

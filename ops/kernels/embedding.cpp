@@ -1,0 +1,49 @@
+#include <cstring>
+
+#include "half.h"
+#include "linear.h"
+
+namespace lfm {
+namespace {
+
+float scale_at(const uint8_t* scales, int64_t row) {
+  return half_to_float(static_cast<uint16_t>(scales[2 * row] | scales[2 * row + 1] << 8));
+}
+
+void unpack_q4(const uint8_t* tile, int64_t row, float* out) {
+  const float scale = scale_at(tile + LFM_OPS_TILE_BYTES_Q4 - LFM_OPS_SCALES_BYTES, row);
+  const int shift = row < 16 ? 0 : 4;
+  for (int64_t i = 0; i < kGroup; ++i) {
+    const int byte = tile[i / 4 * LFM_OPS_LINE_BYTES + row % 16 * 4 + i % 4];
+    out[i] = static_cast<float>((byte >> shift & 15) - 8) * scale;
+  }
+}
+
+void unpack_q8(const uint8_t* tile, int64_t row, float* out) {
+  const float scale = scale_at(tile + LFM_OPS_TILE_BYTES_Q8 - LFM_OPS_SCALES_BYTES, row);
+  for (int64_t i = 0; i < kGroup; ++i) {
+    const uint8_t byte = tile[i / 4 * 2 * LFM_OPS_LINE_BYTES + row * 4 + i % 4];
+    out[i] = static_cast<float>(static_cast<int8_t>(byte)) * scale;
+  }
+}
+
+void unpack_f32(const uint8_t* tile, int64_t row, float* out) {
+  for (int64_t i = 0; i < kGroup; ++i) {
+    std::memcpy(out + i, tile + (i * kBlockRows + row) * sizeof *out, sizeof *out);
+  }
+}
+
+}  // namespace
+
+void embed(const PackedMatrix& weight, const int64_t* ids, int64_t begin, int64_t end, float* out) {
+  const auto unpack = weight.bits == 4 ? unpack_q4 : weight.bits == 8 ? unpack_q8 : unpack_f32;
+  for (int64_t i = begin; i < end; ++i) {
+    const uint8_t* block = weight.block(ids[i] / kBlockRows);
+    for (int64_t g = 0; g < weight.groups(); ++g) {
+      unpack(block + g * lfm_ops_tile_bytes(weight.bits), ids[i] % kBlockRows,
+             out + i * weight.columns + g * kGroup);
+    }
+  }
+}
+
+}  // namespace lfm

@@ -1,0 +1,52 @@
+// 4-bit weights x int8 activations, AVX2.
+#include "matmul_int8_avx2.h"
+
+namespace lfm {
+namespace {
+
+struct Q4 {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  // A group fits 16 bits: 8 steps of at most 2 * 15 * 127 make 30480.
+  static LFM_INLINE __m256i add(__m256i dots, __m256i weights, __m256i input) {
+    return _mm256_add_epi16(dots, _mm256_maddubs_epi16(weights, input));
+  }
+
+  static LFM_INLINE __m256i finish(__m256i dots, int32_t offset) {
+    return _mm256_add_epi32(_mm256_madd_epi16(dots, _mm256_set1_epi16(1)),
+                            _mm256_set1_epi32(offset));
+  }
+
+  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      weights[i] = _mm256_and_si256(both, nibble);
+      weights[2 + i] = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
+    }
+  }
+
+  static LFM_INLINE const uint8_t* unpack(const uint8_t* tile, uint8_t* scratch) {
+    for (int s = 0; s < kSteps; ++s) {
+      __m256i weights[kParts];
+      load_step(tile, s, weights);
+      LFM_UNROLL
+      for (int i = 0; i < kParts; ++i) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + kStepBytes * s + 32 * i),
+                           weights[i]);
+      }
+    }
+    return scratch;
+  }
+};
+
+}  // namespace
+
+void matmul_q4_avx2(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
+  multiply<Q4>(block, x, groups, first, tokens, out, out_stride, prefetch);
+}
+
+}  // namespace lfm

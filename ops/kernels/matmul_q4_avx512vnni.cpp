@@ -1,0 +1,27 @@
+// 4-bit weights x int8 activations, AVX512-VNNI.
+#include "matmul_int8_avx512vnni.h"
+
+namespace lfm {
+namespace {
+
+struct Q4 {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  static LFM_INLINE __m512i start(int32_t offset) { return _mm512_set1_epi32(offset); }
+
+  static LFM_INLINE Pair load(const uint8_t* tile, int step) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i line = _mm512_loadu_si512(tile + LFM_OPS_LINE_BYTES * step);
+    return {_mm512_and_si512(line, nibble), _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble)};
+  }
+};
+
+}  // namespace
+
+void matmul_q4_avx512vnni(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                          int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
+  multiply<Q4>(block, x, groups, first, tokens, out, out_stride, prefetch);
+}
+
+}  // namespace lfm

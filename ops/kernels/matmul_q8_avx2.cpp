@@ -1,0 +1,36 @@
+// 8-bit weights x int8 activations, AVX2.
+#include "matmul_int8_avx2.h"
+
+namespace lfm {
+namespace {
+
+struct Q8 {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  // Signs move to the activations, which are never -128; pairs stay below 2 * 128 * 127 < 2^15.
+  static LFM_INLINE __m256i add(__m256i dots, __m256i weights, __m256i input) {
+    const __m256i pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(input, weights));
+    return _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+
+  static LFM_INLINE __m256i finish(__m256i dots, int32_t) { return dots; }
+
+  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
+    LFM_UNROLL
+    for (int i = 0; i < kParts; ++i) weights[i] = load(tile + kStepBytes * step + 32 * i);
+  }
+
+  // Lines of 8 bits lie as unpacked ones do.
+  static LFM_INLINE const uint8_t* unpack(const uint8_t* tile, uint8_t*) { return tile; }
+};
+
+}  // namespace
+
+void matmul_q8_avx2(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
+  multiply<Q8>(block, x, groups, first, tokens, out, out_stride, prefetch);
+}
+
+}  // namespace lfm

@@ -1,0 +1,38 @@
+// 8-bit weights x int8 activations, one token at a time, plain C++.
+#include <cmath>
+
+#include "functions.h"
+#include "half.h"
+
+namespace lfm {
+namespace {
+
+void add_tile(const uint8_t* tile, const int8_t* x, float scale, float* sums) {
+  int32_t dots[32] = {};
+  for (int s = 0; s < 8; ++s) {
+    for (int r = 0; r < 32; ++r) {
+      for (int j = 0; j < 4; ++j) {
+        dots[r] += static_cast<int8_t>(tile[128 * s + 4 * r + j]) * x[4 * s + j];
+      }
+    }
+  }
+  for (int r = 0; r < 32; ++r) {
+    const float weight_scale = half_to_float(tile[1024 + 2 * r] | tile[1025 + 2 * r] << 8);
+    sums[r] = std::fma(static_cast<float>(dots[r]), weight_scale * scale, sums[r]);
+  }
+}
+
+}  // namespace
+
+void matmul_q8_scalar(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                      int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
+  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
+    for (int r = 0; r < 32; ++r) out[r] = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      add_tile(block + g * LFM_OPS_TILE_BYTES_Q8, x.int8_at(g, first + t),
+               x.scales[x.index(g, first + t)], out);
+    }
+  }
+}
+
+}  // namespace lfm

@@ -1,0 +1,37 @@
+// Carves arrays out of one piece of memory; with no memory it only counts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace lfm {
+
+class Workspace {
+ public:
+  explicit Workspace(void* memory) : base_(static_cast<std::byte*>(memory)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    T* at = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += (count * static_cast<int64_t>(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  }
+
+  Rows take_rows(int64_t bits, int64_t tokens, int64_t columns) {
+    if (bits == 32) return {take<float>(tokens * columns), nullptr, nullptr, tokens};
+    int8_t* values = take<int8_t>(tokens * columns);
+    float* scales = take<float>(tokens * columns / kGroup);
+    return {values, scales, take<int32_t>(tokens * columns / kGroup), tokens};
+  }
+
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr int64_t kAlignment = 64;
+  std::byte* base_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace lfm
