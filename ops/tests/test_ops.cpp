@@ -1,0 +1,286 @@
+// Whole ops against plain loops, and the same bits however they are cut.
+#include <algorithm>
+#include <numeric>
+
+#include "check.h"
+#include "linear.h"
+#include "truth.h"
+
+using namespace lfm;
+
+namespace {
+
+constexpr int kFormats[] = {4, 8, 32};
+
+/// Memory aligned as a Work wants it.
+class Aligned {
+ public:
+  explicit Aligned(int64_t bytes) : memory_(static_cast<size_t>(bytes) + 64) {}
+  void* get() {
+    return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.data()) + 63) / 64 * 64);
+  }
+
+ private:
+  std::vector<char> memory_;
+};
+
+/// Runs all tasks in ranges of `chunk`, last range first.
+void run(Work& work, int64_t chunk) {
+  Aligned scratch(kScratchBytes);
+  for (int phase = 0; phase < work.phases(); ++phase) {
+    const int64_t tasks = work.tasks(phase);
+    for (int64_t begin = (tasks - 1) / chunk * chunk; begin >= 0; begin -= chunk) {
+      work.run(phase, begin, std::min(begin + chunk, tasks), scratch.get());
+    }
+  }
+}
+
+PackedMatrix packed_matrix(const std::vector<uint8_t>& packed, const truth::Weights& w) {
+  return {packed.data(), w.bits, w.rows, w.columns};
+}
+
+std::vector<float> linear(const Kernels& kernels, const truth::Weights& w,
+                          const std::vector<uint8_t>& packed, const float* bias,
+                          const std::vector<float>& x, int64_t chunk) {
+  const int64_t tokens = static_cast<int64_t>(x.size()) / w.columns;
+  std::vector<float> out(static_cast<size_t>(tokens * w.rows));
+  Aligned workspace(LinearWork::workspace_bytes(w.bits, tokens, w.columns));
+  LinearWork work(kernels, packed_matrix(packed, w), bias, x.data(), tokens, out.data(),
+                  workspace.get());
+  run(work, chunk);
+  return out;
+}
+
+std::vector<uint8_t> pack_gate_up(const truth::Weights& gate, const truth::Weights& up) {
+  const std::vector<uint8_t> first = truth::pack(gate), second = truth::pack(up);
+  const int64_t bytes = lfm_ops_block_bytes(gate.bits, gate.columns);
+  std::vector<uint8_t> both;
+  for (size_t at = 0; at < first.size(); at += static_cast<size_t>(bytes)) {
+    both.insert(both.end(), first.begin() + int64_t(at), first.begin() + int64_t(at) + bytes);
+    both.insert(both.end(), second.begin() + int64_t(at), second.begin() + int64_t(at) + bytes);
+  }
+  return both;
+}
+
+struct Mlp {
+  truth::Weights gate, up, down;
+
+  static Mlp random(truth::Random& random, int bits, int64_t hidden, int64_t inner) {
+    return {truth::random_weights(random, bits, inner, hidden),
+            truth::random_weights(random, bits, inner, hidden),
+            truth::random_weights(random, bits, hidden, inner)};
+  }
+
+  std::vector<float> apply(const std::vector<float>& x) const {
+    std::vector<float> g = truth::linear(gate, x), u = truth::linear(up, x);
+    truth::RowsMemory memory(32, static_cast<int64_t>(g.size()) / 32, 32);
+    // Its own accuracy is tested elsewhere.
+    kernels_for(Isa::kScalar)
+        .f32.swiglu(g.data(), u.data(), 0, 0, int64_t(g.size()) / 32, memory.rows);
+    std::memcpy(g.data(), memory.rows.values, g.size() * sizeof(float));
+    return truth::linear(down, g);
+  }
+};
+
+std::vector<float> row_of(const std::vector<float>& x, int64_t row, int64_t columns) {
+  return {x.begin() + row * columns, x.begin() + (row + 1) * columns};
+}
+
+}  // namespace
+
+TEST(linear_of_any_shape) {
+  truth::Random random(1);
+  for (int bits : kFormats) {
+    for (int64_t tokens : {1, 2, 6, 7, 130, 300}) {
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 330), columns = 64;
+      const truth::Weights w = truth::random_weights(random, bits, rows, columns);
+      const std::vector<uint8_t> packed = truth::pack(w);
+      const auto x = truth::normal_values(random, static_cast<size_t>(tokens * columns));
+      const auto bias = truth::normal_values(random, static_cast<size_t>(rows));
+      std::vector<float> expected = truth::linear(w, x);
+      for (int64_t chunk : {1, 3, 1000}) {
+        for (Isa isa : truth::instruction_sets()) {
+          const auto got = linear(kernels_for(isa), w, packed, nullptr, x, chunk);
+          CHECK(truth::same_bits(got, expected), "%s, %d bits, %ld tokens, %ld rows", isa_name(isa),
+                bits, long(tokens), long(rows));
+        }
+      }
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias[i % size_t(rows)];
+      const auto got = linear(kernels_for(best_isa()), w, packed, bias.data(), x, 2);
+      CHECK(truth::same_bits(got, expected), "with bias, %d bits", bits);
+    }
+  }
+}
+
+TEST(gated_mlp) {
+  truth::Random random(2);
+  const int64_t hidden = 96, inner = 320;
+  for (int bits : kFormats) {
+    const Mlp mlp = Mlp::random(random, bits, hidden, inner);
+    const auto gate_up = pack_gate_up(mlp.gate, mlp.up), down = truth::pack(mlp.down);
+    for (int64_t tokens : {1, 5, 140}) {
+      const auto x = truth::normal_values(random, static_cast<size_t>(tokens * hidden));
+      const auto expected = mlp.apply(x);
+      for (Isa isa : truth::instruction_sets()) {
+        for (int64_t chunk : {1, 4, 100}) {
+          std::vector<float> got(expected.size());
+          Aligned workspace(GatedMlpWork::workspace_bytes(bits, tokens, hidden, inner));
+          GatedMlpWork work(kernels_for(isa), {gate_up.data(), bits, 2 * inner, hidden},
+                            packed_matrix(down, mlp.down), x.data(), tokens, got.data(),
+                            workspace.get());
+          run(work, chunk);
+          CHECK(truth::same_bits(got, expected), "%s, %d bits, %ld tokens", isa_name(isa), bits,
+                long(tokens));
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+struct Moe {
+  MoeShape shape;
+  std::vector<float> router, bias;
+  std::vector<Mlp> experts;
+  std::vector<uint8_t> gate_up, down;
+
+  static Moe random(truth::Random& random, const MoeShape& shape) {
+    Moe moe{shape, {}, {}, {}, {}, {}};
+    moe.router =
+        truth::normal_values(random, static_cast<size_t>(shape.experts * shape.hidden), 0.1f);
+    moe.bias = truth::normal_values(random, static_cast<size_t>(shape.experts), 0.2f);
+    for (int64_t e = 0; e < shape.experts; ++e) {
+      moe.experts.push_back(Mlp::random(random, int(shape.bits), shape.hidden, shape.inner));
+      const Mlp& mlp = moe.experts.back();
+      const auto both = pack_gate_up(mlp.gate, mlp.up), down = truth::pack(mlp.down);
+      moe.gate_up.insert(moe.gate_up.end(), both.begin(), both.end());
+      moe.down.insert(moe.down.end(), down.begin(), down.end());
+    }
+    return moe;
+  }
+
+  /// Experts and weights of a token, best first.
+  std::vector<std::pair<int64_t, float>> route(const float* x) const {
+    std::vector<float> scores(bias.size());
+    kernels_for(Isa::kScalar).dots(x, router.data(), shape.experts, shape.hidden, scores.data());
+    for (float& s : scores) s = static_cast<float>(1 / (1 + std::exp(-double{s})));
+    std::vector<int64_t> order(scores.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return scores[size_t(a)] + bias[size_t(a)] > scores[size_t(b)] + bias[size_t(b)];
+    });
+    std::vector<std::pair<int64_t, float>> chosen;
+    float sum = 0;
+    for (int64_t k = 0; k < shape.top_k; ++k) {
+      chosen.emplace_back(order[size_t(k)], scores[size_t(order[size_t(k)])]);
+      sum += chosen.back().second;
+    }
+    for (auto& [expert, weight] : chosen) {
+      if (shape.norm_topk_prob) weight /= sum + 1e-6f;
+      weight *= shape.routed_scaling_factor;
+    }
+    return chosen;
+  }
+
+  std::vector<float> apply(const std::vector<float>& x) const {
+    std::vector<float> out;
+    for (int64_t t = 0; t < int64_t(x.size()) / shape.hidden; ++t) {
+      const std::vector<float> row = row_of(x, t, shape.hidden);
+      std::vector<float> sum(static_cast<size_t>(shape.hidden));
+      auto chosen = route(row.data());
+      std::sort(chosen.begin(), chosen.end());
+      for (const auto& [expert, weight] : chosen) {
+        const std::vector<float> y = experts[size_t(expert)].apply(row);
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] = std::fma(weight, y[i], sum[i]);
+      }
+      out.insert(out.end(), sum.begin(), sum.end());
+    }
+    return out;
+  }
+
+  std::vector<float> run_tasks(const Kernels& kernels, const std::vector<float>& x,
+                               int64_t chunk) const {
+    const int64_t tokens = int64_t(x.size()) / shape.hidden;
+    std::vector<float> out(x.size(), -7.0f);
+    Aligned workspace(SparseMoeWork::workspace_bytes(shape, tokens));
+    SparseMoeWork work(kernels, shape, {router.data(), bias.data(), gate_up.data(), down.data()},
+                       x.data(), tokens, out.data(), workspace.get());
+    run(work, chunk);
+    return out;
+  }
+};
+
+void check_moe(const Moe& moe, const std::vector<float>& x) {
+  const std::vector<float> expected = moe.apply(x);
+  for (Isa isa : truth::instruction_sets()) {
+    for (int64_t chunk : {1, 5, 1000}) {
+      CHECK(truth::same_bits(moe.run_tasks(kernels_for(isa), x, chunk), expected),
+            "%s, %ld bits, %zu tokens, chunk %ld", isa_name(isa), long(moe.shape.bits),
+            x.size() / size_t(moe.shape.hidden), long(chunk));
+    }
+  }
+}
+
+}  // namespace
+
+TEST(sparse_moe) {
+  truth::Random random(3);
+  for (int bits : kFormats) {
+    for (bool norm : {true, false}) {
+      const Moe moe = Moe::random(random, {bits, 64, 96, 11, 3, norm, norm ? 1.0f : 1.7f});
+      for (size_t tokens : {1, 2, 9, 60}) {
+        check_moe(moe, truth::normal_values(random, tokens * 64, 3));
+      }
+    }
+  }
+}
+
+TEST(sparse_moe_of_all_and_of_one_expert) {
+  truth::Random random(4);
+  for (int bits : kFormats) {
+    for (int64_t top_k : {1, 5}) {
+      Moe moe = Moe::random(random, {bits, 32, 32, 5, top_k, true, 1.0f});
+      check_moe(moe, truth::normal_values(random, 20 * 32, 3));
+      moe.bias[3] = 10;  // every token chooses it
+      check_moe(moe, truth::normal_values(random, 300 * 32, 3));
+    }
+  }
+}
+
+TEST(of_equal_scores_the_lower_expert_is_chosen) {
+  truth::Random random(5);
+  Moe moe = Moe::random(random, {4, 32, 64, 9, 4, true, 1.0f});
+  std::fill(moe.router.begin(), moe.router.end(), 0.0f);
+  std::fill(moe.bias.begin(), moe.bias.end(), 0.0f);
+  check_moe(moe, truth::normal_values(random, 7 * 32));
+  moe.bias[8] = moe.bias[6] = 0.25f;
+  check_moe(moe, truth::normal_values(random, 7 * 32));
+}
+
+TEST(sparse_moe_survives_nan) {
+  truth::Random random(6);
+  const Moe moe = Moe::random(random, {8, 32, 64, 9, 4, true, 1.0f});
+  std::vector<float> x = truth::normal_values(random, 5 * 32);
+  x[40] = std::nanf("");
+  const std::vector<float> healthy = moe.apply(row_of(x, 0, 32));
+  const std::vector<float> got = moe.run_tasks(kernels_for(best_isa()), x, 3);
+  CHECK(truth::same_bits(row_of(got, 0, 32), healthy));
+  for (int64_t i = 32; i < 64; ++i) CHECK(std::isnan(got[size_t(i)]), "%ld", long(i));
+}
+
+TEST(embedding_rows) {
+  truth::Random random(7);
+  for (int bits : kFormats) {
+    const truth::Weights w = truth::random_weights(random, bits, 77, 96);
+    const std::vector<uint8_t> packed = truth::pack(w);
+    const std::vector<int64_t> ids = {0, 76, 31, 32, 15, 16, 31, 70};
+    std::vector<float> got(ids.size() * 96), expected;
+    embed(packed_matrix(packed, w), ids.data(), 3, 8, got.data());
+    embed(packed_matrix(packed, w), ids.data(), 0, 3, got.data());
+    for (int64_t id : ids) {
+      for (int64_t i = 0; i < 96; ++i) expected.push_back(w.at(id, i));
+    }
+    CHECK(truth::same_bits(got, expected), "%d bits", bits);
+  }
+}

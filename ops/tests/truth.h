@@ -1,0 +1,197 @@
+// Plain loops for what the kernels compute, from the same integers and scales, and how to pack.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "half.h"
+#include "kernels.h"
+
+namespace truth {
+
+using lfm::Isa;
+
+inline std::vector<Isa> instruction_sets() {
+  std::vector<Isa> all;
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kNeonDotprod, Isa::kNeonI8mm}) {
+    if (lfm::isa_available(isa)) all.push_back(isa);
+  }
+  return all;
+}
+
+/// Weights before packing. With 32 bits only `floats` is filled, else the others.
+struct Weights {
+  int bits;
+  int64_t rows, columns;
+  std::vector<int8_t> integers;  // [row][column]
+  std::vector<uint16_t> scales;  // [row][group]
+  std::vector<float> floats;     // [row][column]
+
+  int64_t groups() const { return columns / 32; }
+  float scale(int64_t row, int64_t group) const {
+    return lfm::half_to_float(scales[static_cast<size_t>(row * groups() + group)]);
+  }
+  /// The weight as a float.
+  float at(int64_t row, int64_t column) const {
+    const size_t i = static_cast<size_t>(row * columns + column);
+    return bits == 32 ? floats[i] : static_cast<float>(integers[i]) * scale(row, column / 32);
+  }
+};
+
+using Random = std::mt19937;
+
+inline Weights random_weights(Random& random, int bits, int64_t rows, int64_t columns) {
+  Weights w{bits, rows, columns, {}, {}, {}};
+  const size_t count = static_cast<size_t>(rows * columns);
+  if (bits == 32) {
+    std::normal_distribution<float> normal;
+    w.floats.resize(count);
+    for (float& x : w.floats) x = normal(random);
+    return w;
+  }
+  const int most = bits == 4 ? 7 : 127;
+  std::uniform_int_distribution<int> integer(-most - 1, most);
+  w.integers.resize(count);
+  for (int8_t& x : w.integers) x = static_cast<int8_t>(integer(random));
+  std::uniform_int_distribution<int> half(0x1000, 0x2fff);  // 0.0005 to 0.12
+  w.scales.resize(count / 32);
+  for (uint16_t& x : w.scales) x = static_cast<uint16_t>(half(random) | (random() & 1) << 15);
+  return w;
+}
+
+/// The packed layout, byte by byte as `lfm_ops/layout.h` describes it.
+inline std::vector<uint8_t> pack(const Weights& w) {
+  const int64_t tile_bytes = lfm_ops_tile_bytes(w.bits);
+  std::vector<uint8_t> packed(static_cast<size_t>(lfm_ops_packed_bytes(w.bits, w.rows, w.columns)),
+                              uint8_t(w.bits == 4 ? 0x88 : 0));
+  for (int64_t b = 0; b < lfm_ops_row_blocks(w.rows); ++b) {
+    for (int64_t g = 0; g < w.groups(); ++g) {
+      uint8_t* tile = packed.data() + (b * w.groups() + g) * tile_bytes;
+      uint8_t* scales = tile + tile_bytes - 64;
+      if (w.bits != 32) std::memset(scales, 0, 64);
+      for (int64_t r = 0; r < 32 && b * 32 + r < w.rows; ++r) {
+        const int64_t row = b * 32 + r;
+        for (int64_t i = 0; i < 32; ++i) {
+          const size_t from = static_cast<size_t>(row * w.columns + g * 32 + i);
+          const int64_t s = i / 4, j = i % 4;
+          if (w.bits == 4) {
+            uint8_t& byte = tile[64 * s + 4 * (r % 16) + j];
+            const int value = w.integers[from] + 8;
+            byte = static_cast<uint8_t>(r < 16 ? (byte & 0xf0) | value : (byte & 15) | value << 4);
+          } else if (w.bits == 8) {
+            tile[64 * (2 * s + r / 16) + 4 * (r % 16) + j] = static_cast<uint8_t>(w.integers[from]);
+          } else {
+            std::memcpy(tile + 128 * i + 4 * r, &w.floats[from], 4);
+          }
+        }
+        if (w.bits != 32) {
+          std::memcpy(scales + 2 * r, &w.scales[static_cast<size_t>(row * w.groups() + g)], 2);
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+/// One group of activations, rounded; with float weights the floats themselves.
+struct Group {
+  int integers[32];
+  float floats[32];
+  float scale;
+};
+
+inline Group round_group(const float* x) {
+  Group group{};
+  float most = 0;
+  for (int i = 0; i < 32; ++i) {
+    group.floats[i] = x[i];
+    most = std::fmax(most, std::fabs(x[i]));
+  }
+  if (most < 0x1p-120f) return group;
+  group.scale = most / 127.0f;
+  const float inverse = 127.0f / most;
+  for (int i = 0; i < 32; ++i) group.integers[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
+  return group;
+}
+
+/// `x . w[row]`, group by group.
+inline float product(const Weights& w, int64_t row, const std::vector<Group>& x) {
+  float sum = 0;
+  for (int64_t g = 0; g < w.groups(); ++g) {
+    const Group& group = x[static_cast<size_t>(g)];
+    const size_t at = static_cast<size_t>(row * w.columns + g * 32);
+    if (w.bits == 32) {
+      float part = 0;
+      for (size_t i = 0; i < 32; ++i) part = std::fma(group.floats[i], w.floats[at + i], part);
+      sum += part;
+    } else {
+      int dot = 0;
+      for (size_t i = 0; i < 32; ++i) dot += group.integers[i] * w.integers[at + i];
+      sum = std::fma(static_cast<float>(dot), w.scale(row, g) * group.scale, sum);
+    }
+  }
+  return sum;
+}
+
+inline std::vector<Group> round_row(const float* x, int64_t columns) {
+  std::vector<Group> groups;
+  for (int64_t i = 0; i < columns; i += 32) groups.push_back(round_group(x + i));
+  return groups;
+}
+
+/// `x w^T`: [tokens][rows].
+inline std::vector<float> linear(const Weights& w, const std::vector<float>& x) {
+  std::vector<float> out;
+  for (size_t t = 0; t < x.size(); t += static_cast<size_t>(w.columns)) {
+    const std::vector<Group> row = round_row(x.data() + t, w.columns);
+    for (int64_t r = 0; r < w.rows; ++r) out.push_back(product(w, r, row));
+  }
+  return out;
+}
+
+inline std::vector<float> normal_values(Random& random, size_t count, float size = 1) {
+  std::normal_distribution<float> normal(0, size);
+  std::vector<float> x(count);
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+inline double rms(const std::vector<float>& x) {
+  double sum = 0;
+  for (float value : x) sum += double{value} * value;
+  return std::sqrt(sum / static_cast<double>(x.size()));
+}
+
+inline double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double most = 0;
+  for (size_t i = 0; i < a.size(); ++i) most = std::fmax(most, std::fabs(double{a[i]} - b[i]));
+  return most;
+}
+
+/// Memory for Rows of one format.
+class RowsMemory {
+ public:
+  RowsMemory(int bits, int64_t tokens, int64_t columns)
+      : values_(static_cast<size_t>(tokens * columns * (bits == 32 ? 4 : 1))),
+        scales_(static_cast<size_t>(tokens * columns / 32)),
+        offsets_(scales_.size()),
+        rows{values_.data(), scales_.data(), offsets_.data(), tokens} {}
+
+ private:
+  std::vector<int8_t> values_;
+  std::vector<float> scales_;
+  std::vector<int32_t> offsets_;
+
+ public:
+  lfm::Rows rows;
+};
+
+}  // namespace truth
