@@ -1,1 +1,5 @@
-"""The custom operators' weight format and their plain NumPy references."""
+"""The custom operators' library, their weight format and their plain NumPy references."""
+
+from .library import library_path
+
+__all__ = ["library_path"]

@@ -11,6 +11,7 @@ do it, with activations rounded to int8 per group (`matmul_int8`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from .quantized import BLOCK_SIZE, QuantizedTensor
 
 __all__ = [
+    "KvType",
     "Matmul",
     "add_expert",
     "cached_attention",
@@ -28,6 +30,7 @@ __all__ = [
     "matmul_int8",
     "rms_norm",
     "rope_table",
+    "round_as_cached",
     "round_to_int8",
     "route",
     "sparse_moe",
@@ -35,6 +38,7 @@ __all__ = [
 
 Array = NDArray[np.float32]
 Matmul = Callable[[Array, QuantizedTensor], Array]
+KvType = Literal["f32", "f16", "int8"]
 
 _ROWS_AT_ONCE = 512  # of a weight, so that its dequantized part stays in the cache
 
@@ -55,7 +59,7 @@ def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:
 
 def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:
     """Rounds each group to 127 symmetric steps of its largest magnitude; returns float32."""
-    groups = x.reshape(*x.shape[:-1], -1, block_size)
+    groups = x.reshape(*x.shape[:-1], x.shape[-1] // block_size, block_size)
     scale: Array = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     rounded: Array = np.rint(groups * inverse) * scale
@@ -88,10 +92,24 @@ def rope_table(positions: int, head_dim: int, theta: float) -> tuple[Array, Arra
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotate-half RoPE of `x` `[tokens, heads, head_dim]`; tables `[tokens, head_dim / 2]`."""
-    first, second = np.split(x, 2, axis=-1)
+    """Rotate-half RoPE of the first `rotary_dim` values of each head; the others stay.
+
+    `x` is `[tokens, heads, head_dim]`, the tables are `[tokens, rotary_dim / 2]`.
+    """
+    half = cos.shape[-1]
+    first, second, rest = np.split(x, [half, 2 * half], axis=-1)
     cos, sin = cos[:, None], sin[:, None]
-    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    rotated = first * cos - second * sin, second * cos + first * sin
+    return np.concatenate([*rotated, rest], axis=-1)
+
+
+def round_as_cached(x: Array, kv: KvType) -> Array:
+    """What a cache of type `kv` gives back of a key or value; int8 has a scale for each head."""
+    if kv == "f32":
+        return x
+    if kv == "f16":
+        return x.astype(np.float16).astype(np.float32)
+    return round_to_int8(x, x.shape[-1])
 
 
 def cached_attention(
@@ -104,6 +122,9 @@ def cached_attention(
     k_norm: Array,
     eps: float,
     theta: float,
+    rotary_dim: int | None = None,
+    window: int = 0,
+    kv: KvType = "f32",
 ) -> tuple[Array, Array, Array]:
     """QK-norm, RoPE, append, causal grouped-query attention.
 
@@ -117,6 +138,9 @@ def cached_attention(
         k_norm: see `q_norm`.
         eps: the norms' epsilon.
         theta: RoPE's base.
+        rotary_dim: how many values of a head are rotated; by default all.
+        window: how many keys a token sees, itself included; 0: all before it.
+        kv: the type of the cache, to which new keys and values are rounded.
 
     Returns:
         The output `[tokens, heads * head_dim]`, and key and value `[kv_heads, past + tokens,
@@ -124,15 +148,18 @@ def cached_attention(
     """
     tokens, heads, head_dim = q.shape
     past = past_key.shape[1]
-    cos, sin = (table[past:] for table in rope_table(past + tokens, head_dim, theta))
+    rotary_dim = head_dim if rotary_dim is None else rotary_dim
+    cos, sin = (t[past:] for t in rope_table(past + tokens, rotary_dim, theta))
     q = rotate(rms_norm(q, q_norm, eps), cos, sin)
-    k = rotate(rms_norm(k, k_norm, eps), cos, sin)
+    k = round_as_cached(rotate(rms_norm(k, k_norm, eps), cos, sin), kv)
+    v = round_as_cached(v, kv)
     key = np.concatenate([past_key, k.transpose(1, 0, 2)], axis=1)
     value = np.concatenate([past_value, v.transpose(1, 0, 2)], axis=1)
     groups = heads // key.shape[0]
     scores = np.einsum("thd,hsd->hts", q, np.repeat(key, groups, axis=0))
     scores /= np.sqrt(np.float32(head_dim))
-    visible = np.arange(past + tokens) <= past + np.arange(tokens)[:, None]
+    at, positions = past + np.arange(tokens)[:, None], np.arange(past + tokens)
+    visible = (positions <= at) & (positions > at - (window or past + tokens))
     scores = np.where(visible, scores, np.float32(-np.inf))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)

@@ -1,0 +1,12 @@
+#include "lanes_neon.h"
+// The kernels below are written for the Lanes above.
+#include "attention_impl.h"
+#include "norm_rope_impl.h"
+#include "short_conv_impl.h"
+
+namespace lfm {
+
+extern const StatefulKernels stateful_neon;
+const StatefulKernels stateful_neon = {norm_rope, append, attend, clear, merge, finish, short_conv};
+
+}  // namespace lfm

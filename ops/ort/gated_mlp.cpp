@@ -1,0 +1,46 @@
+#include "custom_op.h"
+#include "ops.h"
+#include "runner.h"
+#include "weight.h"
+
+namespace lfm {
+namespace {
+
+// y = down(silu(gate(x)) * up(x))
+class GatedMlp {
+ public:
+  static constexpr const char* kName = "GatedMlp";
+  static constexpr Port kInputs[] = {{"x", kOrtFloat}, {"gate_up", kOrtUint8}, {"down", kOrtUint8}};
+  static constexpr Port kOutputs[] = {{"y", kOrtFloat}};
+
+  explicit GatedMlp(const Attributes& attributes)
+      : format_(attributes),
+        hidden_(WeightFormat::columns(attributes, "hidden_size")),
+        inner_(WeightFormat::columns(attributes, "intermediate_size")) {}
+
+  void compute(const Context& context) {
+    const Tensor x = context.input(0).require_last(hidden_);
+    const PackedMatrix gate_up = format_.matrix(context.input(1), 2 * inner_, hidden_);
+    const PackedMatrix down = format_.matrix(context.input(2), hidden_, inner_);
+    const Tensor y = context.output_like(0, x);
+
+    const int64_t workspace =
+        GatedMlpWork::workspace_bytes(format_.bits, x.rows(), hidden_, inner_);
+    Scratch scratch(runner_.pool(), Scratch::aligned(workspace) + Runner::scratch_bytes());
+    auto* memory = scratch.part<std::byte>(workspace);
+    GatedMlpWork work(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
+                      y.as_mutable<float>(), memory);
+    runner_.run(context, work, scratch.part<std::byte>(Runner::scratch_bytes()));
+  }
+
+ private:
+  WeightFormat format_;
+  int64_t hidden_, inner_;
+  Runner runner_;
+};
+
+}  // namespace
+
+const OrtCustomOp* gated_mlp_op() { return CustomOp<GatedMlp>::get(); }
+
+}  // namespace lfm

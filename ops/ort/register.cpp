@@ -1,0 +1,75 @@
+#include "lfm_ops/register.h"
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "failure.h"
+#include "ops.h"
+#include "runner.h"
+
+namespace lfm {
+namespace {
+
+// Empty, or why LFM_OPS_ISA cannot be obeyed.
+std::string isa_error;
+
+Isa choose() { return choose_isa(isa_error); }
+
+// The domain with all ops, made once for each ONNX Runtime in the process (there may be several):
+// sessions keep pointers to it, so it lives as long as the process.
+OrtCustomOpDomain* domain_of(const OrtApi* api) {
+  struct Known {
+    const OrtApi* api;
+    OrtCustomOpDomain* domain;
+  };
+  static std::mutex mutex;
+  static std::vector<Known> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (const Known& one : known) {
+    if (one.api == api) return one.domain;
+  }
+  known.reserve(known.size() + 1);
+  OrtCustomOpDomain* domain = nullptr;
+  check(api, ort_CreateCustomOpDomain(api)("ai.lfm", &domain));
+  for (const OrtCustomOp* op : {quantized_linear_op(), quantized_embedding_op(), gated_mlp_op(),
+                                sparse_moe_op(), gated_short_conv_op(), cached_attention_float_op(),
+                                cached_attention_float16_op(), cached_attention_int8_op()}) {
+    check(api, ort_CustomOpDomain_Add(api)(domain, op));
+  }
+  known.push_back({api, domain});
+  return domain;
+}
+
+// Some API, however old: enough to make a status.
+const OrtApi* oldest_api(const OrtApiBase* base) {
+  for (uint32_t version = kOrtApiVersion; version > 0; --version) {
+    if (const OrtApi* api = base->GetApi(version)) return api;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Isa chosen_isa() {
+  static const Isa isa = choose();
+  return isa;
+}
+
+}  // namespace lfm
+
+extern "C" OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  const OrtApi* api = base->GetApi(kOrtApiVersion);
+  if (api == nullptr) {
+    const std::string message = std::string("lfm_ops: got ONNX Runtime ") +
+                                base->GetVersionString() + ", want 1.16 or newer";
+    return ort_CreateStatus(lfm::oldest_api(base))(kOrtFail, message.c_str());
+  }
+  try {
+    lfm::chosen_isa();
+    if (!lfm::isa_error.empty()) throw lfm::Failure("lfm_ops: " + lfm::isa_error);
+    return ort_AddCustomOpDomain(api)(options, lfm::domain_of(api));
+  } catch (const std::exception& error) {
+    return ort_CreateStatus(api)(kOrtFail, error.what());
+  }
+}

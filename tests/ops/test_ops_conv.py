@@ -1,0 +1,88 @@
+"""The gated short convolution against its reference, in a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from lfm_ops import reference as ops
+from lfm_ops.layout import pack
+
+from tests.ops.nodes import Array, Node, error, gaussian, random_weight
+
+HIDDEN = 96
+
+
+class Conv:
+    """The operator, its weights and what the reference makes of the same input."""
+
+    def __init__(
+        self, bits: int, tokens: int, kernel: int = 3, biased: bool = False, **more: Any
+    ) -> None:
+        self.x = gaussian(tokens, 1, tokens, HIDDEN)
+        self.past = gaussian(1, 1, HIDDEN, kernel - 1)
+        in_proj = random_weight(0, 3 * HIDDEN, HIDDEN, bits)
+        out_proj = random_weight(1, HIDDEN, HIDDEN, bits)
+        taps = gaussian(2, HIDDEN, 1, kernel)
+        biases: list[Array | None] = [None] * 3
+        if biased:
+            biases = [gaussian(3, 3 * HIDDEN), gaussian(4, HIDDEN), gaussian(5, HIDDEN)]
+        self.node = Node(
+            "GatedShortConv",
+            {
+                "x": self.x,
+                "in_proj": pack(in_proj),
+                "in_bias": biases[0],
+                "taps": taps,
+                "conv_bias": biases[1],
+                "out_proj": pack(out_proj),
+                "out_bias": biases[2],
+                "past": self.past,
+            },
+            [("y", np.float32), ("present", np.float32)],
+            hidden_size=HIDDEN,
+            kernel_size=kernel,
+            bits=bits,
+            block_size=32,
+            **more,
+        )
+        self.want, self.want_state = ops.gated_short_conv(
+            self.x[0],
+            *(in_proj, biases[0], taps, biases[1], out_proj, biases[2]),
+            self.past[0],
+            ops.matmul_int8,
+        )
+
+
+@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("tokens", [1, 2, 5, 70])
+@pytest.mark.parametrize(("kernel", "biased"), [(3, False), (3, True), (7, True), (2, False)])
+def test_gated_short_conv(bits: int, tokens: int, kernel: int, biased: bool) -> None:
+    conv = Conv(bits, tokens, kernel, biased)
+    y, present = conv.node()
+    assert error(y[0], conv.want) <= (1e-5 if bits == 32 else 5e-3)
+    assert error(present[0], conv.want_state) <= 1e-5
+
+
+@pytest.mark.parametrize("bits", [32, 4])
+@pytest.mark.parametrize("tokens", [1, 2, 9])
+def test_in_place_equals_apart(bits: int, tokens: int) -> None:
+    conv = Conv(bits, tokens)
+    apart = conv.node()
+    for got, want in zip(conv.node.in_place({"present": "past"}), apart, strict=True):
+        assert (got == want).all()
+
+
+@pytest.mark.parametrize("bits", [32, 4])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("chunks", [[1] * 40, [3, 1, 33, 3], [32, 8]], ids=str)
+def test_chunks_and_threads_change_no_bit(bits: int, threads: int, chunks: list[int]) -> None:
+    want = Conv(bits, 40, kernel=4).node()
+    conv = Conv(bits, 40, kernel=4, threads=threads)
+    state, parts = conv.past, []
+    for x in np.split(conv.x, np.cumsum(chunks)[:-1], axis=1):
+        y, state = conv.node(x=x, past=state)
+        parts.append(y)
+    assert (np.concatenate(parts, axis=1) == want[0]).all()
+    assert (state == want[1]).all()

@@ -1,0 +1,168 @@
+"""The operators of packed weights against their references, in a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from lfm_ops import reference as ops
+from lfm_ops.layout import pack
+from lfm_ops.quantized import QuantizedTensor
+
+from tests.ops.nodes import Array, Node, error, gaussian, pack_mlp, random_mlp, random_weight
+
+BITS = [32, 8, 4]
+PRODUCT_BOUND = 1e-5  # of float weights, or of the same integers with the same scales
+CHUNKS = [[40], [1] * 40, [3, 1, 33, 3], [32, 8]]
+
+
+def chain_bound(bits: int) -> float:
+    """Behind a product, rounding to int8 may fall the other way for a few values.
+
+    One of them weighs the less the more inputs there are, so these are not too few.
+    """
+    return 1e-5 if bits == 32 else 5e-3
+
+
+def linear(weight: QuantizedTensor, x: Array, bias: Array | None = None, **more: Any) -> Node:
+    rows, columns = weight.shape
+    return Node(
+        "QuantizedLinear",
+        {"x": x, "weight": pack(weight), "bias": bias},
+        [("y", np.float32)],
+        constants=["weight"],
+        rows=rows,
+        columns=columns,
+        bits=weight.bits,
+        block_size=32,
+        **more,
+    )
+
+
+def gated_mlp(hidden: int, inner: int, bits: int, x: Array, **more: Any) -> Node:
+    gate_up, down = pack_mlp(random_mlp(1, hidden, inner, bits))
+    return Node(
+        "GatedMlp",
+        {"x": x, "gate_up": gate_up, "down": down},
+        [("y", np.float32)],
+        hidden_size=hidden,
+        intermediate_size=inner,
+        bits=bits,
+        block_size=32,
+        **more,
+    )
+
+
+def sparse_moe(
+    bits: int, x: Array, experts: int, top_k: int, biased: bool, norm: bool, **more: Any
+) -> tuple[Node, Array]:
+    """The operator and what the reference makes of the same input."""
+    hidden, inner = x.shape[-1], 128
+    mlps = [random_mlp(e, hidden, inner, bits) for e in range(experts)]
+    router = gaussian(1, experts, hidden) / np.float32(np.sqrt(hidden))
+    bias = gaussian(2, experts) if biased else None
+    packed = [pack_mlp(mlp) for mlp in mlps]
+    node = Node(
+        "SparseMoe",
+        {
+            "x": x,
+            "router": router,
+            "expert_bias": bias,
+            "gate_up": np.stack([gate_up for gate_up, _ in packed]),
+            "down": np.stack([down for _, down in packed]),
+        },
+        [("y", np.float32)],
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_experts=experts,
+        num_experts_per_tok=top_k,
+        norm_topk_prob=int(norm),
+        routed_scaling_factor=1.7,
+        bits=bits,
+        block_size=32,
+        **more,
+    )
+    rows = x.reshape(-1, hidden)
+    choice = ops.route(rows, router, bias, top_k, norm, 1.7)
+    return node, ops.sparse_moe(rows, *choice, mlps, ops.matmul_int8).reshape(x.shape)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("tokens", [1, 2, 31, 200])
+@pytest.mark.parametrize("rows", [96, 77])
+def test_quantized_linear(bits: int, tokens: int, rows: int) -> None:
+    weight, x = random_weight(tokens, rows, 160, bits), gaussian(tokens, 1, tokens, 160)
+    bias = gaussian(rows, rows)
+    want = ops.matmul_int8(x[0], weight)
+    assert error(linear(weight, x)()[0][0], want) <= PRODUCT_BOUND
+    assert error(linear(weight, x, bias)()[0][0], want + bias) <= PRODUCT_BOUND
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_quantized_linear_takes_any_number_of_dimensions(bits: int) -> None:
+    weight, x = random_weight(0, 64, 32, bits), gaussian(0, 2, 3, 5, 32)
+    got = linear(weight, x)()[0]
+    assert got.shape == (2, 3, 5, 64)
+    assert (got.reshape(-1, 64) == linear(weight, x.reshape(-1, 32))()[0]).all()
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_quantized_embedding_gives_the_very_weights(bits: int) -> None:
+    table = random_weight(5, 70, 96, bits)
+    ids = np.array([[0, 69, 33, 33, 31, 32, 64]])
+    node = Node(
+        "QuantizedEmbedding",
+        {"ids": ids, "weight": pack(table)},
+        [("y", np.float32)],
+        rows=70,
+        columns=96,
+        bits=bits,
+        block_size=32,
+    )
+    assert (node()[0] == table.dequantize()[ids]).all()
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("tokens", [1, 5, 150])
+def test_gated_mlp(bits: int, tokens: int) -> None:
+    x = gaussian(tokens, 1, tokens, 128)
+    want = ops.gated_mlp(x[0], *random_mlp(1, 128, 224, bits), ops.matmul_int8)
+    assert error(gated_mlp(128, 224, bits, x)()[0][0], want) <= chain_bound(bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("tokens", [1, 7, 90])
+@pytest.mark.parametrize(
+    ("experts", "top_k", "biased", "norm"),
+    [(8, 3, True, True), (8, 8, False, True), (1, 1, True, False), (32, 4, True, False)],
+)
+def test_sparse_moe(
+    bits: int, tokens: int, experts: int, top_k: int, biased: bool, norm: bool
+) -> None:
+    x = gaussian(tokens, 1, tokens, 96)
+    node, want = sparse_moe(bits, x, experts, top_k, biased, norm)
+    assert error(node()[0], want) <= chain_bound(bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zeros_stay_zeros(bits: int) -> None:
+    x = np.zeros((1, 4, 64), np.float32)
+    assert (linear(random_weight(0, 64, 64, bits), x)()[0] == 0).all()
+    assert (gated_mlp(64, 64, bits, x)()[0] == 0).all()
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("chunks", CHUNKS, ids=str)
+def test_chunks_and_threads_change_no_bit(bits: int, threads: int, chunks: list[int]) -> None:
+    x = gaussian(0, 1, sum(chunks), 96)
+    parts = np.split(x, np.cumsum(chunks)[:-1], axis=1)
+    for node in (
+        linear(random_weight(0, 80, 96, bits), x, threads=threads),
+        gated_mlp(96, 64, bits, x, threads=threads),
+        sparse_moe(bits, x, 8, 3, True, True, threads=threads)[0],
+    ):
+        whole = node()[0]
+        assert (np.concatenate([node(x=part)[0] for part in parts], axis=1) == whole).all()
+        assert (node()[0] == whole).all()
