@@ -34,13 +34,13 @@ struct Registered {
   static void name()
 
 // The rest are the arguments of printf: what the case was.
-#define CHECK(condition, ...)                                     \
-  do {                                                            \
-    if (!(condition) && ++check::failures() <= 20) {              \
+#define CHECK(condition, ...)                                    \
+  do {                                                           \
+    if (!(condition) && ++check::failures() <= 20) {             \
       std::printf("%s:%d: %s:", __FILE__, __LINE__, #condition); \
-      std::printf(" " __VA_ARGS__);                                \
-      std::printf("\n");                                          \
-    }                                                             \
+      std::printf(" " __VA_ARGS__);                              \
+      std::printf("\n");                                         \
+    }                                                            \
   } while (0)
 
 int main(int argc, char** argv) {

@@ -1,6 +1,8 @@
 // Whole ops against plain loops, and the same bits however they are cut.
 #include <algorithm>
+#include <atomic>
 #include <numeric>
+#include <thread>
 
 #include "check.h"
 #include "linear.h"
@@ -32,6 +34,23 @@ void run(Work& work, int64_t chunk) {
     for (int64_t begin = (tasks - 1) / chunk * chunk; begin >= 0; begin -= chunk) {
       work.run(phase, begin, std::min(begin + chunk, tasks), scratch.get());
     }
+  }
+}
+
+/// Runs single tasks on several threads, whichever comes first.
+void run_on_threads(Work& work, int threads) {
+  for (int phase = 0; phase < work.phases(); ++phase) {
+    std::atomic<int64_t> next{0};
+    std::vector<std::thread> team;
+    for (int i = 0; i < threads; ++i) {
+      team.emplace_back([&] {
+        Aligned scratch(kScratchBytes);
+        for (int64_t task; (task = next++) < work.tasks(phase);) {
+          work.run(phase, task, task + 1, scratch.get());
+        }
+      });
+    }
+    for (std::thread& thread : team) thread.join();
   }
 }
 
@@ -199,6 +218,7 @@ struct Moe {
     return out;
   }
 
+  /// `chunk` tasks at a time; with 0, on several threads.
   std::vector<float> run_tasks(const Kernels& kernels, const std::vector<float>& x,
                                int64_t chunk) const {
     const int64_t tokens = int64_t(x.size()) / shape.hidden;
@@ -206,7 +226,11 @@ struct Moe {
     Aligned workspace(SparseMoeWork::workspace_bytes(shape, tokens));
     SparseMoeWork work(kernels, shape, {router.data(), bias.data(), gate_up.data(), down.data()},
                        x.data(), tokens, out.data(), workspace.get());
-    run(work, chunk);
+    if (chunk == 0) {
+      run_on_threads(work, 3);
+    } else {
+      run(work, chunk);
+    }
     return out;
   }
 };
@@ -214,7 +238,7 @@ struct Moe {
 void check_moe(const Moe& moe, const std::vector<float>& x) {
   const std::vector<float> expected = moe.apply(x);
   for (Isa isa : truth::instruction_sets()) {
-    for (int64_t chunk : {1, 5, 1000}) {
+    for (int64_t chunk : {0, 1, 5, 1000}) {
       CHECK(truth::same_bits(moe.run_tasks(kernels_for(isa), x, chunk), expected),
             "%s, %ld bits, %zu tokens, chunk %ld", isa_name(isa), long(moe.shape.bits),
             x.size() / size_t(moe.shape.hidden), long(chunk));

@@ -1,0 +1,47 @@
+// How a quarter of a step is unpacked; see matmul_int8_neon.h.
+#pragma once
+
+#include "matmul_int8_neon.h"
+
+namespace lfm {
+namespace {
+
+struct Q4 {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  static LFM_INLINE int32x4_t start(int32_t offset) { return vdupq_n_s32(offset); }
+
+  /// Value + 8.
+  static LFM_INLINE Pair load(const uint8_t* tile, int step, int quarter) {
+    const uint8x16_t both = vld1q_u8(tile + LFM_OPS_LINE_BYTES * step + 16 * quarter);
+    return {vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))),
+            vreinterpretq_s8_u8(vshrq_n_u8(both, 4))};
+  }
+
+  static LFM_INLINE Pair load_signed(const uint8_t* tile, int step, int quarter) {
+    const Pair pair = load(tile, step, quarter);
+    const int8x16_t eight = vdupq_n_s8(8);
+    return {vsubq_s8(pair.low, eight), vsubq_s8(pair.high, eight)};
+  }
+};
+
+struct Q8 {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  static LFM_INLINE int32x4_t start(int32_t) { return vdupq_n_s32(0); }
+
+  static LFM_INLINE Pair load(const uint8_t* tile, int step, int quarter) {
+    const uint8_t* lines = tile + 2 * LFM_OPS_LINE_BYTES * step + 16 * quarter;
+    return {vreinterpretq_s8_u8(vld1q_u8(lines)),
+            vreinterpretq_s8_u8(vld1q_u8(lines + LFM_OPS_LINE_BYTES))};
+  }
+
+  static LFM_INLINE Pair load_signed(const uint8_t* tile, int step, int quarter) {
+    return load(tile, step, quarter);
+  }
+};
+
+}  // namespace
+}  // namespace lfm

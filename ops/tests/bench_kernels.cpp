@@ -1,0 +1,174 @@
+// Kernels against the machine: bytes read per second against a bare loop, products per second
+// against registers alone. Each figure is taken back to back with its limit, several times over;
+// the median of the ratios counts.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "linear.h"
+#include "peak.h"
+#include "truth.h"
+
+using namespace lfm;
+
+namespace {
+
+constexpr int kRounds = 9;
+constexpr int64_t kHidden = 2048;
+
+std::atomic<uint64_t> sink{0};  // so that no work is for nothing
+
+double seconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+/// Seconds that `threads` threads need for `work(thread)`, all starting together.
+template <class Work>
+double timed(int threads, const Work& work) {
+  std::atomic<int> waiting{threads};
+  std::vector<std::thread> team;
+  std::atomic<double> start{0};
+  for (int i = 0; i < threads; ++i) {
+    team.emplace_back([&, i] {
+      if (--waiting == 0) start = seconds();
+      while (waiting > 0) {
+      }
+      work(i);
+    });
+  }
+  for (std::thread& thread : team) thread.join();
+  return seconds() - start;
+}
+
+uint64_t read(const uint8_t* from, int64_t bytes) {
+  uint64_t sums[16] = {};
+  for (int64_t at = 0; at + 128 <= bytes; at += 128) {
+    uint64_t words[16];
+    std::memcpy(words, from + at, sizeof words);
+    for (int i = 0; i < 16; ++i) sums[i] += words[i];
+  }
+  uint64_t sum = 0;
+  for (uint64_t s : sums) sum += s;
+  return sum;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Weights of plausible scales, made fast.
+std::vector<uint8_t> made_up(int bits, int64_t blocks) {
+  std::vector<uint8_t> data(size_t(blocks * lfm_ops_block_bytes(bits, kHidden)));
+  const int64_t tile_bytes = lfm_ops_tile_bytes(bits);
+  uint64_t state = 88172645463325252u;
+  for (size_t at = 0; at + 8 <= data.size(); at += 8) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    std::memcpy(&data[at], &state, 8);
+  }
+  for (size_t at = 0; at < data.size(); at += size_t(tile_bytes)) {
+    for (int r = 0; r < 32; ++r) {
+      const uint16_t scale = uint16_t(0x1c00 + r);
+      if (bits != 32) std::memcpy(&data[at + size_t(tile_bytes) - 64 + 2 * size_t(r)], &scale, 2);
+    }
+    if (bits == 32) std::memset(&data[at], 0, size_t(tile_bytes));
+  }
+  return data;
+}
+
+void decode(const Kernels& kernels, int bits, int threads, ptrdiff_t prefetch) {
+  const int64_t block_bytes = lfm_ops_block_bytes(bits, kHidden);
+  const int64_t blocks = (int64_t{512} << 20) / block_bytes / threads * threads;
+  const std::vector<uint8_t> data = made_up(bits, blocks);
+  truth::Random random(1);
+  const std::vector<float> x = truth::normal_values(random, kHidden);
+  truth::RowsMemory memory(bits, 1, kHidden);
+  kernels.format(bits).prepare(x.data(), kHidden, kHidden, 0, 1, memory.rows);
+  const int64_t each = blocks / threads;
+  std::vector<double> speed, limit, ratio;
+  for (int round = 0; round < kRounds; ++round) {
+    const double bare = timed(threads, [&](int thread) {
+      sink += read(data.data() + thread * each * block_bytes, each * block_bytes);
+    });
+    const double ours = timed(threads, [&](int thread) {
+      float out[32];
+      float sum = 0;
+      for (int64_t b = thread * each; b < (thread + 1) * each; ++b) {
+        kernels.format(bits).matmul(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0, 1,
+                                    out, 32, prefetch);
+        sum += out[b % 32];
+      }
+      sink += uint64_t(std::fabs(sum));
+    });
+    const double gigabytes = double(blocks * block_bytes) / 1e9;
+    speed.push_back(gigabytes / ours);
+    limit.push_back(gigabytes / bare);
+    ratio.push_back(bare / ours);
+  }
+  std::printf("decode  %-12s q%-2d %d threads, prefetch %5ld: %6.1f GB/s of %6.1f: %.3f\n",
+              isa_name(kernels.isa), bits, threads, long(prefetch), median(speed), median(limit),
+              median(ratio));
+}
+
+void prefill(const Kernels& kernels, int bits, int threads, int64_t tokens, ptrdiff_t prefetch) {
+  const int64_t blocks = 56;
+  const std::vector<uint8_t> data = made_up(bits, blocks);
+  const int64_t block_bytes = lfm_ops_block_bytes(bits, kHidden);
+  truth::Random random(1);
+  const std::vector<float> x = truth::normal_values(random, size_t(tokens * kHidden));
+  truth::RowsMemory memory(bits, tokens, kHidden);
+  kernels.format(bits).prepare(x.data(), kHidden, kHidden, 0, tokens, memory.rows);
+  const int repeats = int(2048 / tokens) + 1;
+  std::vector<double> speed, limit, ratio;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<double> products{0};
+    const double peak_seconds = timed(threads, [&](int) {
+      const double mine = peak_products(kernels.isa);
+      double before = products;
+      while (!products.compare_exchange_weak(before, before + mine)) {
+      }
+    });
+    const double ours = timed(threads, [&](int) {
+      std::vector<float> out(size_t(tokens * 32));
+      for (int repeat = 0; repeat < repeats; ++repeat) {
+        for (int64_t b = 0; b < blocks; ++b) {
+          kernels.format(bits).matmul(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0,
+                                      tokens, out.data(), 32, prefetch);
+        }
+        sink += uint64_t(std::fabs(out[size_t(repeat) % out.size()]));
+      }
+    });
+    const double ours_products = double(threads) * repeats * double(blocks * 32 * kHidden * tokens);
+    speed.push_back(ours_products / ours / 1e9);
+    limit.push_back(products / peak_seconds / 1e9);
+    ratio.push_back(speed.back() / limit.back());
+  }
+  std::printf("prefill %-12s q%-2d %d threads, %4ld tokens: %6.1f GMAC/s of %6.1f: %.3f\n",
+              isa_name(kernels.isa), bits, threads, long(tokens), median(speed), median(limit),
+              median(ratio));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
+  for (Isa isa : truth::instruction_sets()) {
+    if (isa == Isa::kScalar) continue;
+    const Kernels& kernels = kernels_for(isa);
+    for (int bits : {4, 8, 32}) {
+      for (ptrdiff_t prefetch : {0, 1152, 2304, 4608, 9216}) {
+        decode(kernels, bits, threads, prefetch);
+      }
+      if (bits == 32) continue;
+      for (int64_t tokens : {4, 16, 64, 128}) {
+        prefill(kernels, bits, threads, tokens, kernels.prefetch_many);
+      }
+    }
+  }
+  return sink == 1 ? 1 : 0;
+}
