@@ -10,7 +10,7 @@ struct Q4 {
   static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
 
-  static LFM_INLINE int32x4_t start(int32_t offset) { return vdupq_n_s32(offset); }
+  static LFM_INLINE int32_t start(int32_t offset) { return offset; }
 
   /// Value + 8.
   static LFM_INLINE Pair load(const uint8_t* tile, int step, int quarter) {
@@ -30,7 +30,7 @@ struct Q8 {
   static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
 
-  static LFM_INLINE int32x4_t start(int32_t) { return vdupq_n_s32(0); }
+  static LFM_INLINE int32_t start(int32_t) { return 0; }
 
   static LFM_INLINE Pair load(const uint8_t* tile, int step, int quarter) {
     const uint8_t* lines = tile + 2 * LFM_OPS_LINE_BYTES * step + 16 * quarter;

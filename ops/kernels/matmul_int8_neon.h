@@ -30,8 +30,20 @@ LFM_INLINE float32x4_t load_scales(const uint8_t* scales, int part) {
   return vcvt_f32_f16(vreinterpret_f16_u8(bytes));
 }
 
-LFM_INLINE float32x4_t add_product(int32x4_t dots, float32x4_t scales, float32x4_t sums) {
-  return vfmaq_f32(sums, vcvtq_f32_s32(dots), scales);
+// Integers become floats by a subtraction, which more units do than conversions: sums start at the
+// bits of a large float, whose last bit is worth one.
+constexpr int32_t kOneBits = 0x4b400000;
+constexpr float kOneFloat = 12582912.0f;
+
+LFM_INLINE float32x4_t to_float(int32x4_t dots) {
+  return vsubq_f32(vreinterpretq_f32_s32(dots), vdupq_n_f32(kOneFloat));
+}
+
+/// Loads a value, each time anew: copying a register would keep units from the products.
+LFM_INLINE int32x4_t reload(const int32x4_t& value) {
+  int32x4_t result;
+  asm volatile("ldr %q0, %1" : "=w"(result) : "m"(value));
+  return result;
 }
 
 /// Dot products of input 4 * kStep and the next three with 4 rows.
@@ -67,14 +79,15 @@ void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t to
   for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
   for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
     const int64_t at = x.index(g, token);
+    const int32x4_t start = vdupq_n_s32(kOneBits + Format::start(x.offsets[at]));
     int32x4_t dots[kParts];
     LFM_UNROLL
-    for (int p = 0; p < kParts; ++p) dots[p] = Format::start(x.offsets[at]);
+    for (int p = 0; p < kParts; ++p) dots[p] = reload(start);
     add_steps<Format>(tile, load_group(x.int8_at(g, token)), dots, Steps());
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) {
       const float32x4_t scales = load_scales(tile + Format::kScalesAt, p);
-      sums[p] = add_product(dots[p], vmulq_n_f32(scales, x.scales[at]), sums[p]);
+      sums[p] = vfmaq_f32(sums[p], to_float(dots[p]), vmulq_n_f32(scales, x.scales[at]));
     }
   }
   LFM_UNROLL
@@ -87,41 +100,102 @@ LFM_INLINE void clear(float* out, int64_t tokens, ptrdiff_t out_stride) {
   }
 }
 
-template <int... kStep>
-LFM_INLINE void dot_all(const Pair (&weights)[kSteps], const int8x16x2_t& inputs, int32x4_t& low,
-                        int32x4_t& high, std::integer_sequence<int, kStep...>) {
-  ((low = dot<kStep>(low, weights[kStep].low, inputs),
-    high = dot<kStep>(high, weights[kStep].high, inputs)),
-   ...);
+constexpr int kChunk = 8;  // groups whose weights are unpacked at once
+
+/// A quarter of the weights of some groups, signed, and their scales.
+struct Quarter {
+  alignas(16) int8_t weights[kChunk][kSteps][2][16];
+  alignas(16) float scales[kChunk][2][4];
+};
+
+template <class Format>
+LFM_INLINE void unpack(const uint8_t* tile, int64_t groups, int quarter, Quarter& into) {
+  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+    LFM_UNROLL
+    for (int s = 0; s < kSteps; ++s) {
+      const Pair pair = Format::load_signed(tile, s, quarter);
+      vst1q_s8(into.weights[g][s][0], pair.low);
+      vst1q_s8(into.weights[g][s][1], pair.high);
+    }
+    for (int h = 0; h < 2; ++h) {
+      vst1q_f32(into.scales[g][h], load_scales(tile + Format::kScalesAt, kQuarters * h + quarter));
+    }
+  }
 }
 
-/// A quarter of one group, its signed weights in registers, for one token; `out` is its part.
-LFM_INLINE void add_quarter(const Pair (&weights)[kSteps], const float32x4_t (&scales)[2],
-                            const int8_t* inputs, float scale, float* out) {
-  int32x4_t low = vdupq_n_s32(0);
-  int32x4_t high = vdupq_n_s32(0);
-  dot_all(weights, load_group(inputs), low, high, Steps());
-  vst1q_f32(out, add_product(low, vmulq_n_f32(scales[0], scale), vld1q_f32(out)));
-  vst1q_f32(out + 16, add_product(high, vmulq_n_f32(scales[1], scale), vld1q_f32(out + 16)));
+template <int kStep, int Tokens>
+LFM_INLINE void add_pairs(const int8_t (&weights)[kSteps][2][16],
+                          const int8x16x2_t (&inputs)[Tokens], int32x4_t (&dots)[Tokens][2]) {
+  LFM_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const int8x16_t part = vld1q_s8(weights[kStep][h]);
+    LFM_UNROLL
+    for (int t = 0; t < Tokens; ++t) dots[t][h] = dot<kStep>(dots[t][h], part, inputs[t]);
+  }
 }
 
-/// A quarter of the unpacked weights stays in registers while all tokens pass; sums lie in `out`.
+template <int Tokens, int... kStep>
+LFM_INLINE void add_all_pairs(const int8_t (&weights)[kSteps][2][16],
+                              const int8x16x2_t (&inputs)[Tokens], int32x4_t (&dots)[Tokens][2],
+                              std::integer_sequence<int, kStep...>) {
+  (add_pairs<kStep>(weights, inputs, dots), ...);
+}
+
+/// Adds some groups of a quarter to the sums of `Tokens` tokens; `out` is the quarter's part.
+template <int Tokens>
+LFM_INLINE void add_quarter(const Quarter& quarter, const Rows& x, int64_t group, int64_t groups,
+                            int64_t first, float* out, ptrdiff_t out_stride) {
+  const int32x4_t start = vdupq_n_s32(kOneBits);
+  float32x4_t sums[Tokens][2];
+  LFM_UNROLL
+  for (int t = 0; t < Tokens; ++t) {
+    LFM_UNROLL
+    for (int h = 0; h < 2; ++h) sums[t][h] = vld1q_f32(out + t * out_stride + 16 * h);
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    int8x16x2_t inputs[Tokens];
+    int32x4_t dots[Tokens][2];
+    LFM_UNROLL
+    for (int t = 0; t < Tokens; ++t) {
+      inputs[t] = load_group(x.int8_at(group + g, first + t));
+      dots[t][0] = reload(start);
+      dots[t][1] = reload(start);
+    }
+    add_all_pairs(quarter.weights[g], inputs, dots, Steps());
+    const float* scales = x.scales + x.index(group + g, first);
+    LFM_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const float32x4_t part = vld1q_f32(quarter.scales[g][h]);
+      LFM_UNROLL
+      for (int t = 0; t < Tokens; ++t) {
+        sums[t][h] = vfmaq_f32(sums[t][h], to_float(dots[t][h]), vmulq_n_f32(part, scales[t]));
+      }
+    }
+  }
+  LFM_UNROLL
+  for (int t = 0; t < Tokens; ++t) {
+    LFM_UNROLL
+    for (int h = 0; h < 2; ++h) vst1q_f32(out + t * out_stride + 16 * h, sums[t][h]);
+  }
+}
+
+/// Weights of a quarter of a few groups are unpacked, then all tokens pass, four at a time.
 template <class Format>
 void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
                    int64_t tokens, float* out, ptrdiff_t out_stride) {
   clear(out, tokens, out_stride);
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    const int8_t* inputs = x.int8_at(g, first);
-    const float* input_scales = x.scales + x.index(g, first);
+  Quarter quarter;
+  for (int64_t g = 0; g < groups; g += kChunk, tile += kChunk * Format::kTileBytes) {
+    const int64_t count = groups - g < kChunk ? groups - g : kChunk;
     for (int q = 0; q < kQuarters; ++q) {
-      Pair weights[kSteps];
-      LFM_UNROLL
-      for (int s = 0; s < kSteps; ++s) weights[s] = Format::load_signed(tile, s, q);
-      const uint8_t* half = tile + Format::kScalesAt;
-      const float32x4_t scales[2] = {load_scales(half, q), load_scales(half, kQuarters + q)};
+      unpack<Format>(tile, count, q, quarter);
       float* sums = out + 4 * q;
-      for (int64_t t = 0; t < tokens; ++t) {
-        add_quarter(weights, scales, inputs + t * kGroup, input_scales[t], sums + t * out_stride);
+      int64_t t = 0;
+      for (; t + 4 <= tokens; t += 4) {
+        add_quarter<4>(quarter, x, g, count, first + t, sums + t * out_stride, out_stride);
+      }
+      for (; t < tokens; ++t) {
+        add_quarter<1>(quarter, x, g, count, first + t, sums + t * out_stride, out_stride);
       }
     }
   }

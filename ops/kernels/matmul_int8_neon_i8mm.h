@@ -10,13 +10,20 @@
 namespace lfm {
 namespace {
 
-constexpr int64_t kMostTokens = 128;  // whose activations of a group are mixed at once
+constexpr int64_t kMostTokens = 128;  // whose activations are mixed at once
+constexpr int kFewGroups = 4;         // that are mixed and unpacked at once
 constexpr int kWides = 4;             // of 8 inputs in a group
 
-/// The activations of a group, in pairs of tokens.
+/// The activations of some groups, in pairs of tokens.
 struct Mixed {
-  alignas(16) int8_t values[kMostTokens / 2][kWides][16];  // 8 inputs of both tokens
-  alignas(16) float scales[kMostTokens / 2][4];            // each twice
+  alignas(16) int8_t values[kFewGroups][kMostTokens / 2][kWides][16];  // 8 inputs of both tokens
+  alignas(16) float scales[kFewGroups][kMostTokens / 2][4];            // each twice
+};
+
+/// Signed weights of a quarter: [8 inputs][rows 0 and 1, 2 and 3, 16 and 17, 18 and 19].
+struct WideQuarter {
+  alignas(16) int8_t weights[kFewGroups][kWides][4][16];
+  alignas(16) float scales[kFewGroups][4][4];
 };
 
 LFM_INLINE int8x16_t zip_low(int8x16_t a, int8x16_t b) {
@@ -27,66 +34,99 @@ LFM_INLINE int8x16_t zip_high(int8x16_t a, int8x16_t b) {
   return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b)));
 }
 
-LFM_INLINE void mix(const int8_t* inputs, const float* scales, int64_t pairs, Mixed& mixed) {
-  for (int64_t i = 0; i < pairs; ++i, inputs += 2 * kGroup) {
-    LFM_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const int8x16_t first = vld1q_s8(inputs + 16 * h);
-      const int8x16_t second = vld1q_s8(inputs + kGroup + 16 * h);
-      vst1q_s8(mixed.values[i][2 * h], zip_low(first, second));
-      vst1q_s8(mixed.values[i][2 * h + 1], zip_high(first, second));
+LFM_INLINE void mix(const Rows& x, int64_t group, int64_t groups, int64_t first, int64_t pairs,
+                    Mixed& mixed) {
+  for (int64_t g = 0; g < groups; ++g) {
+    const int8_t* inputs = x.int8_at(group + g, first);
+    const float* scales = x.scales + x.index(group + g, first);
+    for (int64_t i = 0; i < pairs; ++i, inputs += 2 * kGroup, scales += 2) {
+      LFM_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        const int8x16_t even = vld1q_s8(inputs + 16 * h);
+        const int8x16_t odd = vld1q_s8(inputs + kGroup + 16 * h);
+        vst1q_s8(mixed.values[g][i][2 * h], zip_low(even, odd));
+        vst1q_s8(mixed.values[g][i][2 * h + 1], zip_high(even, odd));
+      }
+      vst1q_f32(mixed.scales[g][i], vcombine_f32(vdup_n_f32(scales[0]), vdup_n_f32(scales[1])));
     }
-    const float32x2_t two = vld1_f32(scales + 2 * i);
-    vst1q_f32(mixed.scales[i], vcombine_f32(vdup_lane_f32(two, 0), vdup_lane_f32(two, 1)));
   }
 }
 
-/// Signed weights of a quarter: [8 inputs][rows 0 and 1, 2 and 3, 16 and 17, 18 and 19].
-struct Quarter {
-  int8x16_t weights[kWides][4];
-  float32x4_t scales[4];
-};
+LFM_INLINE void store_zipped(int8x16_t even, int8x16_t odd, int8_t (&low)[16], int8_t (&high)[16]) {
+  const int32x4_t a = vreinterpretq_s32_s8(even);
+  const int32x4_t b = vreinterpretq_s32_s8(odd);
+  vst1q_s8(low, vreinterpretq_s8_s32(vzip1q_s32(a, b)));
+  vst1q_s8(high, vreinterpretq_s8_s32(vzip2q_s32(a, b)));
+}
 
 template <class Format>
-LFM_INLINE Quarter load_quarter(const uint8_t* tile, int quarter) {
-  Quarter result;
-  LFM_UNROLL
-  for (int k = 0; k < kWides; ++k) {
-    const Pair even = Format::load_signed(tile, 2 * k, quarter);
-    const Pair odd = Format::load_signed(tile, 2 * k + 1, quarter);
-    const int32x4_t low[2] = {vreinterpretq_s32_s8(even.low), vreinterpretq_s32_s8(odd.low)};
-    const int32x4_t high[2] = {vreinterpretq_s32_s8(even.high), vreinterpretq_s32_s8(odd.high)};
-    result.weights[k][0] = vreinterpretq_s8_s32(vzip1q_s32(low[0], low[1]));
-    result.weights[k][1] = vreinterpretq_s8_s32(vzip2q_s32(low[0], low[1]));
-    result.weights[k][2] = vreinterpretq_s8_s32(vzip1q_s32(high[0], high[1]));
-    result.weights[k][3] = vreinterpretq_s8_s32(vzip2q_s32(high[0], high[1]));
+LFM_INLINE void unpack_wide(const uint8_t* tile, int64_t groups, int quarter, WideQuarter& into) {
+  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+    LFM_UNROLL
+    for (int k = 0; k < kWides; ++k) {
+      const Pair even = Format::load_signed(tile, 2 * k, quarter);
+      const Pair odd = Format::load_signed(tile, 2 * k + 1, quarter);
+      auto& weights = into.weights[g][k];
+      store_zipped(even.low, odd.low, weights[0], weights[1]);
+      store_zipped(even.high, odd.high, weights[2], weights[3]);
+    }
+    for (int h = 0; h < 2; ++h) {
+      const float32x4_t four = load_scales(tile + Format::kScalesAt, kQuarters * h + quarter);
+      vst1q_f32(into.scales[g][2 * h], vcombine_f32(vget_low_f32(four), vget_low_f32(four)));
+      vst1q_f32(into.scales[g][2 * h + 1], vcombine_f32(vget_high_f32(four), vget_high_f32(four)));
+    }
   }
-  LFM_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const float32x4_t four = load_scales(tile + Format::kScalesAt, kQuarters * h + quarter);
-    result.scales[2 * h] = vcombine_f32(vget_low_f32(four), vget_low_f32(four));
-    result.scales[2 * h + 1] = vcombine_f32(vget_high_f32(four), vget_high_f32(four));
-  }
-  return result;
 }
 
-/// Two tokens of a quarter; `first` and `second` are their parts of `out`.
-LFM_INLINE void add_pair(const Quarter& quarter, const int8_t (&inputs)[kWides][16],
-                         const float* scales, float* first, float* second) {
-  int32x4_t dots[4];
+/// Where the sums of rows `2 * r` of a quarter of pair `pair` lie, mixed.
+LFM_INLINE float* mixed_sums(float* out, ptrdiff_t out_stride, int pair, int r) {
+  return out + (2 * pair + r % 2) * out_stride + r / 2 * 16;
+}
+
+/// Adds some groups of a quarter to the sums of `Pairs` pairs of tokens from `first` on.
+template <int Pairs>
+LFM_INLINE void add_wide(const WideQuarter& quarter, const Mixed& mixed, int64_t groups,
+                         int64_t first, float* out, ptrdiff_t out_stride) {
+  const int32x4_t start = vdupq_n_s32(kOneBits);
+  float32x4_t sums[Pairs][4];
   LFM_UNROLL
-  for (int r = 0; r < 4; ++r) dots[r] = vdupq_n_s32(0);
-  LFM_UNROLL
-  for (int k = 0; k < kWides; ++k) {
-    const int8x16_t input = vld1q_s8(inputs[k]);
+  for (int i = 0; i < Pairs; ++i) {
     LFM_UNROLL
-    for (int r = 0; r < 4; ++r) dots[r] = vmmlaq_s32(dots[r], input, quarter.weights[k][r]);
+    for (int r = 0; r < 4; ++r) sums[i][r] = vld1q_f32(mixed_sums(out, out_stride, i, r));
   }
-  const float32x4_t scale = vld1q_f32(scales);
+  for (int64_t g = 0; g < groups; ++g) {
+    int32x4_t dots[Pairs][4];
+    LFM_UNROLL
+    for (int i = 0; i < Pairs; ++i) {
+      LFM_UNROLL
+      for (int r = 0; r < 4; ++r) dots[i][r] = reload(start);
+    }
+    LFM_UNROLL
+    for (int k = 0; k < kWides; ++k) {
+      int8x16_t inputs[Pairs];
+      LFM_UNROLL
+      for (int i = 0; i < Pairs; ++i) inputs[i] = vld1q_s8(mixed.values[g][first + i][k]);
+      LFM_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        const int8x16_t weights = vld1q_s8(quarter.weights[g][k][r]);
+        LFM_UNROLL
+        for (int i = 0; i < Pairs; ++i) dots[i][r] = vmmlaq_s32(dots[i][r], inputs[i], weights);
+      }
+    }
+    LFM_UNROLL
+    for (int i = 0; i < Pairs; ++i) {
+      const float32x4_t scales = vld1q_f32(mixed.scales[g][first + i]);
+      LFM_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        sums[i][r] = vfmaq_f32(sums[i][r], to_float(dots[i][r]),
+                               vmulq_f32(vld1q_f32(quarter.scales[g][r]), scales));
+      }
+    }
+  }
   LFM_UNROLL
-  for (int r = 0; r < 4; ++r) {
-    float* sums = (r % 2 == 0 ? first : second) + r / 2 * 16;
-    vst1q_f32(sums, add_product(dots[r], vmulq_f32(quarter.scales[r], scale), vld1q_f32(sums)));
+  for (int i = 0; i < Pairs; ++i) {
+    LFM_UNROLL
+    for (int r = 0; r < 4; ++r) vst1q_f32(mixed_sums(out, out_stride, i, r), sums[i][r]);
   }
 }
 
@@ -106,13 +146,19 @@ void multiply_pairs(const uint8_t* tile, const Rows& x, int64_t groups, int64_t 
                     int64_t pairs, float* out, ptrdiff_t out_stride) {
   clear(out, 2 * pairs, out_stride);
   Mixed mixed;
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    mix(x.int8_at(g, first), x.scales + x.index(g, first), pairs, mixed);
+  WideQuarter quarter;
+  for (int64_t g = 0; g < groups; g += kFewGroups, tile += kFewGroups * Format::kTileBytes) {
+    const int64_t count = groups - g < kFewGroups ? groups - g : kFewGroups;
+    mix(x, g, count, first, pairs, mixed);
     for (int q = 0; q < kQuarters; ++q) {
-      const Quarter quarter = load_quarter<Format>(tile, q);
+      unpack_wide<Format>(tile, count, q, quarter);
       float* sums = out + 4 * q;
-      for (int64_t i = 0; i < pairs; ++i, sums += 2 * out_stride) {
-        add_pair(quarter, mixed.values[i], mixed.scales[i], sums, sums + out_stride);
+      int64_t i = 0;
+      for (; i + 2 <= pairs; i += 2) {
+        add_wide<2>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
+      }
+      if (i < pairs) {
+        add_wide<1>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
       }
     }
   }

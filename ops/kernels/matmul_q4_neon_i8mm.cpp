@@ -4,10 +4,12 @@
 namespace lfm {
 namespace {
 
-constexpr int kHighBits = 4;
+// The bits of a large float whose last bit is worth a sixteenth; see kOneBits.
+constexpr int32_t kSixteenthBits = 0x49400000;
+constexpr float kSixteenthFloat = 786432.0f;
 
 /// Products with whole bytes, 16 * high + low, and with their high nibbles, 16 * high: one `and`
-/// unpacks both, since a product of the low ones is the difference.
+/// unpacks both, since products with the low ones are the difference.
 template <int kStep>
 LFM_INLINE void add_bytes(const uint8_t* tile, const int8x16x2_t& inputs,
                           int32x4_t (&whole)[kQuarters], int32x4_t (&high)[kQuarters]) {
@@ -34,23 +36,29 @@ void multiply_one_by_bytes(const uint8_t* tile, const Rows& x, int64_t groups, i
   for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
   for (int64_t g = 0; g < groups; ++g, tile += Q4::kTileBytes) {
     const int64_t at = x.index(g, token);
+    const int32_t offset = x.offsets[at];
+    const int32x4_t whole_start = vdupq_n_s32(kSixteenthBits + 17 * offset);
+    const int32x4_t high_start = vdupq_n_s32(kSixteenthBits + 16 * offset);
     int32x4_t whole[kQuarters];
     int32x4_t high[kQuarters];
     LFM_UNROLL
     for (int q = 0; q < kQuarters; ++q) {
-      whole[q] = vdupq_n_s32(17 * x.offsets[at]);
-      high[q] = vdupq_n_s32(16 * x.offsets[at]);
+      whole[q] = reload(whole_start);
+      high[q] = reload(high_start);
     }
     add_tile(tile, load_group(x.int8_at(g, token)), whole, high, Steps());
     const uint8_t* half = tile + Q4::kScalesAt;
+    const float scale = x.scales[at];
+    const float low_scale = 16.0f * scale;
     LFM_UNROLL
     for (int q = 0; q < kQuarters; ++q) {
-      const float32x4_t low_scales = vmulq_n_f32(load_scales(half, q), x.scales[at]);
-      const float32x4_t high_scales = vmulq_n_f32(load_scales(half, kQuarters + q), x.scales[at]);
-      sums[q] = add_product(vsubq_s32(whole[q], high[q]), low_scales, sums[q]);
-      // The conversion divides by 16.
-      sums[kQuarters + q] =
-          vfmaq_f32(sums[kQuarters + q], vcvtq_n_f32_s32(high[q], kHighBits), high_scales);
+      const float32x4_t all = vreinterpretq_f32_s32(whole[q]);
+      const float32x4_t upper = vreinterpretq_f32_s32(high[q]);
+      sums[q] = vfmaq_f32(sums[q], vsubq_f32(all, upper),  // a sixteenth of the low products
+                          vmulq_n_f32(load_scales(half, q), low_scale));
+      const float32x4_t high_scales = vmulq_n_f32(load_scales(half, kQuarters + q), scale);
+      sums[kQuarters + q] = vfmaq_f32(sums[kQuarters + q],
+                                      vsubq_f32(upper, vdupq_n_f32(kSixteenthFloat)), high_scales);
     }
   }
   LFM_UNROLL

@@ -2,7 +2,7 @@
 
 Each kernel file is compiled to assembly. Its innermost loops with integer matrix instructions are
 the decode loop (one that converts scales: a whole tile per turn) and the prefill loop (one that
-does not). LLVM has no models of phone cores: `neoverse-v2` stands in for a big one, `neoverse-n2`
+does not; a percentage is its share of what those instructions alone would allow). LLVM has no models of phone cores: `neoverse-v2` stands in for a big one, `neoverse-n2`
 for a middle one. Loads are taken to hit the L1 cache.
 
     python estimate_arm.py [--compiler aarch64-linux-gnu-g++] [--mca llvm-mca-19]
@@ -25,6 +25,7 @@ KERNELS = {  # file: its instruction set, bytes of a tile
     "matmul_q4_neon_i8mm": ("armv8.2-a+dotprod+i8mm", 576),
     "matmul_q8_neon_i8mm": ("armv8.2-a+dotprod+i8mm", 1088),
 }
+PRODUCTS = {"sdot": 16, "usdot": 16, "smmla": 32}
 MATRIX = re.compile(r"^\s+(sdot|usdot|smmla)\s")
 SCALES = re.compile(r"^\s+fcvtl2?\s")
 LABEL = re.compile(r"^(\.L\w+):")
@@ -47,10 +48,21 @@ class Loop:
 
 
 def compile_to_assembly(compiler: str, name: str, arch: str) -> list[str]:
-    command = [compiler, "-std=c++17", "-O3", "-ffp-contract=off", f"-march={arch}", "-S", "-o", "-"]
+    command = [
+        compiler,
+        "-std=c++17",
+        "-O3",
+        "-ffp-contract=off",
+        f"-march={arch}",
+        "-S",
+        "-o",
+        "-",
+    ]
     includes = [f"-I{OPS / 'include'}", f"-I{OPS / 'kernels'}"]
     source = str(OPS / "kernels" / f"{name}.cpp")
-    result = subprocess.run([*command, *includes, source], check=True, capture_output=True, text=True)
+    result = subprocess.run(
+        [*command, *includes, source], check=True, capture_output=True, text=True
+    )
     return result.stdout.splitlines()
 
 
@@ -71,8 +83,21 @@ def innermost_loops(assembly: list[str]) -> list[Loop]:
     return [loop for loop in loops if loop.matrix]
 
 
+def main_loops(assembly: list[str]) -> dict[str, Loop]:
+    """Of the loops of either kind the largest: the others are for what is left over."""
+    loops = sorted(innermost_loops(assembly), key=lambda loop: len(loop.matrix))
+    return {"decode" if loop.converts_scales else "prefill": loop for loop in loops}
+
+
 def cycles(mca: str, core: str, lines: tuple[str, ...]) -> float:
-    command = [mca, "-mtriple=aarch64", f"-mcpu={core}", f"-iterations={TURNS}", "-mattr=+i8mm", "-"]
+    command = [
+        mca,
+        "-mtriple=aarch64",
+        f"-mcpu={core}",
+        f"-iterations={TURNS}",
+        "-mattr=+i8mm",
+        "-",
+    ]
     text = "\n".join(line for line in lines if not line.lstrip().startswith("."))
     result = subprocess.run(command, input=text, check=True, capture_output=True, text=True)
     total = re.search(r"Total Cycles:\s+(\d+)", result.stdout)
@@ -93,15 +118,17 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{'kernel':24} {'loop':8}" + "".join(f"{core:>26}" for core in CORES))
     for name, (arch, tile_bytes) in KERNELS.items():
-        for loop in innermost_loops(compile_to_assembly(arguments.compiler, name, arch)):
-            row = f"{name:24} {'decode' if loop.converts_scales else 'prefill':8}"
+        loops = main_loops(compile_to_assembly(arguments.compiler, name, arch))
+        for kind, loop in sorted(loops.items()):
+            row = f"{name:24} {kind:8}"
             for core in CORES:
                 turn = cycles(arguments.mca, core, loop.lines)
-                if loop.converts_scales:
+                if kind == "decode":
                     row += f"{tile_bytes / turn:18.1f} B/cycle"
                 else:
                     limit = sum(issue_cycles(arguments.mca, core, i) for i in loop.matrix)
-                    row += f"{turn:8.1f} cycles, {100 * limit / turn:3.0f} %".rjust(26)
+                    products = sum(PRODUCTS[i] for i in loop.matrix) / turn
+                    row += f"{products:.1f} MAC/cycle, {100 * limit / turn:.0f} %".rjust(26)
             print(row)
 
 
