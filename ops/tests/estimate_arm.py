@@ -1,9 +1,10 @@
 """Estimates the inner loops of the NEON kernels without an ARM machine, by `llvm-mca`.
 
-Each kernel file is compiled to assembly. Its innermost loops with integer matrix instructions are
-the decode loop (one that converts scales: a whole tile per turn) and the prefill loop (one that
-does not; a percentage is its share of what those instructions alone would allow). LLVM has no models of phone cores: `neoverse-v2` stands in for a big one, `neoverse-n2`
-for a middle one. Loads are taken to hit the L1 cache.
+Each kernel file is compiled to assembly. Its largest innermost loops with integer matrix
+instructions are the decode loop (it converts scales: a whole tile per turn) and the prefill loop
+(it does not; the percentage is its share of what those instructions alone would allow). LLVM has
+no models of phone cores: `neoverse-v2` stands in for a big one, `neoverse-n2` for a middle one.
+Loads are taken to hit the L1 cache.
 
     python estimate_arm.py [--compiler aarch64-linux-gnu-g++] [--mca llvm-mca-19]
 """
