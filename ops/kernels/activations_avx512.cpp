@@ -41,8 +41,9 @@ LFM_INLINE void quantize_group(__m512 low, __m512 high, int64_t group, int64_t t
       _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epu32(most))));
   const bool zero = magnitude < kSmallestMagnitude;
   const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : 127.0f / magnitude);
-  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+  const __m512i least = _mm512_set1_epi32(-128);  // what is not a number would be far less
+  const __m512i a = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)), least);
+  const __m512i b = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(high, inverse)), least);
   __m128i* values = reinterpret_cast<__m128i*>(rows.int8_at(group, token));
   _mm_storeu_si128(values, _mm512_cvtsepi32_epi8(a));
   _mm_storeu_si128(values + 1, _mm512_cvtsepi32_epi8(b));

@@ -229,7 +229,7 @@ void spoil(Random& random, Node& node) {
       auto attribute = node.info.integers.begin();
       std::advance(attribute, random.below(static_cast<int64_t>(node.info.integers.size())));
       attribute->second = random.pick<int64_t>(
-          {-1, 0, 1, 2, 3, 31, 32, 33, 64, 1 << 24, INT64_MAX, INT64_MIN, attribute->second + 1});
+          {-1, 0, 1, 2, 3, 31, 32, 33, 64, 1 << 24, INT64_MAX, INT64_MIN, attribute->second ^ 1});
       break;
     }
     default:

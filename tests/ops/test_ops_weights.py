@@ -58,7 +58,7 @@ def sparse_moe(
     bits: int, x: Array, experts: int, top_k: int, biased: bool, norm: bool, **more: Any
 ) -> tuple[Node, Array]:
     """The operator and what the reference makes of the same input."""
-    hidden, inner = x.shape[-1], 128
+    hidden, inner = x.shape[-1], 512
     mlps = [random_mlp(e, hidden, inner, bits) for e in range(experts)]
     router = gaussian(1, experts, hidden) / np.float32(np.sqrt(hidden))
     bias = gaussian(2, experts) if biased else None
