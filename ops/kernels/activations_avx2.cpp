@@ -77,7 +77,8 @@ LFM_INLINE void quantize_group(const __m256 (&x)[kParts], int64_t group, int64_t
   rows.scales[at] = zero ? 0.0f : magnitude / 127.0f;
   const __m256i sums =
       _mm256_add_epi32(_mm256_add_epi32(whole[0], whole[1]), _mm256_add_epi32(whole[2], whole[3]));
-  rows.offsets[at] = -8 * sum_of(sums);
+  const int32_t sum = sum_of(sums);  // anything with a NaN
+  rows.offsets[at] = static_cast<int32_t>(-8u * static_cast<uint32_t>(sum));
 }
 
 }  // namespace
