@@ -65,7 +65,7 @@ class GoldenReference:
             probe_ids=self._probe_ids.tolist(),
             probe_logits=logits[:, self._probe_ids].tolist(),
             tolerance=tolerance,
-            outliers=2 * missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
+            outliers=missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
         )
 
     def embedding(self, part: Embedding, weights: Weights) -> None:

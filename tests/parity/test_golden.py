@@ -123,7 +123,7 @@ def is_missed(golden: GoldenVectors, position: int, logits: Array) -> bool:
 def test_rope_one_position_off_exceeds_the_tolerance(
     demo_bundle: Callable[..., Path], quant: str
 ) -> None:
-    """the rest is rotated, and stored, one position too far from the first."""
+    """The rest is rotated, and stored, one position too far from the first."""
     model = lfm_edge.load(demo_bundle(quant), threads=1)
     golden = model.bundle.manifest.golden
     state = model.runtime.bind(capacity=64)

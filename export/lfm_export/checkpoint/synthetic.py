@@ -152,11 +152,14 @@ def open_synthetic(source: str, seed: int) -> SyntheticCheckpoint:
     return SyntheticCheckpoint(source, config, seed)
 
 
+_EMBEDDING = 2.0  # times the deviation of other matrices, so that tied logits are near 2
+
+
 def _mean_and_deviation(name: str, shape: tuple[int, ...], layers: int) -> tuple[float, float]:
     """Keeps activations near 1 and tied logits near 2.
 
-    Branch outputs shrink with the number of branches: without that, random weights are chaotic
-    and a rounding error grows from layer to layer.
+    All branches together add as much to the residual stream as the embedding began it with:
+    with more, random weights are chaotic and a rounding error grows from layer to layer.
     """
     if "norm" in name:
         return 1.0, 0.1
@@ -164,9 +167,10 @@ def _mean_and_deviation(name: str, shape: tuple[int, ...], layers: int) -> tuple
         return 0.0, 0.05
     deviation = 1 / math.sqrt(math.prod(shape[1:]))
     if name.endswith(("embed_tokens.weight", "lm_head.weight")):
-        return 0.0, 2 * deviation
+        return 0.0, _EMBEDDING * deviation
     if name.endswith(("out_proj.weight", "w2.weight")):
-        return 0.0, deviation / math.sqrt(2 * layers)
+        hidden = shape[0]
+        return 0.0, deviation * _EMBEDDING / math.sqrt(hidden) / math.sqrt(2 * layers)
     return 0.0, deviation
 
 
