@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 Array = NDArray[Any]
+Mlp = tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor]
 
 
 def isas() -> list[str]:
@@ -126,7 +127,7 @@ def random_weight(seed: int, rows: int, columns: int, bits: int) -> QuantizedTen
     return quantize(gaussian, bits)
 
 
-def random_mlp(seed: int, hidden: int, inner: int, bits: int) -> tuple[QuantizedTensor, ...]:
+def random_mlp(seed: int, hidden: int, inner: int, bits: int) -> Mlp:
     """Gate, up and down."""
     return (
         random_weight(3 * seed, inner, hidden, bits),
@@ -135,7 +136,7 @@ def random_mlp(seed: int, hidden: int, inner: int, bits: int) -> tuple[Quantized
     )
 
 
-def pack_mlp(mlp: tuple[QuantizedTensor, ...]) -> tuple[Array, Array]:
+def pack_mlp(mlp: Mlp) -> tuple[Array, Array]:
     """Gate and up together, and down."""
     gate, up, down = mlp
     return pack(interleave_blocks(gate, up)), pack(down)

@@ -44,7 +44,7 @@ class Attention:
         self.kv, self.total = kv, past + tokens
         self.capacity = self.total + 3
         self.qkv = gaussian(0, 1, tokens, (s.heads + 2 * s.kv_heads) * s.dim)
-        norms = [1 + gaussian(seed, s.dim) / 8 for seed in (1, 2)]
+        norms = [np.float32(1) + gaussian(seed, s.dim) / np.float32(8) for seed in (1, 2)]
         kind = cast("KvType", kv)
         self.remembered = [
             ops.round_as_cached(gaussian(seed, s.kv_heads, past, s.dim), kind) for seed in (3, 4)
@@ -97,13 +97,10 @@ class Attention:
         q, k, v = (
             part.reshape(len(part), -1, s.dim) for part in np.split(self.qkv[0], sizes, axis=-1)
         )
+        key, value = self.remembered
+        q_norm, k_norm = norms
         return ops.cached_attention(
-            *(q, k, v, *self.remembered, *norms),
-            eps=1e-5,
-            theta=1e6,
-            rotary_dim=s.rotary,
-            window=s.window,
-            kv=kind,
+            q, k, v, key, value, q_norm, k_norm, 1e-5, 1e6, s.rotary, s.window, kind
         )
 
     def cached(self, outputs: list[Array], index: int) -> Array:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ops.nodes import Node
+from tests.ops.nodes import Node, random_weight
 from tests.ops.test_ops_attention import Attention
 from tests.ops.test_ops_conv import Conv
-from tests.ops.test_ops_weights import gated_mlp, linear, random_weight, sparse_moe
+from tests.ops.test_ops_weights import gated_mlp, linear, sparse_moe
 
 X = np.zeros((1, 2, 64), np.float32)
 WEIGHT = random_weight(0, 64, 64, 4)
@@ -139,7 +139,7 @@ def test_attributes(make: Callable[[], Any], words: list[str]) -> None:
 )
 def test_weight_attributes(changes: dict[str, Any], words: list[str]) -> None:
     attributes = {"rows": 64, "columns": 64, "bits": 4, "block_size": 32, **changes}
-    inputs = {"x": X, "weight": np.zeros(2304, np.uint8)}
+    inputs: dict[str, Any] = {"x": X, "weight": np.zeros(2304, np.uint8)}
     message = refusal(lambda: Node("QuantizedLinear", inputs, [("y", np.float32)], **attributes))
     for word in ["QuantizedLinear", *words]:
         assert word in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,15 @@ def test_chunks_and_threads_change_no_bit(bits: int, threads: int, chunks: list[
         whole = node()[0]
         assert (np.concatenate([node(x=part)[0] for part in parts], axis=1) == whole).all()
         assert (node()[0] == whole).all()
+
+
+def test_one_session_serves_several_threads() -> None:
+    inputs = [gaussian(seed, 1, 1 + 40 * (seed % 2), 96) for seed in range(8)]
+    for node in (
+        linear(random_weight(0, 80, 96, 4), inputs[0]),
+        sparse_moe(4, inputs[0], 8, 3, True, True)[0],
+    ):
+        want = [node(x=x)[0] for x in inputs]
+        with ThreadPoolExecutor(4) as threads:
+            got = list(threads.map(lambda i, n=node: n(x=inputs[i % 8])[0], range(200)))
+        assert all((y == want[i % 8]).all() for i, y in enumerate(got))
