@@ -129,3 +129,37 @@ def test_rounding_to_int8_errs_by_half_a_step_at_most(seed: int, size: float) ->
 
 def test_rounding_to_int8_keeps_zeros() -> None:
     assert (ops.round_to_int8(np.zeros((1, 32), np.float32)) == 0).all()
+
+
+def test_a_window_hides_what_lies_before_it() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((9, 2, 16)).astype(np.float32) for _ in range(3))
+    ones, empty = np.ones(16, np.float32), np.empty((2, 0, 16), np.float32)
+
+    def last(first: int, window: int) -> Array:
+        """The last token's output when the cache begins at token `first`, unrotated."""
+        tokens = slice(first, None)
+        return ops.cached_attention(
+            *(q[tokens], k[tokens], v[tokens], empty, empty, ones, ones, 1e-5, 1e6),
+            rotary_dim=0,
+            window=window,
+        )[0][-1]
+
+    assert np.abs(last(0, 4) - last(5, 0)).max() <= BOUND
+    assert np.abs(last(0, 9) - last(0, 0)).max() <= BOUND
+    assert np.abs(last(0, 4) - last(0, 0)).max() > 0.1
+
+
+def test_partial_rope_leaves_the_rest() -> None:
+    x = inputs(6).reshape(6, 2, 32)
+    cos, sin = ops.rope_table(6, 8, 1e4)
+    got = ops.rotate(x, cos, sin)
+    assert (got[..., 8:] == x[..., 8:]).all()
+    assert (got[..., :8] == ops.rotate(x[..., :8], cos, sin)).all()
+
+
+@pytest.mark.parametrize(("kv", "bound"), [("f32", 0), ("f16", 2**-11), ("int8", 1 / 250)])
+def test_a_cache_rounds(kv: ops.KvType, bound: float) -> None:
+    x = inputs(7).reshape(7, 4, 16)
+    error = np.abs(ops.round_as_cached(x, kv) - x)
+    assert (error <= bound * np.abs(x).max(-1, keepdims=True)).all()
