@@ -26,11 +26,10 @@ class GatedMlp {
 
     const int64_t workspace =
         GatedMlpWork::workspace_bytes(format_.bits, x.rows(), hidden_, inner_);
-    Scratch scratch(runner_.pool(), Scratch::aligned(workspace) + Runner::scratch_bytes());
-    auto* memory = scratch.part<std::byte>(workspace);
-    GatedMlpWork work(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
-                      y.as_mutable<float>(), memory);
-    runner_.run(context, work, scratch.part<std::byte>(Runner::scratch_bytes()));
+    runner_.run_alone(context, workspace, [&](void* memory) {
+      return GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
+                          y.as_mutable<float>(), memory);
+    });
   }
 
  private:

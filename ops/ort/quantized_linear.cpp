@@ -28,11 +28,10 @@ class QuantizedLinear {
     const Tensor y = context.output_like(0, shape);
 
     const int64_t workspace = LinearWork::workspace_bytes(format_.bits, x.rows(), columns_);
-    Scratch scratch(runner_.pool(), Scratch::aligned(workspace) + Runner::scratch_bytes());
-    auto* memory = scratch.part<std::byte>(workspace);
-    LinearWork work(runner_.kernels(), weight, bias, x.as<float>(), x.rows(), y.as_mutable<float>(),
-                    memory);
-    runner_.run(context, work, scratch.part<std::byte>(Runner::scratch_bytes()));
+    runner_.run_alone(context, workspace, [&](void* memory) {
+      return LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
+                        y.as_mutable<float>(), memory);
+    });
   }
 
  private:

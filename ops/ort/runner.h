@@ -23,6 +23,14 @@ class Runner {
   // What `run` needs of the scratch besides the work's own memory.
   static size_t scratch_bytes() { return Team::workers() * Scratch::aligned(kScratchBytes); }
 
+  // Makes one work on `workspace` bytes and runs it.
+  template <class Make>
+  void run_alone(const Context& context, int64_t workspace, const Make& make) {
+    Scratch scratch(pool(), Scratch::aligned(workspace) + scratch_bytes());
+    auto work = make(scratch.part<std::byte>(workspace));
+    run(context, work, scratch.part<std::byte>(scratch_bytes()));
+  }
+
   // Runs all phases of `work`, each on the session's threads.
   void run(const Context& context, Work& work, std::byte* scratch) {
     Team threads = team(context);

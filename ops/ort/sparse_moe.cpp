@@ -38,11 +38,10 @@ class SparseMoe {
     const Tensor y = context.output_like(0, x);
 
     const int64_t workspace = SparseMoeWork::workspace_bytes(shape_, x.rows());
-    Scratch scratch(runner_.pool(), Scratch::aligned(workspace) + Runner::scratch_bytes());
-    auto* memory = scratch.part<std::byte>(workspace);
-    SparseMoeWork work(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
-                       y.as_mutable<float>(), memory);
-    runner_.run(context, work, scratch.part<std::byte>(Runner::scratch_bytes()));
+    runner_.run_alone(context, workspace, [&](void* memory) {
+      return SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
+                           y.as_mutable<float>(), memory);
+    });
   }
 
  private:
