@@ -33,7 +33,10 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/demo.done: pyproject.toml
+# The operators are compiled by pip; a change of theirs asks for it again.
+NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
+
+$(VENV)/demo.done: pyproject.toml $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[export,bench]'

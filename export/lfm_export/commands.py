@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
+from lfm_ops.reference import KvType
 from rich.console import Console
 
 from .checkpoint import open_checkpoint
@@ -39,7 +40,7 @@ def export(
 
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
-    options = ExportOptions(target, quant, head, kv, context)
+    options = ExportOptions(target, quant, head, cast(KvType | None, kv), context)
     with (
         open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
         ConsoleProgress() as progress,

@@ -13,9 +13,9 @@ from lfm_ops.quantized import BLOCK_SIZE
 
 from .architecture import Architecture, describe
 from .checkpoint import Checkpoint
+from .emit._onnx import OnnxWalk, StateType
 from .emit.external_data import ExternalData
 from .emit.genai import write_genai_config
-from .emit._onnx import OnnxWalk, StateType
 from .emit.to_onnx import OnnxEmitter
 from .emit.to_onnx_portable import OnnxPortableEmitter
 from .errors import ExportError
@@ -28,7 +28,7 @@ from .writer import bundle_folder, copy_files, describe_files, write_manifest
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
 TARGETS = ("onnx", "onnx-portable")
-KV_TYPES: dict[str, StateType] = {"f32": "float32", "f16": "float16", "int8": "int8"}
+KV_TYPES: dict[ops.KvType, StateType] = {"f32": "float32", "f16": "float16", "int8": "int8"}
 PRODUCER = "lfm-edge"
 
 
@@ -39,7 +39,7 @@ class ExportOptions:
     target: str = "onnx"
     quant: str = "q4"
     head: str | None = None
-    kv: str | None = None
+    kv: ops.KvType | None = None
     context: int | None = None
 
 
@@ -92,7 +92,7 @@ class _Plan:
     architecture: Architecture
     scheme: Scheme
     context: int
-    kv: str
+    kv: ops.KvType
 
     @classmethod
     def make(cls, options: ExportOptions, architecture: Architecture) -> _Plan:
@@ -101,9 +101,11 @@ class _Plan:
         scheme = Scheme.choose(options.quant, options.head)
         portable = options.target == OnnxPortableEmitter.target
         kv = options.kv or ("f32" if portable or scheme.linear == "f32" else "f16")
-        if kv not in (["f32"] if portable else KV_TYPES):
-            allowed = "f32" if portable else " or ".join(KV_TYPES)
-            raise ExportError(f"--kv {kv}: with --target {options.target} expected {allowed}")
+        allowed = ["f32"] if portable else list(KV_TYPES)
+        if kv not in allowed:
+            raise ExportError(
+                f"--kv {kv}: with --target {options.target} expected {' or '.join(allowed)}"
+            )
         return cls(
             options.target, architecture, scheme, _context(options.context, architecture), kv
         )
@@ -118,7 +120,7 @@ class _Plan:
 def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Progress) -> Manifest:
     architecture, vocab = plan.architecture, plan.architecture.vocab_size
     ids = golden_ids(checkpoint.files.get("tokenizer.json"), vocab, architecture.bos_token_id)
-    reference = GoldenReference(ids, vocab, ops.matmul_int8, KV_TYPES[plan.kv])
+    reference = GoldenReference(ids, vocab, ops.matmul_int8, plan.kv)
     progress.stage("quantize", architecture.num_parameters(), "weights")
     with ExternalData(folder / f"{OnnxWalk.file}.data") as data:
         emitter = plan.emitter(data)

@@ -42,7 +42,7 @@ class GoldenReference:
     _logits: Array
 
     def __init__(
-        self, ids: list[int], vocab_size: int, matmul: ops.Matmul, kv: str = "float32"
+        self, ids: list[int], vocab_size: int, matmul: ops.Matmul, kv: ops.KvType = "f32"
     ) -> None:
         """`matmul` is how the target's kernels multiply, `kv` the type of the target's cache."""
         self._ids, self._matmul, self._kv = ids, matmul, kv
@@ -143,6 +143,7 @@ class GoldenReference:
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
             part.rope_theta,
+            kv=self._kv,
         )
         return self._matmul(out, weights.matrix(part.out_proj))
 

@@ -12,14 +12,14 @@ from tests.support import DEMO_MODEL, export
 
 @pytest.fixture(scope="session")
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Exports the shipped model on first use: `demo_bundle("q4", head="q8")`."""
-    made: dict[tuple[str, str | None], Path] = {}
+    """Exports the shipped model on first use: `demo_bundle("onnx", "q4", head="q8")`."""
+    made: dict[tuple[str, ...], Path] = {}
 
-    def make(quant: str, head: str | None = None) -> Path:
-        key = (quant, head)
+    def make(target: str, quant: str, **options: str | None) -> Path:
+        key = (target, quant, *map(str, options.items()))
         if key not in made:
             made[key] = tmp_path_factory.mktemp("demo") / "bundle"
-            export(DEMO_MODEL, made[key], quant=quant, head=head)
+            export(DEMO_MODEL, made[key], target=target, quant=quant, **options)
         return made[key]
 
     return make

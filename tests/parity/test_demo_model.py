@@ -16,6 +16,7 @@ from tests.support import DEMO_MODEL, dequantized, load_truth, logits_of
 from tools.train_demo_model.corpus import held_out_text
 
 BOUND = 2e-4
+TARGETS = ("onnx", "onnx-portable")
 TOKENS, FILES = 256, 6
 
 
@@ -46,9 +47,12 @@ def divergence(truth: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArr
     return result
 
 
-def test_f32_is_exact(demo_bundle: Callable[..., Path], held_out: list[NDArray[np.int64]]) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_f32_is_exact(
+    demo_bundle: Callable[..., Path], held_out: list[NDArray[np.int64]], target: str
+) -> None:
     truth = load_truth(DEMO_MODEL)
-    model = lfm_edge.load(demo_bundle("f32"))
+    model = lfm_edge.load(demo_bundle(target, "f32"))
     for ids in held_out:
         expected = logits_of(truth, ids)
         logits = token_by_token(model, ids)
@@ -62,15 +66,17 @@ def test_f32_is_exact(demo_bundle: Callable[..., Path], held_out: list[NDArray[n
         assert np.abs(np.stack(chunks) - expected[ends - 1]).max() <= BOUND
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("quant", "head"), [("q8", None), ("q4", "q8"), ("q4", "q4")])
 def test_rounding_of_activations_loses_next_to_nothing(
     demo_bundle: Callable[..., Path],
     held_out: list[NDArray[np.int64]],
+    target: str,
     quant: str,
     head: str | None,
 ) -> None:
     truth = dequantized(DEMO_MODEL, quant, head)
-    model = lfm_edge.load(demo_bundle(quant, head))
+    model = lfm_edge.load(demo_bundle(target, quant, head=head))
     losses = [divergence(logits_of(truth, ids), token_by_token(model, ids)) for ids in held_out]
     assert np.concatenate(losses).mean() <= 5e-4
 
@@ -86,7 +92,7 @@ def test_divergence_notices_a_careless_quantization(held_out: list[NDArray[np.in
 def test_onnxruntime_genai_yields_the_same_tokens(
     demo_bundle: Callable[..., Path], held_out: list[NDArray[np.int64]], quant: str
 ) -> None:
-    folder, prompt, count = demo_bundle(quant), held_out[0][:40], 48
+    folder, prompt, count = demo_bundle("onnx-portable", quant), held_out[0][:40], 48
     peer = genai.Model(str(folder))
     parameters = genai.GeneratorParams(peer)
     parameters.set_search_options(max_length=256, do_sample=False, repetition_penalty=1.0)
@@ -99,3 +105,31 @@ def test_onnxruntime_genai_yields_the_same_tokens(
         token = int(logits.argmax())
         assert int(generator.get_next_tokens()[0]) == token
         logits = session.decode(token)
+
+
+@pytest.mark.parametrize("kv", ["f16", "int8"])
+def test_a_smaller_cache_loses_next_to_nothing(
+    demo_bundle: Callable[..., Path], held_out: list[NDArray[np.int64]], kv: str
+) -> None:
+    exact = lfm_edge.load(demo_bundle("onnx", "q4", kv="f32"))
+    small = lfm_edge.load(demo_bundle("onnx", "q4", kv=kv))
+    losses = [
+        divergence(token_by_token(exact, ids), token_by_token(small, ids)) for ids in held_out
+    ]
+    assert np.concatenate(losses).mean() <= 5e-4
+
+
+@pytest.mark.parametrize("quant", ["f32", "q8", "q4"])
+def test_chunks_and_threads_do_not_change_a_bit(
+    demo_bundle: Callable[..., Path], held_out: list[NDArray[np.int64]], quant: str
+) -> None:
+    folder, ids = demo_bundle("onnx", quant), held_out[0]
+    one = lfm_edge.load(folder, threads=1).session(context=TOKENS)
+    logits = np.stack([one.decode(int(token)) for token in ids])
+    for threads, ends in ((1, [len(ids)]), (2, [1, 18, 19, 150, len(ids)]), (3, [7, 64, len(ids)])):
+        session = lfm_edge.load(folder, threads=threads).session(context=TOKENS)
+        chunks = np.split(ids, ends[:-1])
+        got = np.stack([session.prefill(part) for part in chunks])
+        assert (got == logits[np.array(ends) - 1]).all()
+        for name, tensor in one.state.tensors.items():
+            assert (session.state.tensors[name] == tensor).all(), name

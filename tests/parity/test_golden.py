@@ -21,13 +21,14 @@ from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, t
 Array = NDArray[np.float32]
 
 
+@pytest.mark.parametrize("target", ["onnx", "onnx-portable"])
 @pytest.mark.parametrize(
     ("quant", "head"), [("f32", None), ("q8", None), ("q4", "q8"), ("q4", "q4")]
 )
 def test_the_shipped_model_meets_its_golden_vectors(
-    demo_bundle: Callable[..., Path], quant: str, head: str | None
+    demo_bundle: Callable[..., Path], target: str, quant: str, head: str | None
 ) -> None:
-    report = verify(demo_bundle(quant, head), threads=1)
+    report = verify(demo_bundle(target, quant, head=head), threads=1)
     assert report.positions == 32
     assert 0 < report.decode_error <= report.tolerance
     assert 0 < report.prefill_error <= report.tolerance
@@ -96,7 +97,7 @@ def test_a_mistake_exceeds_the_tolerance(
     meddle: Callable[[Session], None],
     is_mistake: bool,
 ) -> None:
-    golden = lfm_edge.load(demo_bundle(quant)).bundle.manifest.golden
+    golden = lfm_edge.load(demo_bundle("onnx", quant)).bundle.manifest.golden
     with Meddled(change) as checkpoint:
         export_bundle(checkpoint, tmp_path / "bundle", ExportOptions(quant=quant))
     missed = misses(lfm_edge.load(tmp_path / "bundle", threads=1), golden, meddle)
@@ -124,7 +125,7 @@ def test_rope_one_position_off_exceeds_the_tolerance(
     demo_bundle: Callable[..., Path], quant: str
 ) -> None:
     """The rest is rotated, and stored, one position too far from the first."""
-    model = lfm_edge.load(demo_bundle(quant), threads=1)
+    model = lfm_edge.load(demo_bundle("onnx", quant), threads=1)
     golden = model.bundle.manifest.golden
     state = model.runtime.bind(capacity=64)
     missed = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import lfm_edge
 import numpy as np
 import pytest
@@ -40,14 +42,18 @@ CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
 }
 
 
-@pytest.fixture(params=CONFIGS, scope="module")
+TARGETS = ("onnx", "onnx-portable")
+
+
+@pytest.fixture(params=itertools.product(CONFIGS, TARGETS), scope="module", ids=", ".join)
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[lfm_edge.Model, NDArray[np.int64], NDArray[np.float32]]:
     """A loaded bundle, a sequence, and transformers' logits for it."""
     folder = tmp_path_factory.mktemp("tiny")
-    truth = random_model(CONFIGS[request.param])
-    export(saved(truth, folder / "checkpoint"), folder / "bundle", quant="f32")
+    name, target = request.param
+    truth = random_model(CONFIGS[name])
+    export(saved(truth, folder / "checkpoint"), folder / "bundle", target=target, quant="f32")
     ids = np.random.default_rng(1).integers(0, truth.config.vocab_size, PROMPT + STEPS)
     return lfm_edge.load(folder / "bundle", threads=1), ids, logits_of(truth, ids)
 

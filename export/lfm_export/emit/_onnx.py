@@ -17,7 +17,7 @@ from lfm_edge.bundle import Graph, StateTensor
 from lfm_ops.reference import rope_table
 
 from ..architecture import Architecture, Attention, Layer, Mlp, Norm, ShortConv
-from ..weights import Weights
+from ..weights import Consumer, Weights
 from .external_data import ExternalData
 from .graph import GraphBuilder
 
@@ -42,7 +42,7 @@ _ELEMENTS = {
 }
 
 
-class OnnxWalk(abc.ABC):
+class OnnxWalk(Consumer, abc.ABC):
     """A consumer of the walk that writes `model.onnx` and its external data."""
 
     target: ClassVar[str]

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from lfm_ops import layout
 from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from numpy.typing import NDArray
 
 from ..architecture import (
     Architecture,
@@ -220,6 +221,6 @@ def _matrix(weight: QuantizedTensor) -> dict[str, int]:
     return {"rows": rows, "columns": columns, "bits": weight.bits, "block_size": BLOCK_SIZE}
 
 
-def _pack_mlp(part: Mlp, weights: Weights) -> tuple[layout.Packed, layout.Packed]:
+def _pack_mlp(part: Mlp, weights: Weights) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     gate, up, down = (weights.matrix(linear) for linear in (part.gate, part.up, part.down))
     return layout.pack(layout.interleave_blocks(gate, up)), layout.pack(down)
