@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
 
-.PHONY: demo test check-full bench quality train schema lint clean
+.PHONY: demo test native check-full bench quality train schema lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
 
-test: $(VENV)/test.done lint
+test: $(VENV)/test.done lint native
 	$(BIN)/pytest -n 2
+
+# The operators' own tests, without ONNX Runtime and with a fake of it.
+native: $(VENV)/test.done
+	$(BIN)/cmake -S ops -B $(BUILD)/native -DLFM_OPS_TESTS=ON
+	$(BIN)/cmake --build $(BUILD)/native --parallel 2
+	$(BIN)/ctest --test-dir $(BUILD)/native --output-on-failure
 
 # The 8B in full, long and large: minutes a piece, kept out of `make test`.
 check-full: $(VENV)/test.done

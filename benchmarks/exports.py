@@ -31,16 +31,16 @@ def checkpoint(layers: int) -> Path:
     return _made(f"checkpoint-{layers}", command, _contents(sources))
 
 
-def lfm_edge_export(layers: int, head: str) -> Path:
-    """Our portable bundle of the checkpoint: q4, with an embedding and LM head of `head`."""
+def lfm_edge_export(layers: int, target: str, head: str) -> Path:
+    """Our bundle of the checkpoint: q4, with an embedding and LM head of `head`."""
     source = checkpoint(layers)
     program = str(Path(sys.executable).with_name("lfm-edge"))
-    options = ["--target", "onnx-portable", "--quant", "q4", "--head", head]
+    options = ["--target", target, "--quant", "q4", "--head", head]
     folders = (ROOT / "export/lfm_export", ROOT / "ops/lfm_ops")
     sources = [file for folder in folders for file in folder.rglob("*.py")]
     made_from = [source.name, *_contents(sources), version("onnx"), version("onnx_ir")]
     command = [program, "export", str(source), OUT, *options]
-    return _made(f"lfm-edge-{head}-{layers}", command, made_from)
+    return _made(f"{target}-{head}-{layers}", command, made_from)
 
 
 def genai_export(layers: int) -> Path:

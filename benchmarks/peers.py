@@ -1,4 +1,4 @@
-"""Our portable bundles beside ONNX Runtime GenAI's own export of the same weights, in one run.
+"""Our bundles beside ONNX Runtime GenAI's own export of the same weights, in one run.
 
     python benchmarks/peers.py --layers 8 --json peers.json --plot peers.png
 
@@ -64,8 +64,13 @@ class Timings(NamedTuple):
 def contenders(layers: int) -> list[Contender]:
     """Everything that is compared; the baseline comes last."""
     return [
-        Contender("lfm-edge, q4 head", "lfm-edge", exports.lfm_edge_export(layers, "q4")),
-        Contender("lfm-edge, q8 head", "lfm-edge", exports.lfm_edge_export(layers, "q8")),
+        *(
+            Contender(
+                f"{target}, {head} head", "lfm-edge", exports.lfm_edge_export(layers, target, head)
+            )
+            for target in ("onnx", "onnx-portable")
+            for head in ("q4", "q8")
+        ),
         Contender("ORT GenAI, int4", "genai", exports.genai_export(layers)),
     ]
 

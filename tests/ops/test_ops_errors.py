@@ -92,7 +92,9 @@ INPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "change", "words"), INPUTS, ids=lambda x: str(x)[:40] if isinstance(x, list) else "")
+@pytest.mark.parametrize(
+    ("make", "change", "words"), INPUTS, ids=lambda x: str(x)[:40] if isinstance(x, list) else ""
+)
 def test_inputs(
     make: Callable[[], Node], change: Callable[[Node], dict[str, Any]], words: list[str]
 ) -> None:
