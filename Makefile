@@ -1,10 +1,12 @@
-# Every target sets up what it needs in .venv; only Python 3.11 or newer has to be there.
+# Every target sets up what it needs in .venv; only Python 3.11 or newer and a C++ compiler must be there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
+# The operators are compiled by pip; a change of theirs asks for it again.
+NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
-.PHONY: demo test native check-full bench quality train schema lint clean
+.PHONY: demo test native sanitize check-full bench quality train schema lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -17,6 +19,14 @@ native: $(VENV)/test.done
 	$(BIN)/cmake -S ops -B $(BUILD)/native -DLFM_OPS_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)/native --parallel 2
 	$(BIN)/ctest --test-dir $(BUILD)/native --output-on-failure
+
+# The same under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
+sanitize: $(VENV)/test.done
+	for kind in address,undefined thread; do \
+	    $(BIN)/cmake -S ops -B $(BUILD)/$$kind -DLFM_OPS_SANITIZE=$$kind && \
+	    $(BIN)/cmake --build $(BUILD)/$$kind --parallel 2 && \
+	    $(BIN)/ctest --test-dir $(BUILD)/$$kind --output-on-failure || exit 1; \
+	done
 
 # The 8B in full, long and large: minutes a piece, kept out of `make test`.
 check-full: $(VENV)/test.done
@@ -38,9 +48,7 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-# The operators are compiled by pip; a change of theirs asks for it again.
-NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
+	$(BIN)/clang-format --dry-run -Werror $(filter-out %.txt,$(NATIVE))
 
 $(VENV)/demo.done: pyproject.toml $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

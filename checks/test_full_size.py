@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import lfm_edge
@@ -15,18 +17,23 @@ SOURCE = "synthetic:lfm2.5-8b-a1b"
 GIGABYTE = 1e9
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+@pytest.fixture(scope="module", params=["onnx", "onnx-portable"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, float]]:
     """The bundle, and the peak resident memory of its export in bytes."""
     out = tmp_path_factory.mktemp("full") / "bundle"
     command = [sys.executable, "-m", "lfm_edge", "export", SOURCE, str(out)]
-    command += ["--target", "onnx-portable", "--quant", "q4"]
+    command += ["--target", request.param, "--quant", "q4"]
     begun = time.monotonic()
     process = os.posix_spawn(command[0], command, dict(os.environ))
     _, status, usage = os.wait4(process, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    print(f"\nexport: {time.monotonic() - begun:.0f} s, peak RSS {usage.ru_maxrss / 1e6:.2f} GB")
-    return out, usage.ru_maxrss * 1024
+    print(
+        f"\n{request.param}: export in {time.monotonic() - begun:.0f} s, peak RSS {usage.ru_maxrss / 1e6:.2f} GB"
+    )
+    yield out, usage.ru_maxrss * 1024
+    shutil.rmtree(out)
 
 
 def test_memory_and_size(exported: tuple[Path, float]) -> None:

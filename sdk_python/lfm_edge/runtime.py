@@ -27,6 +27,7 @@ _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8":
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
+    FileNotFoundError,  # the library of our operators
     *(e for e in vars(ort_native).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
 

@@ -133,3 +133,14 @@ def test_chunks_and_threads_do_not_change_a_bit(
         assert (got == logits[np.array(ends) - 1]).all()
         for name, tensor in one.state.tensors.items():
             assert (session.state.tensors[name] == tensor).all(), name
+
+
+def test_without_the_library_a_bundle_is_refused_in_one_line(
+    demo_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> Path:
+        raise FileNotFoundError("liblfm_ops.so is nowhere; build it")
+
+    monkeypatch.setattr("lfm_edge.runtime.library_path", missing)
+    with pytest.raises(lfm_edge.BundleError, match=r"does not load: liblfm_ops\.so is nowhere"):
+        lfm_edge.load(demo_bundle("onnx", "q4"))
