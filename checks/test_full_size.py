@@ -29,10 +29,9 @@ def exported(
     process = os.posix_spawn(command[0], command, dict(os.environ))
     _, status, usage = os.wait4(process, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    print(
-        f"\n{request.param}: export in {time.monotonic() - begun:.0f} s, peak RSS {usage.ru_maxrss / 1e6:.2f} GB"
-    )
-    yield out, usage.ru_maxrss * 1024
+    seconds, peak = time.monotonic() - begun, usage.ru_maxrss * 1024
+    print(f"\n{request.param}: export in {seconds:.0f} s, peak RSS {peak / GIGABYTE:.2f} GB")
+    yield out, peak
     shutil.rmtree(out)
 
 
