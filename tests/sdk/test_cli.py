@@ -181,7 +181,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown target": (
         lambda b: edit(b, lambda m: m["graph"].update(target="coreml")),
-        "target coreml, but this version of lfm-edge runs onnx-portable",
+        "target coreml, but this version of lfm-edge runs onnx, onnx-portable",
     ),
     "path that leaves the folder": (
         lambda b: edit(b, lambda m: m["files"].update({"../x": {"size": 1, "sha256": "0" * 64}})),
