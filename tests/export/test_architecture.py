@@ -69,32 +69,7 @@ def test_the_names_of_older_configs_are_understood() -> None:
 
 
 def test_the_published_mixture_of_experts() -> None:
-    kinds = [
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-        "A",
-        "c",
-        "c",
-    ]
+    kinds = "ccAcccAcccAcccAcccAccAcc"
     config = tiny_moe(
         hidden_size=2048,
         vocab_size=128_000,
