@@ -23,7 +23,7 @@ from .golden_text import golden_ids
 from .quantize import Scheme
 from .reference import GoldenReference
 from .weights import walk
-from .writer import bundle_folder, copy_files, describe_files, write_manifest
+from .writer import bundle_folder, copy_files, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
@@ -130,7 +130,7 @@ def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Pr
     copy_files(checkpoint.files, folder)
     if plan.target == OnnxPortableEmitter.target:
         write_genai_config(architecture, checkpoint, graph, plan.context, folder)
-    progress.stage("hash", sum(path.stat().st_size for path in folder.iterdir()), "bytes")
+    progress.stage("hash", folder_size(folder), "bytes")
     return Manifest(
         format_version=FORMAT_VERSION,
         producer=producer,

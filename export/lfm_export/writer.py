@@ -19,7 +19,7 @@ from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry
 
 from .errors import ExportError
 
-__all__ = ["bundle_folder", "copy_files", "describe_files", "write_manifest"]
+__all__ = ["bundle_folder", "copy_files", "describe_files", "folder_size", "write_manifest"]
 
 
 @contextmanager
@@ -56,13 +56,23 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 def describe_files(folder: Path, progress: Callable[[int], None]) -> dict[str, FileEntry]:
     """Sizes and hashes of all that was written; `progress` receives bytes."""
-    return {path.name: file_entry(path, progress) for path in sorted(folder.iterdir())}
+    paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    return {name: file_entry(path, progress) for name, path in paths.items()}
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder and those within it."""
+    return sum(path.stat().st_size for path in _files(folder))
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Writes `manifest.json`, the last file of a bundle."""
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST).write_bytes(data)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _partial(out: Path, process: int) -> Path:

@@ -39,9 +39,11 @@ _CHUNK_BYTES = 4 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 TokenId = Annotated[int, msgspec.Meta(ge=0)]
-_PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}"
+_RELATIVE_PATH = rf"^{_NAME}(/{_NAME}){{0,15}}$"
 
-PlainName = Annotated[str, msgspec.Meta(pattern=_PLAIN_NAME)]
+PlainName = Annotated[str, msgspec.Meta(pattern=f"^{_NAME}$")]
+RelativePath = Annotated[str, msgspec.Meta(pattern=_RELATIVE_PATH)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -65,12 +67,14 @@ class StateTensor(msgspec.Struct, frozen=True):
 
     name: str
     kind: Literal["key", "value", "scale", "conv"]
-    layer: Annotated[int, msgspec.Meta(ge=0)]
+    layer: Annotated[int, msgspec.Meta(ge=0)] | None
+    """The layer it belongs to, or null for a tensor that stacks those of several."""
     dtype: Literal["float32", "float16", "int8"]
     shape: list[Count | Literal["capacity"]]
     """Sizes in order; `"capacity"` marks the axis that grows with a session's capacity."""
-    input: str
-    output: str
+    input: str | None
+    """The graph's input that takes it, or null where the runtime keeps it by its name."""
+    output: str | None
     window: Count | None = None
     """Positions that attention looks back on, or null for all of them."""
 
@@ -80,6 +84,7 @@ class Graph(msgspec.Struct, frozen=True):
 
     target: str
     file: PlainName
+    """One of the bundle's files, or a folder that holds some of them."""
     functions: list[str]
     state: list[StateTensor]
 
@@ -127,8 +132,8 @@ class Manifest(msgspec.Struct, frozen=True):
     graph: Graph
     quantization: Quantization
     golden: GoldenVectors
-    files: dict[PlainName, FileEntry]
-    """Every file but the manifest, by its plain name: all lie in the bundle's own folder."""
+    files: dict[RelativePath, FileEntry]
+    """Every file but the manifest, by its path within the bundle's own folder."""
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -168,7 +173,7 @@ class Bundle:
 
     @property
     def graph_path(self) -> Path:
-        """The graph's file."""
+        """The graph's file or folder."""
         return self.folder / self.manifest.graph.file
 
     def read_text(self, name: str) -> str | None:
@@ -188,7 +193,7 @@ class Bundle:
     def _check_files(self) -> None:
         for name, expected in self.manifest.files.items():
             path = self.folder / name
-            if path.is_symlink() and not path.resolve().is_relative_to(self.folder.resolve()):
+            if not path.resolve().is_relative_to(self.folder.resolve()):
                 raise BundleError(f"{path}: links to a place outside the bundle")
             if not path.is_file():
                 raise BundleError(f"{self.folder}: {name} is listed in {MANIFEST} but missing")
@@ -252,16 +257,17 @@ def _check_outline(path: Path, data: bytes) -> None:
             + ("update lfm-edge" if major > ours else "export the bundle again")
         )
     for name in outline.files:
-        if not re.match(_PLAIN_NAME, name):
+        if not re.fullmatch(_RELATIVE_PATH, name):
             raise BundleError(
-                f"{path}: {name!r} in files is not a plain file name; a bundle's files lie in its "
-                "own folder"
+                f"{path}: {name!r} in files is not a path of plain names; a bundle's files lie in "
+                "its own folder"
             )
 
 
 def _check_graph_file(path: Path, manifest: Manifest) -> None:
-    if manifest.graph.file not in manifest.files:
-        raise BundleError(f"{path}: graph file {manifest.graph.file} is not listed in files")
+    graph = manifest.graph.file
+    if not any(name == graph or name.startswith(f"{graph}/") for name in manifest.files):
+        raise BundleError(f"{path}: graph file {graph} is not listed in files")
 
 
 def _check_golden(path: Path, manifest: Manifest) -> None:

@@ -83,9 +83,9 @@ class Runtime:
         state = self.graph.state
         types = {tensor.name: _ONNX_TYPES[tensor.dtype] for tensor in state}
         inputs = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}
-        inputs |= {tensor.input: types[tensor.name] for tensor in state}
+        inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
         outputs = {"logits": "tensor(float)"}
-        outputs |= {tensor.output: types[tensor.name] for tensor in state}
+        outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
         for side, wanted, nodes in (
             ("inputs", inputs, self.session.get_inputs()),
             ("outputs", outputs, self.session.get_outputs()),
@@ -118,8 +118,9 @@ class BoundState:
         self._logits: NDArray[np.float32] = np.empty((1, 1, runtime.vocab_size), np.float32)
         for tensor in runtime.graph.state:
             value = ort.OrtValue.ortvalue_from_numpy(self.tensors[tensor.name])
-            self.binding.bind_ortvalue_input(tensor.input, value)
-            self.binding.bind_ortvalue_output(tensor.output, value)
+            past, present = _ports(tensor)
+            self.binding.bind_ortvalue_input(past, value)
+            self.binding.bind_ortvalue_output(present, value)
         self.binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
 
     def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
@@ -151,6 +152,13 @@ def state_bytes(tensor: StateTensor, capacity: int) -> int:
 
 def _shape(tensor: StateTensor, capacity: int) -> tuple[int, ...]:
     return tuple(capacity if size == "capacity" else size for size in tensor.shape)
+
+
+def _ports(tensor: StateTensor) -> tuple[str, str]:
+    """The graph's input and output of a state tensor."""
+    if tensor.input is None or tensor.output is None:
+        raise BundleError(f"state {tensor.name}: an ONNX graph needs its input and output")
+    return tensor.input, tensor.output
 
 
 def _options(threads: int | None) -> ort.SessionOptions:

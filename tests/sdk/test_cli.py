@@ -145,6 +145,17 @@ def link_outside(bundle: Path) -> None:
     (bundle / "tokenizer.json").symlink_to(bundle.parent / "outside.json")
 
 
+def link_folder_outside(bundle: Path) -> None:
+    """A listed file lies in a folder that is a link."""
+    outside = bundle.parent / "outside"
+    outside.mkdir()
+    (outside / "a").write_text("a")
+    entry = file_entry(outside / "a")
+    (bundle / "model.mlpackage").symlink_to(outside)
+    added = {"model.mlpackage/a": {"size": entry.size, "sha256": entry.sha256}}
+    edit(bundle, lambda m: m["files"].update(added))
+
+
 def corrupt_graph(bundle: Path) -> None:
     graph = bundle / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-100])
@@ -185,13 +196,31 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "path that leaves the folder": (
         lambda b: edit(b, lambda m: m["files"].update({"../x": {"size": 1, "sha256": "0" * 64}})),
-        "'../x' in files is not a plain file name",
+        "'../x' in files is not a path of plain names",
+    ),
+    "path that leaves the folder from within": (
+        lambda b: edit(
+            b, lambda m: m["files"].update({"a/../../x": {"size": 1, "sha256": "0" * 64}})
+        ),
+        "'a/../../x' in files is not a path of plain names",
     ),
     "graph that leaves the folder": (
         lambda b: edit(b, lambda m: m["graph"].update(file="/etc/passwd")),
         "manifest.json: .*graph.file",
     ),
     "link that leaves the folder": (link_outside, "links to a place outside"),
+    "link on the way that leaves the folder": (
+        link_folder_outside,
+        "model.mlpackage/a: links to a place outside",
+    ),
+    "graph folder without a file": (
+        lambda b: edit(b, lambda m: m["graph"].update(file="model.mlpackage")),
+        "graph file model.mlpackage is not listed in files",
+    ),
+    "state without an input": (
+        lambda b: edit(b, lambda m: m["graph"]["state"][0].update(input=None)),
+        "state 0.key: an ONNX graph needs its input and output",
+    ),
     "missing file": (lambda b: (b / "tokenizer.json").unlink(), "tokenizer.json is listed"),
     "truncated file": (
         lambda b: os.truncate(b / "model.onnx", 1000),

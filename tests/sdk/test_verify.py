@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from lfm_edge import IntegrityError
-from lfm_edge.bundle import Manifest
+from lfm_edge import BundleError, IntegrityError
+from lfm_edge.bundle import MANIFEST, Bundle, Manifest
 from onnx import numpy_helper
 
 from tests.sdk.toy import ToyModel, toy_manifest, write_manifest, write_toy_bundle
@@ -40,6 +41,40 @@ def test_damage_of_a_large_file_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     lfm_edge.load(folder)
     with pytest.raises(IntegrityError, match=r"model\.onnx: SHA-256"):
         lfm_edge.verify(folder)
+
+
+def in_folders(folder: Path) -> tuple[Path, Path]:
+    """A toy with a listed file two folders down, and that file."""
+    inner = write_toy_bundle(folder) / "model.mlpackage" / "Data" / "weight.bin"
+    inner.parent.mkdir(parents=True)
+    inner.write_bytes(b"weights")
+    manifest = toy_manifest(ToyModel())
+    graph = msgspec.structs.replace(manifest.graph, file="model.mlpackage")
+    write_manifest(folder, msgspec.structs.replace(manifest, graph=graph))
+    return folder, inner
+
+
+def test_a_graph_may_be_a_folder(tmp_path: Path) -> None:
+    folder, inner = in_folders(tmp_path / "bundle")
+    bundle = Bundle(folder)
+    assert "model.mlpackage/Data/weight.bin" in bundle.manifest.files
+    assert bundle.graph_path == folder / "model.mlpackage"
+    inner.write_bytes(b"Weights")
+    with pytest.raises(IntegrityError, match=r"model\.mlpackage/Data/weight\.bin: SHA-256"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["/a", "a/", "a//b", "./a", "a/./b", "a/../b", "..", "a\\b", ".a", "a/.b", "a\n", ""]
+)
+def test_names_that_are_no_paths_of_plain_names_are_refused(tmp_path: Path, name: str) -> None:
+    folder = write_toy_bundle(tmp_path / "bundle")
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_bytes())
+    manifest["files"][name] = {"size": 1, "sha256": "0" * 64}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="is not a path of plain names"):
+        Bundle(folder)
 
 
 @pytest.mark.parametrize("tensor", ["query", "key", "value", "kernel", "embedding", "bias"])

@@ -189,8 +189,8 @@ def write_toy_bundle(
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes a manifest with the sizes and hashes of the files that are there."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
-    entries = {name: file_entry(folder / name) for name in names}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+    entries = {path.relative_to(folder).as_posix(): file_entry(path) for path in sorted(files)}
     manifest = msgspec.structs.replace(manifest, files=entries)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
 

@@ -128,6 +128,7 @@ class OnnxWalk(Consumer, abc.ABC):
     def _present(self, values: Sequence[ir.Value]) -> None:
         """Declares the outputs of the state tensors that were declared last, in their order."""
         for value, tensor in zip(values, self._state[-len(values) :], strict=True):
+            assert tensor.output is not None
             self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
 
     def _rope_tables(self, part: Attention) -> tuple[ir.Value, ir.Value]:
