@@ -2,6 +2,7 @@
 // plain, and vectorized by the compiler for the instruction set of the file that includes this.
 #pragma once
 
+#include "compiler.h"
 #include "stateful.h"
 
 namespace lfm {
@@ -41,7 +42,31 @@ void short_conv_channels(const ShortConv& conv, int64_t channel, int64_t count) 
   }
 }
 
+// The same for a single token: to turn its few numbers for registers would cost more than it saves.
+LFM_INLINE void short_conv_token(const ShortConv& conv, int64_t begin, int64_t end, int64_t taps) {
+  const int64_t state = taps - 1;
+  const float* before = conv.projected;
+  const float* after = before + conv.hidden;
+  const float* values = after + conv.hidden;
+  for (int64_t c = begin; c < end; ++c) {
+    const float* tap = conv.taps + c * taps;
+    const float* past = conv.past + c * state;
+    float* present = conv.present + c * state;
+    const float gated = before[c] * values[c];
+    float sum = 0.0f;
+    for (int64_t k = 0; k < state; ++k) sum += past[k] * tap[k];
+    sum += gated * tap[state];
+    conv.out[c] = after[c] * (sum + (conv.bias == nullptr ? 0.0f : conv.bias[c]));
+    for (int64_t k = 1; k < state; ++k) present[k - 1] = past[k];
+    present[state - 1] = gated;
+  }
+}
+
 void short_conv(const ShortConv& conv, int64_t begin, int64_t end) {
+  if (conv.tokens == 1) {
+    return conv.kernel == 3 ? short_conv_token(conv, begin, end, 3)
+                            : short_conv_token(conv, begin, end, conv.kernel);
+  }
   for (int64_t channel = begin; channel < end; channel += kChannels) {
     short_conv_channels(conv, channel, end - channel < kChannels ? end - channel : kChannels);
   }

@@ -6,23 +6,34 @@
 namespace lfm {
 namespace {
 
-constexpr int64_t kPiecesPerStretch = 16;
+// A piece is this part of what is left of a stretch: long at first, so that weights stream, a
+// single task at the end, so that all threads are done at once.
+constexpr int64_t kPieceOfStretch = 8;
 
 struct alignas(64) Stretch {
   std::atomic<int64_t> next{0};
   int64_t end = 0;
 
   int64_t left() const { return end - next.load(std::memory_order_relaxed); }
+
+  // Takes the next piece, `begin` to the result; empty where none is left.
+  int64_t take(int64_t* begin) {
+    *begin = next.load(std::memory_order_relaxed);
+    for (;;) {
+      const int64_t piece = (end - *begin + kPieceOfStretch - 1) / kPieceOfStretch;
+      if (piece <= 0) return *begin;
+      if (next.compare_exchange_weak(*begin, *begin + piece, std::memory_order_relaxed)) {
+        return *begin + piece;
+      }
+    }
+  }
 };
 
 struct Job {
   using Function = void (*)(const void*, int64_t, int64_t, int);
 
   Job(int64_t tasks, int count, Function work, const void* argument)
-      : stretches(count),
-        piece((tasks / count + kPiecesPerStretch) / kPiecesPerStretch),
-        function(work),
-        user(argument) {
+      : stretches(count), function(work), user(argument) {
     for (int i = 0; i < count; ++i) {
       stretch[i].next = tasks * i / count;
       stretch[i].end = tasks * (i + 1) / count;
@@ -41,9 +52,10 @@ struct Job {
   // Takes pieces of a stretch until none is left, or `pieces` of them.
   void finish(Stretch& s, int worker, int64_t pieces = INT64_MAX) {
     for (; pieces > 0; --pieces) {
-      const int64_t begin = s.next.fetch_add(piece, std::memory_order_relaxed);
-      if (begin >= s.end) return;
-      function(user, begin, std::min(begin + piece, s.end), worker);
+      int64_t begin = 0;
+      const int64_t piece_end = s.take(&begin);
+      if (begin == piece_end) return;
+      function(user, begin, piece_end, worker);
     }
   }
 
@@ -57,7 +69,6 @@ struct Job {
 
   Stretch stretch[TeamSize::kMost];
   int stretches;
-  int64_t piece;
   Function function;
   const void* user;
   std::atomic<int> arrived{0};

@@ -1,8 +1,8 @@
 // The threads of a session at work on one phase: independent tasks, shared out.
 //
 // Every worker owns a stretch of neighbouring tasks and takes it piece by piece from the front, so
-// that weights stream through memory as if the split were fixed; who is done helps whoever has
-// most left, so that a slow core holds nobody up.
+// that weights stream through memory as if the split were fixed; pieces shrink as a stretch ends,
+// and who is done helps whoever has most left, so that a slow core holds nobody up.
 #pragma once
 
 #include <atomic>
