@@ -60,8 +60,21 @@ def inspect(out: Folder) -> None:
     console.print(_file_table(bundle))
 
 
-def verify(out: Folder, threads: Threads = None) -> None:
+def verify(
+    out: Folder,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Golden positions to replay (default: all; of a large Core ML bundle, a few).",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
     """Prove a bundle: hash its files and replay its golden vectors.
+
+    A Core ML bundle is replayed in NumPy, on any machine.
 
     Example: lfm-edge verify OUT
     """
@@ -72,11 +85,13 @@ def verify(out: Folder, threads: Threads = None) -> None:
             out,
             lambda stage, done, total: bars.update(tasks[stage], completed=done, total=total),
             threads,
+            tokens,
         )
     print(
-        f"{out}: {report.files} files, {_size(report.size)}, whole; {report.positions} golden "
-        f"positions: largest logit error {report.decode_error:.2e} token by token "
-        f"(position {report.decode_worst}), {report.prefill_error:.2e} in chunks "
+        f"{out}: {report.files} files, {_size(report.size)}, whole; {report.positions} of "
+        f"{report.golden_positions} golden positions: largest logit error "
+        f"{report.decode_error:.2e} token by token (position {report.decode_worst}), "
+        f"{report.prefill_error:.2e} in chunks "
         f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; "
         f"{report.decode_outliers} and {report.prefill_outliers} outliers; greedy token right at "
         f"all {report.argmaxes} clear positions"

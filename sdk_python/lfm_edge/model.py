@@ -14,7 +14,7 @@ from .chat.template import ChatTemplate
 from .errors import InvalidRequestError, TemplateError
 from .generation import Generation
 from .generation_config import read_generation_config
-from .runtime import Runtime
+from .runtime import open_runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
 from .stop_strings import StopFilter
@@ -70,7 +70,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.bundle = bundle
-        self.runtime = Runtime(bundle, threads)
+        self.runtime = open_runtime(bundle, threads)
         self.defaults, self.eos_ids = read_generation_config(bundle)
 
     @cached_property

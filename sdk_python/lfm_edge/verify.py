@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle, GoldenVectors
-from .errors import IntegrityError
-from .model import Model
+from .errors import IntegrityError, InvalidRequestError
+from .runtime import COREML, Runtime, open_runtime
+from .session import Session
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -21,6 +22,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being checked, and how much of it is done, of how much."""
 
 _RAGGED_CHUNKS = (8, 5, 1, 3, 8, 7)
+# The evaluator dequantizes every weight for each token: for 8 billion, about half a minute.
+_EVALUATED_BYTES = 16_000_000_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class VerifyReport:
     size: int
     """Bytes of all files."""
     positions: int
-    """Golden positions that were replayed."""
+    """Golden positions that were replayed, from the first."""
+    golden_positions: int
+    """Golden positions that the bundle has."""
     argmaxes: int
     """Positions whose greedy token was compared; elsewhere the margin is too small."""
     tolerance: float
@@ -48,21 +53,32 @@ class VerifyReport:
 
 
 def verify(
-    path: Path | str, progress: Progress | None = None, threads: int | None = None
+    path: Path | str,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    tokens: int | None = None,
 ) -> VerifyReport:
     """Hashes every file of a bundle and replays its golden vectors.
 
-    They are read token by token, and once more in ragged chunks.
+    They are read token by token, and once more in ragged chunks. A Core ML bundle is replayed by
+    the evaluator, which reads every weight for each token, on any machine.
 
     Args:
         path: the bundle's folder.
         progress: called as the work goes on.
-        threads: threads to compute with; by default one per physical core.
+        threads: threads to compute with, where a bundle is not evaluated; by default one per
+            physical core.
+        tokens: how many golden positions to replay, from the first; by default all, or what the
+            evaluator can do with 16 GB of weights read.
 
     Raises:
         IntegrityError: a file differs from the manifest, or a golden vector is missed.
         BundleError: the bundle is missing, malformed, or its graph does not run.
+        InvalidRequestError: `threads` or `tokens` is below 1.
+        MissingDependencyError: a Core ML bundle's package cannot be read without coremltools.
     """
+    if tokens is not None and tokens < 1:
+        raise InvalidRequestError(f"tokens: got {tokens}, expected 1 or more")
     report = progress or _silent
     bundle = Bundle(path)
     files, golden = bundle.manifest.files, bundle.manifest.golden
@@ -74,14 +90,15 @@ def verify(
         report("files", read, size)
 
     bundle.check_hashes(count)
-    model = Model(bundle, threads)
-    length = min(len(golden.ids), bundle.manifest.model.max_context)
-    decode = _replay(model, golden, [1] * length, "decode", report)
-    prefill = _replay(model, golden, list(_ragged(length)), "prefill", report)
+    runtime, most = _runtime(bundle, threads, size)
+    length = min(len(golden.ids), bundle.manifest.model.max_context, tokens or most)
+    decode = replay(runtime, golden, [1] * length, "decode", report)
+    prefill = replay(runtime, golden, list(_ragged(length)), "prefill", report)
     return VerifyReport(
         files=len(files),
         size=size,
         positions=length,
+        golden_positions=len(golden.ids),
         argmaxes=sum(_argmax_counts(golden, position) for position in range(length)),
         tolerance=golden.tolerance,
         decode_error=decode.error,
@@ -93,8 +110,20 @@ def verify(
     )
 
 
+def _runtime(bundle: Bundle, threads: int | None, size: int) -> tuple[Runtime, int]:
+    """What replays a bundle, and how many positions unless more are asked for."""
+    if bundle.manifest.graph.target != COREML:
+        return open_runtime(bundle, threads), len(bundle.manifest.golden.ids)
+    from .coreml.package import Package  # noqa: PLC0415 (other bundles do without)
+    from .coreml.runtime import CoreMLRuntime, EvaluatorEngine  # noqa: PLC0415
+
+    package = Package(bundle.graph_path)
+    runtime = CoreMLRuntime(bundle, package, EvaluatorEngine(package))
+    return runtime, max(1, _EVALUATED_BYTES // size)
+
+
 @dataclass
-class _Replay:
+class Replay:
     """How far a replay lies from the golden vectors."""
 
     error: float = 0.0
@@ -102,11 +131,16 @@ class _Replay:
     outliers: int = 0
 
 
-def _replay(
-    model: Model, golden: GoldenVectors, chunks: Sequence[int], stage: str, progress: Progress
-) -> _Replay:
-    """Compares at the chunks' ends; raises once more have missed than may."""
-    session, found = model.session(sum(chunks)), _Replay()
+def replay(
+    runtime: Runtime, golden: GoldenVectors, chunks: Sequence[int], stage: str, progress: Progress
+) -> Replay:
+    """Reads the golden tokens in chunks and compares at their ends.
+
+    Raises:
+        IntegrityError: more have missed than may.
+        BundleError: the graph failed to run.
+    """
+    session, found = Session(runtime, sum(chunks)), Replay()
     allowed = math.ceil(golden.outliers * len(chunks) / len(golden.ids))
     for chunk in chunks:
         start = session.position

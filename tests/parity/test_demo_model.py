@@ -141,6 +141,6 @@ def test_without_the_library_a_bundle_is_refused_in_one_line(
     def missing() -> Path:
         raise FileNotFoundError("liblfm_ops.so is nowhere; build it")
 
-    monkeypatch.setattr("lfm_edge.runtime.library_path", missing)
+    monkeypatch.setattr("lfm_edge.onnx_runtime.library_path", missing)
     with pytest.raises(lfm_edge.BundleError, match=r"does not load: liblfm_ops\.so is nowhere"):
         lfm_edge.load(demo_bundle("onnx", "q4"))

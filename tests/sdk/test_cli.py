@@ -108,7 +108,7 @@ def test_inspect_shows_state_and_files(run: Run, bundle: Path) -> None:
 def test_verify_prints_figures(run: Run, bundle: Path) -> None:
     code, out, _ = run("verify", bundle)
     assert code == 0
-    assert re.search(r"4 files, .* 32 golden positions: .* tolerance 1\.00e-03", out)
+    assert re.search(r"4 files, .* 32 of 32 golden positions: .* tolerance 1\.00e-03", out)
     assert out.count("\n") == 1
 
 
@@ -191,8 +191,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "bundle format 2.0, but this version of lfm-edge reads 1.x; update lfm-edge",
     ),
     "unknown target": (
-        lambda b: edit(b, lambda m: m["graph"].update(target="coreml")),
-        "target coreml, but this version of lfm-edge runs onnx, onnx-portable",
+        lambda b: edit(b, lambda m: m["graph"].update(target="tflite")),
+        "target tflite, but this version of lfm-edge runs onnx, onnx-portable, coreml",
     ),
     "path that leaves the folder": (
         lambda b: edit(b, lambda m: m["files"].update({"../x": {"size": 1, "sha256": "0" * 64}})),

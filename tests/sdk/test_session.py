@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from lfm_edge import BundleError, ContextFullError, InvalidRequestError, UnknownTokenError
+from lfm_edge.onnx_runtime import BoundState
 from lfm_edge.runtime import state_bytes
 
 from tests.sdk.toy import HIDDEN, MAX_CONTEXT, VOCAB, ToyModel, toy_manifest, write_manifest
@@ -49,6 +50,7 @@ def test_a_long_prompt_is_read_in_several_runs(model: lfm_edge.Model, toy: ToyMo
 
 def test_state_is_updated_in_place(model: lfm_edge.Model) -> None:
     session = model.session(64)
+    assert isinstance(session.state, BoundState)
     inputs = {name: array.ctypes.data for name, array in session.state.tensors.items()}
     for token in IDS[:3]:
         session.decode(token)

@@ -1,0 +1,124 @@
+"""Core ML itself runs a package's functions: macOS 15 or later, through coremltools."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import BundleError, UnsupportedBundleError
+from .package import Package
+from .runtime import DECODE, PREFILL, Conversation, CoreMLRuntime
+
+__all__ = ["COMPUTE_UNITS", "AppleEngine", "open_on_mac"]
+
+Array = NDArray[Any]
+
+COMPUTE_UNITS = ("CPU_AND_GPU", "CPU_ONLY", "CPU_AND_NE", "ALL")
+"""What may compute, by coremltools' names; the first is the default (`docs/coreml.md` says why)."""
+
+
+class LoadedFunction(Protocol):
+    """What we use of coremltools' `MLModel`: one function, ready to run."""
+
+    def make_state(self) -> Any:
+        """States of zeros; those of one function serve every other function of the package."""
+        ...
+
+    def predict(self, data: dict[str, Array], state: Any) -> Mapping[str, Array]:
+        """Runs the function."""
+        ...
+
+
+Load = Callable[[Path, str], Mapping[str, LoadedFunction]]
+"""Loads a package's functions, by name, for compute units."""
+
+
+class AppleEngine:
+    """Runs a package's functions by Core ML.
+
+    Args:
+        package: the package.
+        units: what may compute, one of `COMPUTE_UNITS`.
+        load: what loads its functions; a test gives its own.
+
+    Raises:
+        BundleError: Core ML does not take the package.
+    """
+
+    def __init__(
+        self, package: Package, units: str = COMPUTE_UNITS[0], load: Load | None = None
+    ) -> None:
+        self.package = package
+        with _one_line_errors(f"{package.folder}: does not load"):
+            self.functions = (load or _load)(package.folder, units)
+
+    def begin(self) -> Conversation:
+        """A conversation whose states are zero; raises BundleError where there is no memory."""
+        return _AppleConversation(self)
+
+
+class _AppleConversation:
+    def __init__(self, engine: AppleEngine) -> None:
+        self._engine = engine
+        with _one_line_errors(f"{engine.package.folder}: no state"):
+            # One function's state serves the other too: they declare the same tensors.
+            self._state = engine.functions[DECODE].make_state()
+
+    @property
+    def states(self) -> Mapping[str, Array]:
+        declared = self._engine.package.functions[DECODE].states
+        return {name: self._state.read_state(name) for name in declared}
+
+    def predict(self, function: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        with _one_line_errors(f"{self._engine.package.folder}: {function} failed to run"):
+            # coremltools takes no float16; Core ML rounds the values back.
+            data = {
+                name: value.astype(np.float32) if value.dtype == np.float16 else value
+                for name, value in inputs.items()
+            }
+            return self._engine.functions[function].predict(data, self._state)
+
+
+def open_on_mac(bundle: Bundle) -> CoreMLRuntime:
+    """Loads a Core ML bundle for sessions.
+
+    Raises:
+        UnsupportedBundleError: this is no Mac.
+        BundleError: Core ML does not take the package, or it is not what the manifest says.
+    """
+    if sys.platform != "darwin":
+        raise UnsupportedBundleError(
+            f"{bundle.folder}: a Core ML bundle runs on a Mac only; here, check it with: "
+            f"lfm-edge verify {bundle.folder}"
+        )
+    package = Package(bundle.graph_path)
+    return CoreMLRuntime(bundle, package, AppleEngine(package))
+
+
+def _load(package: Path, units: str) -> Mapping[str, LoadedFunction]:
+    """Both functions of a package, which is compiled once."""
+    coremltools = importlib.import_module("coremltools")
+    unit = coremltools.ComputeUnit[units]
+    # It owns the compiled package, and removes it when it goes.
+    decode = coremltools.models.MLModel(str(package), compute_units=unit, function_name=DECODE)
+    prefill = coremltools.models.CompiledMLModel(
+        decode.get_compiled_model_path(), compute_units=unit, function_name=PREFILL
+    )
+    return {DECODE: decode, PREFILL: prefill}
+
+
+@contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # coremltools raises plain exceptions, and Core ML its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BundleError(f"{what}: {reason}") from None
