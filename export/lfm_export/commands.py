@@ -10,7 +10,7 @@ from lfm_ops.reference import KvType
 from rich.console import Console
 
 from .checkpoint import open_checkpoint
-from .export import TARGETS, ExportOptions, export_bundle
+from .export import CONV_STATES, MOE_FORMS, TARGETS, ExportOptions, export_bundle
 from .progress import ConsoleProgress
 from .quantize import METHODS
 
@@ -31,7 +31,14 @@ def export(
         str | None, typer.Option(help="KV cache: f32, f16 (default, f32 with f32) or int8.")
     ] = None,
     context: Annotated[
-        int | None, typer.Option(help="Most tokens of a session (default: the model's).")
+        int | None,
+        typer.Option(help="Most tokens of a session (default: the model's; coreml: 4096)."),
+    ] = None,
+    moe: Annotated[
+        str | None, typer.Option(help=f"Experts in coreml: {', '.join(MOE_FORMS)}.")
+    ] = None,
+    conv_state: Annotated[
+        str | None, typer.Option(help=f"Conv state in coreml: {' or '.join(CONV_STATES)}.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
@@ -40,7 +47,7 @@ def export(
 
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
-    options = ExportOptions(target, quant, head, cast(KvType | None, kv), context)
+    options = ExportOptions(target, quant, head, cast(KvType | None, kv), context, moe, conv_state)
     with (
         open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
         ConsoleProgress() as progress,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization
+from lfm_edge.bundle import FORMAT_VERSION, Bundle, Graph, Manifest, Model, Quantization
 from lfm_ops import reference as ops
 from lfm_ops.quantized import BLOCK_SIZE
 
 from .architecture import Architecture, describe
 from .checkpoint import Checkpoint
+from .emit._coreml_blobs import BlobFile
 from .emit._onnx import OnnxWalk, StateType
 from .emit.external_data import ExternalData
 from .emit.genai import write_genai_config
@@ -22,14 +25,21 @@ from .errors import ExportError
 from .golden_text import golden_ids
 from .quantize import Scheme
 from .reference import GoldenReference
-from .weights import walk
+from .weights import Consumer, walk
 from .writer import bundle_folder, copy_files, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
-TARGETS = ("onnx", "onnx-portable")
+COREML = "coreml"
+TARGETS = ("onnx", "onnx-portable", COREML)
+MOE_FORMS = ("wide", "gather", "gatherq")
+CONV_STATES = ("io", "state")
 KV_TYPES: dict[ops.KvType, StateType] = {"f32": "float32", "f16": "float16", "int8": "int8"}
 PRODUCER = "lfm-edge"
+
+_COREML_CONTEXT = 4096  # by default: Core ML allocates the whole cache at once
+_INT8_DISTURBANCE = 1e-6  # what another order of sums does; int8 rounding amplifies it
+_FLOAT16_DISTURBANCE = 1e-3  # two roundings to float16, of which a part does several
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class ExportOptions:
     head: str | None = None
     kv: ops.KvType | None = None
     context: int | None = None
+    moe: str | None = None
+    conv_state: str | None = None
 
 
 class Progress(Protocol):
@@ -93,12 +105,18 @@ class _Plan:
     scheme: Scheme
     context: int
     kv: ops.KvType
+    moe: str
+    conv_state: str
 
     @classmethod
     def make(cls, options: ExportOptions, architecture: Architecture) -> _Plan:
         if options.target not in TARGETS:
             raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
         scheme = Scheme.choose(options.quant, options.head)
+        context = _context(options, architecture)
+        coreml = _coreml_options(options)
+        if options.target == COREML:
+            return cls(options.target, architecture, scheme, context, "f16", *coreml)
         portable = options.target == OnnxPortableEmitter.target
         kv = options.kv or ("f32" if portable or scheme.linear == "f32" else "f16")
         allowed = ["f32"] if portable else list(KV_TYPES)
@@ -106,27 +124,50 @@ class _Plan:
             raise ExportError(
                 f"--kv {kv}: with --target {options.target} expected {' or '.join(allowed)}"
             )
-        return cls(
-            options.target, architecture, scheme, _context(options.context, architecture), kv
-        )
+        return cls(options.target, architecture, scheme, context, kv, *coreml)
 
-    def emitter(self, data: ExternalData) -> OnnxWalk:
-        """What writes the target's graph."""
-        if self.target == OnnxPortableEmitter.target:
-            return OnnxPortableEmitter(self.architecture, self.context, data)
-        return OnnxEmitter(self.architecture, self.context, data, KV_TYPES[self.kv])
+    @contextmanager
+    def emitter(self, folder: Path) -> Iterator[Emitter]:
+        """What writes the target's graph to `folder`."""
+        if self.target == COREML:
+            # Imported here: only this target needs coremltools.
+            from .emit.to_coreml import CoreMLEmitter  # noqa: PLC0415
+
+            with BlobFile(folder / "weight.bin") as blobs:
+                yield CoreMLEmitter(
+                    self.architecture, self.context, blobs, self.moe, self.conv_state
+                )
+            return
+        with ExternalData(folder / f"{OnnxWalk.file}.data") as data:
+            if self.target == OnnxPortableEmitter.target:
+                yield OnnxPortableEmitter(self.architecture, self.context, data)
+            else:
+                yield OnnxEmitter(self.architecture, self.context, data, KV_TYPES[self.kv])
+
+    def reference(self, ids: list[int]) -> GoldenReference:
+        """What computes the golden vectors as the target's kernels would."""
+        vocab = self.architecture.vocab_size
+        if self.target == COREML:
+            return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, _FLOAT16_DISTURBANCE)
+        return GoldenReference(ids, vocab, ops.matmul_int8, self.kv, _INT8_DISTURBANCE)
+
+
+class Emitter(Consumer, Protocol):
+    """A consumer of the walk that writes a graph."""
+
+    def save(self, folder: Path, producer: str) -> Graph:
+        """Writes the graph when all weights have come, and says how it is called."""
 
 
 def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Progress) -> Manifest:
     architecture, vocab = plan.architecture, plan.architecture.vocab_size
     ids = golden_ids(checkpoint.files.get("tokenizer.json"), vocab, architecture.bos_token_id)
-    reference = GoldenReference(ids, vocab, ops.matmul_int8, plan.kv)
-    progress.stage("quantize", architecture.num_parameters(), "weights")
-    with ExternalData(folder / f"{OnnxWalk.file}.data") as data:
-        emitter = plan.emitter(data)
-        walk(architecture, checkpoint, plan.scheme, (emitter, reference), progress.advance)
+    reference = plan.reference(ids)
     producer = f"{PRODUCER} {version(PRODUCER)}"
-    graph = emitter.save(folder, producer)
+    with plan.emitter(folder) as emitter:
+        progress.stage("quantize", architecture.num_parameters(), "weights")
+        walk(architecture, checkpoint, plan.scheme, (emitter, reference), progress.advance)
+        graph = emitter.save(folder, producer)
     copy_files(checkpoint.files, folder)
     if plan.target == OnnxPortableEmitter.target:
         write_genai_config(architecture, checkpoint, graph, plan.context, folder)
@@ -156,9 +197,26 @@ def _model(name: str, architecture: Architecture, context: int) -> Model:
     )
 
 
-def _context(asked: int | None, architecture: Architecture) -> int:
+def _context(options: ExportOptions, architecture: Architecture) -> int:
+    asked, most = options.context, architecture.max_context
     if asked is None:
-        return architecture.max_context
-    if not 1 <= asked <= architecture.max_context:
-        raise ExportError(f"--context {asked}: this model holds 1 to {architecture.max_context}")
+        return min(most, _COREML_CONTEXT) if options.target == COREML else most
+    if not 1 <= asked <= most:
+        raise ExportError(f"--context {asked}: this model holds 1 to {most}")
     return asked
+
+
+def _coreml_options(options: ExportOptions) -> tuple[str, str]:
+    """The MoE form and the conv state, once every option goes with the target."""
+    coreml = {"--moe": (options.moe, MOE_FORMS), "--conv-state": (options.conv_state, CONV_STATES)}
+    if options.target == COREML:
+        if options.kv is not None:
+            raise ExportError(f"--kv {options.kv}: with --target {COREML} the cache is float16")
+        if options.quant == "f32":
+            raise ExportError(f"--quant f32: with --target {COREML} expected q8 or q4")
+    for name, (value, allowed) in coreml.items():
+        if value is not None and options.target != COREML:
+            raise ExportError(f"{name} {value}: only for --target {COREML}")
+        if value is not None and value not in allowed:
+            raise ExportError(f"{name} {value}: expected {' or '.join(allowed)}")
+    return options.moe or MOE_FORMS[0], options.conv_state or CONV_STATES[0]

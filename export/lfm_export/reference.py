@@ -2,10 +2,11 @@
 
 It answers what a graph must answer, without a runtime and without the model in memory: the golden
 vectors of a bundle. The same tokens run several times, side by side, multiplied as the target's
-kernels do. All runs but the first have every part's input disturbed by a millionth, which is what
-another order of sums does: how far they lie apart is measured for this very model and gives the
-tolerance. Where activations are rounded, a token whose experts score nearly alike may be sent to
-another one; such positions are counted, and some are let pass.
+kernels do. All runs but the first have every part's input disturbed by about as much as the target
+may differ: by another order of sums, or by the rounding of its activations. How far they lie apart
+is measured for this very model and gives the tolerance. Where activations are rounded, a token
+whose experts score nearly alike may be sent to another one; such positions are counted, and some
+are let pass.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ Array = NDArray[np.float32]
 
 _TOP, _PROBES = 8, 56
 _DISTURBED_RUNS = 6
-_DISTURBANCE = 1e-6  # relative
 _USUAL = 0.75  # of the positions, which an error is measured on
 _TOLERANCE = 3.0  # times that error
 _LEAST_TOLERANCE = 2e-4  # the parity that every float32 graph is held to
@@ -42,10 +42,24 @@ class GoldenReference:
     _logits: Array
 
     def __init__(
-        self, ids: list[int], vocab_size: int, matmul: ops.Matmul, kv: ops.KvType = "f32"
+        self,
+        ids: list[int],
+        vocab_size: int,
+        matmul: ops.Matmul,
+        kv: ops.KvType,
+        disturbance: float,
     ) -> None:
-        """`matmul` is how the target's kernels multiply, `kv` the type of the target's cache."""
+        """Computes as the target does.
+
+        Args:
+            ids: the tokens.
+            vocab_size: how many logits a token has.
+            matmul: how the target's kernels multiply.
+            kv: the type of the target's cache.
+            disturbance: relative, of every part's input in all runs but the first.
+        """
         self._ids, self._matmul, self._kv = ids, matmul, kv
+        self._disturbance = np.float32(disturbance)
         self._rng = np.random.default_rng(0)
         probes = min(_PROBES, vocab_size)
         self._probe_ids = np.sort(self._rng.choice(vocab_size, probes, replace=False))
@@ -123,7 +137,7 @@ class GoldenReference:
         x = ops.rms_norm(self._hidden, weights.vector(norm.weight), norm.eps)
         disturbed = x[len(self._ids) :]
         noise = self._rng.standard_normal(disturbed.shape, np.float32)
-        disturbed += disturbed * noise * np.float32(_DISTURBANCE)
+        disturbed += disturbed * noise * self._disturbance
         return x
 
     def _attention(self, x: Array, part: Attention, weights: Weights) -> Array:
