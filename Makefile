@@ -6,12 +6,17 @@ BUILD := build
 # The operators are compiled by pip; a change of theirs asks for it again.
 NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
-.PHONY: demo test native sanitize check-full bench quality train schema lint clean
+# For ARM: Debian's packages g++-aarch64-linux-gnu, qemu-user and, for the estimate, llvm-19. The
+# CPUs have 8-bit matrix products, dot products only, and neither.
+ARM := $(BUILD)/aarch64
+ARM_CPUS := max cortex-a76 cortex-a72
+
+.PHONY: demo test native arm native-arm arm-if-there sanitize check-full bench quality train schema lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
 
-test: $(VENV)/test.done lint native
+test: $(VENV)/test.done lint native arm-if-there
 	$(BIN)/pytest -n 2
 
 # The operators' own tests, without ONNX Runtime and with a fake of it.
@@ -20,7 +25,44 @@ native: $(VENV)/test.done
 	$(BIN)/cmake --build $(BUILD)/native --parallel 2
 	$(BIN)/ctest --test-dir $(BUILD)/native --output-on-failure
 
-# The same under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
+# The operators on emulated ARM CPUs: their own tests, then sessions of a real ONNX Runtime; and
+# what their inner loops may reach.
+arm: native-arm $(ARM)/onnxruntime.done
+	$(BIN)/pytest -n 0 tests/ops/test_run_graph.py
+	$(BIN)/python ops/tests/estimate_arm.py
+
+native-arm: $(VENV)/test.done
+	$(BIN)/cmake -S ops -B $(ARM) -DCMAKE_TOOLCHAIN_FILE=tests/aarch64.cmake
+	$(BIN)/cmake --build $(ARM) --parallel 2
+	for cpu in $(ARM_CPUS); do \
+	    echo "ARM, $$cpu:"; \
+	    QEMU_CPU=$$cpu $(BIN)/ctest --test-dir $(ARM) --parallel 2 --output-on-failure || exit 1; \
+	done
+
+# ONNX Runtime for ARM, and what the emulator shows as the system: the host's /proc/cpuinfo, of
+# another architecture, would crash it.
+$(ARM)/onnxruntime.done: pyproject.toml $(VENV)/test.done
+	rm -rf $(ARM)/onnxruntime*
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+	    --platform manylinux_2_28_aarch64 --dest $(ARM) \
+	    onnxruntime==$$($(BIN)/python -c 'import onnxruntime; print(onnxruntime.__version__)')
+	$(BIN)/python -m zipfile -e $(ARM)/onnxruntime-*.whl $(ARM)
+	mkdir -p $(ARM)/sysroot/proc
+	ln -sfn /usr/aarch64-linux-gnu/lib $(ARM)/sysroot/lib
+	printf 'processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0b\n\n' \
+	    > $(ARM)/sysroot/proc/cpuinfo
+	touch $@
+
+# As much of it as `make test` can have here; what is left out is said.
+arm-if-there: $(VENV)/test.done
+	@if command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64; then \
+	    $(MAKE) native-arm && { $(MAKE) $(ARM)/onnxruntime.done || \
+	    echo '*** SKIPPED on ARM: sessions of ONNX Runtime (its wheel cannot be had) ***' >&2; }; \
+	else \
+	    echo '*** SKIPPED: ARM (no aarch64-linux-gnu-g++ or no qemu-aarch64 here) ***' >&2; \
+	fi
+
+# The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 sanitize: $(VENV)/test.done
 	for kind in address,undefined thread; do \
 	    $(BIN)/cmake -S ops -B $(BUILD)/$$kind -DLFM_OPS_SANITIZE=$$kind && \

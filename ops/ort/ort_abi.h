@@ -84,8 +84,6 @@ LFM_ORT_SLOT(244, OrtStatus*, KernelInfo_GetNodeName, const OrtKernelInfo*, char
 LFM_ORT_SLOT(274, OrtStatus*, KernelContext_ParallelFor, const OrtKernelContext*,
              void (*fn)(void* user, size_t index), size_t total, size_t batches, void* user)
 
-#undef LFM_ORT_SLOT
-
 // One op: the fields in ONNX Runtime's order. Null where a function is not needed; the functions
 // that ONNX Runtime calls without asking are the ones set in custom_op.h.
 typedef struct OrtCustomOp {
