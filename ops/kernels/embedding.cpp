@@ -35,13 +35,13 @@ void unpack_f32(const uint8_t* tile, int64_t row, float* out) {
 
 }  // namespace
 
-void embed(const PackedMatrix& weight, const int64_t* ids, int64_t begin, int64_t end, float* out) {
-  const auto unpack = weight.bits == 4 ? unpack_q4 : weight.bits == 8 ? unpack_q8 : unpack_f32;
+void EmbeddingWork::run(int, int64_t begin, int64_t end, void*) {
+  const auto unpack = weight_.bits == 4 ? unpack_q4 : weight_.bits == 8 ? unpack_q8 : unpack_f32;
   for (int64_t i = begin; i < end; ++i) {
-    const uint8_t* block = weight.block(ids[i] / kBlockRows);
-    for (int64_t g = 0; g < weight.groups(); ++g) {
-      unpack(block + g * lfm_ops_tile_bytes(weight.bits), ids[i] % kBlockRows,
-             out + i * weight.columns + g * kGroup);
+    const uint8_t* block = weight_.block(ids_[i] / kBlockRows);
+    for (int64_t g = 0; g < weight_.groups(); ++g) {
+      unpack(block + g * lfm_ops_tile_bytes(weight_.bits), ids_[i] % kBlockRows,
+             out_ + i * weight_.columns + g * kGroup);
     }
   }
 }

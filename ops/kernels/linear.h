@@ -1,16 +1,11 @@
-// The ops of packed weights, cut into tasks: what is computed, not who computes it when.
-//
-// A `Work` is one call of an op. Its phases follow one another; the tasks of a phase are
-// independent and may run in any order on any threads, a range of neighbours at a time (the longer
-// the range, the better memory streams). Results do not depend on how tasks are shared out.
-// Nothing here allocates: `workspace` belongs to one call and is shared by its tasks, `scratch`
-// (kScratchBytes) belongs to one thread; both are aligned to 64 bytes.
+// The ops of packed weights, cut into tasks.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels.h"
+#include "work.h"
 
 namespace lfm {
 
@@ -32,15 +27,6 @@ struct PackedMatrix {
   }
 };
 
-class Work {
- public:
-  virtual ~Work() = default;
-  virtual int phases() const = 0;
-  /// Known only when the phases before have ended.
-  virtual int64_t tasks(int phase) const = 0;
-  virtual void run(int phase, int64_t begin, int64_t end, void* scratch) = 0;
-};
-
 /// `out[tokens][weight.rows] = x[tokens][weight.columns] * weight^T (+ bias[weight.rows])`.
 class LinearWork final : public Work {
  public:
@@ -51,6 +37,7 @@ class LinearWork final : public Work {
   int phases() const override { return 2; }  // prepare, multiply
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+  int64_t scratch_bytes() const override { return kScratchBytes; }
 
  private:
   const Kernels& kernels_;
@@ -72,6 +59,7 @@ class GatedMlpWork final : public Work {
   int phases() const override { return 3; }  // prepare, gate and up, down
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+  int64_t scratch_bytes() const override { return kScratchBytes; }
 
  private:
   const Kernels& kernels_;
@@ -116,6 +104,7 @@ class SparseMoeWork final : public Work {
   int phases() const override { return kPhases; }
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+  int64_t scratch_bytes() const override { return kScratchBytes; }
 
  private:
   enum Phase { kScore, kSelect, kGather, kGateUp, kDown, kPhases };
@@ -157,7 +146,22 @@ class SparseMoeWork final : public Work {
   Rows inner_;  // silu(gate) * up, likewise
 };
 
-/// Rows of `weight` as floats: `out[i] = weight[ids[i]]`. One task is one id.
-void embed(const PackedMatrix& weight, const int64_t* ids, int64_t begin, int64_t end, float* out);
+/// Rows of `weight` as floats: `out[i] = weight[ids[i]]`.
+class EmbeddingWork final : public Work {
+ public:
+  EmbeddingWork(const PackedMatrix& weight, const int64_t* ids, int64_t tokens, float* out)
+      : weight_(weight), ids_(ids), tokens_(tokens), out_(out) {}
+
+  int phases() const override { return 1; }
+  int64_t tasks(int) const override { return tokens_; }
+  void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+  int64_t scratch_bytes() const override { return 0; }
+
+ private:
+  PackedMatrix weight_;
+  const int64_t* ids_;
+  int64_t tokens_;
+  float* out_;
+};
 
 }  // namespace lfm

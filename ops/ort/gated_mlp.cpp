@@ -26,7 +26,7 @@ class GatedMlp {
 
     const int64_t workspace =
         GatedMlpWork::workspace_bytes(format_.bits, x.rows(), hidden_, inner_);
-    runner_.run_alone(context, workspace, [&](void* memory) {
+    runner_.run(context, workspace, [&](void* memory) {
       return GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
                           y.as_mutable<float>(), memory);
     });

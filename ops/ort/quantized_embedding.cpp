@@ -24,8 +24,8 @@ class QuantizedEmbedding {
     const int64_t tokens = ids.last();
     for (int64_t i = 0; i < tokens; ++i) check_id(ids.as<int64_t>()[i], i);
     const Tensor y = context.output(0, {1, tokens, columns_});
-    runner_.team(context).run(tokens, [&](int64_t begin, int64_t end, int) {
-      embed(weight, ids.as<int64_t>(), begin, end, y.as_mutable<float>());
+    runner_.run(context, 0, [&](void*) {
+      return EmbeddingWork(weight, ids.as<int64_t>(), tokens, y.as_mutable<float>());
     });
   }
 

@@ -28,7 +28,7 @@ class QuantizedLinear {
     const Tensor y = context.output_like(0, shape);
 
     const int64_t workspace = LinearWork::workspace_bytes(format_.bits, x.rows(), columns_);
-    runner_.run_alone(context, workspace, [&](void* memory) {
+    runner_.run(context, workspace, [&](void* memory) {
       return LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
                         y.as_mutable<float>(), memory);
     });

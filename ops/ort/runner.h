@@ -17,28 +17,14 @@ class Runner {
  public:
   const Kernels& kernels() const { return kernels_; }
   const StatefulKernels& stateful() const { return stateful_; }
-  ScratchPool& pool() { return *pool_; }
-  Team team(const Context& context) { return Team(context, team_size_); }
 
-  // What `run` needs of the scratch besides the work's own memory.
-  static size_t scratch_bytes() { return Team::workers() * Scratch::aligned(kScratchBytes); }
-
-  // Makes one work on `workspace` bytes and runs it.
+  // Makes a work on `workspace` bytes and runs it on the session's threads.
   template <class Make>
-  void run_alone(const Context& context, int64_t workspace, const Make& make) {
-    Scratch scratch(pool(), Scratch::aligned(workspace) + scratch_bytes());
-    auto work = make(scratch.part<std::byte>(workspace));
-    run(context, work, scratch.part<std::byte>(scratch_bytes()));
-  }
-
-  // Runs all phases of `work`, each on the session's threads.
-  void run(const Context& context, Work& work, std::byte* scratch) {
-    Team threads = team(context);
-    for (int phase = 0; phase < work.phases(); ++phase) {
-      threads.run(work.tasks(phase), [&](int64_t begin, int64_t end, int worker) {
-        work.run(phase, begin, end, scratch + worker * Scratch::aligned(kScratchBytes));
-      });
-    }
+  void run(const Context& context, int64_t workspace, const Make& make) {
+    Scratch memory(*pool_, workspace);
+    auto work = make(memory.part<std::byte>(workspace));
+    Scratch own(*pool_, Team::scratch_bytes(work));
+    Team(context, team_size_).run(work, own.part<std::byte>(0));
   }
 
  private:

@@ -38,7 +38,7 @@ class SparseMoe {
     const Tensor y = context.output_like(0, x);
 
     const int64_t workspace = SparseMoeWork::workspace_bytes(shape_, x.rows());
-    runner_.run_alone(context, workspace, [&](void* memory) {
+    runner_.run(context, workspace, [&](void* memory) {
       return SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
                            y.as_mutable<float>(), memory);
     });

@@ -3,16 +3,31 @@
 #include <algorithm>
 #include <thread>
 
+#include "scratch.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace lfm {
 namespace {
 
 // A piece is this part of what is left of a stretch: long at first, so that weights stream, a
 // single task at the end, so that all threads are done at once.
 constexpr int64_t kPieceOfStretch = 8;
+constexpr int kSpins = 4000;  // before a waiting thread lets others run; some tens of microseconds
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 struct alignas(64) Stretch {
-  std::atomic<int64_t> next{0};
-  int64_t end = 0;
+  std::atomic<int64_t> next;
+  int64_t end;
 
   int64_t left() const { return end - next.load(std::memory_order_relaxed); }
 
@@ -29,51 +44,90 @@ struct alignas(64) Stretch {
   }
 };
 
-struct Job {
-  using Function = void (*)(const void*, int64_t, int64_t, int);
+// Each phase has stretches of its own, so that a worker that lags behind finds its phase's empty.
+class Job {
+ public:
+  Job(Work& work, std::byte* scratch, size_t worker_bytes, int owners)
+      : work_(work), scratch_(scratch), worker_bytes_(worker_bytes), owners_(owners) {
+    begin(0);
+  }
 
-  Job(int64_t tasks, int count, Function work, const void* argument)
-      : stretches(count), function(work), user(argument) {
-    for (int i = 0; i < count; ++i) {
-      stretch[i].next = tasks * i / count;
-      stretch[i].end = tasks * (i + 1) / count;
+  void join() {
+    const int worker = arrived_.fetch_add(1, std::memory_order_relaxed);
+    const int now = present_.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (now > most_present_.load(std::memory_order_relaxed)) most_present_ = now;
+    int phase = phase_.load(std::memory_order_acquire);
+    while (phase < work_.phases()) {
+      help(phase, worker);
+      phase = wait_for_end(phase);
+    }
+    present_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  int most_present() const { return most_present_; }
+
+ private:
+  // Opens the first phase from `phase` on that has tasks.
+  void begin(int phase) {
+    while (phase < work_.phases() && work_.tasks(phase) == 0) ++phase;
+    if (phase < work_.phases()) {
+      const int64_t tasks = work_.tasks(phase);
+      left_.store(tasks, std::memory_order_relaxed);
+      for (int i = 0; i < owners_; ++i) {
+        stretch_[phase][i].next.store(tasks * i / owners_, std::memory_order_relaxed);
+        stretch_[phase][i].end = tasks * (i + 1) / owners_;
+      }
+    }
+    phase_.store(phase, std::memory_order_release);
+  }
+
+  void help(int phase, int worker) {
+    Stretch* stretches = stretch_[phase];
+    Stretch* mine = worker < owners_ ? &stretches[worker] : longest(stretches);
+    while (mine != nullptr) {
+      int64_t first = 0;
+      const int64_t end = mine->take(&first);
+      if (first < end) {
+        work_.run(phase, first, end, scratch_ + worker * worker_bytes_);
+        if (left_.fetch_sub(end - first, std::memory_order_acq_rel) == end - first) {
+          return begin(phase + 1);
+        }
+      } else {
+        mine = longest(stretches);
+      }
     }
   }
 
-  void work() {
-    const int worker = arrived.fetch_add(1, std::memory_order_relaxed);
-    const int now = present.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (now > most_present.load(std::memory_order_relaxed)) most_present = now;
-    if (worker < stretches) finish(stretch[worker], worker);
-    while (Stretch* longest = most_left()) finish(*longest, worker, 1);
-    present.fetch_sub(1, std::memory_order_relaxed);
+  Stretch* longest(Stretch* stretches) const {
+    Stretch* found = nullptr;
+    for (int i = 0; i < owners_; ++i) {
+      if (stretches[i].left() > (found ? found->left() : 0)) found = &stretches[i];
+    }
+    return found;
   }
 
-  // Takes pieces of a stretch until none is left, or `pieces` of them.
-  void finish(Stretch& s, int worker, int64_t pieces = INT64_MAX) {
-    for (; pieces > 0; --pieces) {
-      int64_t begin = 0;
-      const int64_t piece_end = s.take(&begin);
-      if (begin == piece_end) return;
-      function(user, begin, piece_end, worker);
+  int wait_for_end(int phase) const {
+    for (int spins = 0;; ++spins) {
+      const int now = phase_.load(std::memory_order_acquire);
+      if (now != phase) return now;
+      if (spins < kSpins) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
     }
   }
 
-  Stretch* most_left() {
-    Stretch* longest = nullptr;
-    for (int i = 0; i < stretches; ++i) {
-      if (stretch[i].left() > (longest ? longest->left() : 0)) longest = &stretch[i];
-    }
-    return longest;
-  }
-
-  Stretch stretch[TeamSize::kMost];
-  int stretches;
-  Function function;
-  const void* user;
-  std::atomic<int> arrived{0};
-  std::atomic<int> present{0};
-  std::atomic<int> most_present{0};
+  Work& work_;
+  std::byte* scratch_;
+  size_t worker_bytes_;
+  int owners_;
+  std::atomic<int> phase_{0};
+  std::atomic<int64_t> left_{0};  // tasks of the phase that have not ended
+  std::atomic<int> arrived_{0};
+  std::atomic<int> present_{0};
+  std::atomic<int> most_present_{0};
+  Stretch stretch_[Work::kMostPhases][TeamSize::kMost];
 };
 
 }  // namespace
@@ -84,18 +138,20 @@ int TeamSize::most() {
   return count;
 }
 
-void Team::run(int64_t tasks, Function function, const void* user) {
-  const int64_t invocations = std::min<int64_t>(tasks, TeamSize::most());
-  if (invocations <= 1) {
-    if (tasks > 0) function(user, 0, tasks, 0);
+size_t Team::worker_bytes(const Work& work) { return Scratch::aligned(work.scratch_bytes()); }
+
+void Team::run(Work& work, std::byte* scratch) {
+  if (workers() == 1 || (work.phases() == 1 && work.tasks(0) <= 1)) {
+    for (int phase = 0; phase < work.phases(); ++phase) {
+      if (work.tasks(phase) > 0) work.run(phase, 0, work.tasks(phase), scratch);
+    }
     return;
   }
-  const int owners = static_cast<int>(std::min<int64_t>(invocations, size_.expected()));
-  Job job(tasks, owners, function, user);
-  const auto work = [](void* pointer, size_t) { static_cast<Job*>(pointer)->work(); };
+  Job job(work, scratch, worker_bytes(work), size_.expected());
+  const auto join = [](void* pointer, size_t) { static_cast<Job*>(pointer)->join(); };
   check(context_.api(), ort_KernelContext_ParallelFor(context_.api())(
-                            context_.handle(), work, static_cast<size_t>(invocations), 0, &job));
-  size_.saw(job.most_present.load(std::memory_order_relaxed));
+                            context_.handle(), join, static_cast<size_t>(workers()), 0, &job));
+  size_.saw(job.most_present());
 }
 
 }  // namespace lfm

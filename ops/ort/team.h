@@ -1,14 +1,17 @@
-// The threads of a session at work on one phase: independent tasks, shared out.
+// The threads of a session at work on the tasks of one call.
 //
 // Every worker owns a stretch of neighbouring tasks and takes it piece by piece from the front, so
 // that weights stream through memory as if the split were fixed; pieces shrink as a stretch ends,
-// and who is done helps whoever has most left, so that a slow core holds nobody up.
+// and who is done helps whoever has most left, so that a slow core holds nobody up. Phases follow
+// one another without a return to ONNX Runtime: whoever ends a phase begins the next.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "context.h"
+#include "work.h"
 
 namespace lfm {
 
@@ -37,24 +40,16 @@ class Team {
  public:
   Team(const Context& context, TeamSize& size) : context_(context), size_(size) {}
 
-  // How many workers there may be: scratch of one's own needs as many.
+  // How many workers there may be: `scratch` needs a part for each.
   static int workers() { return TeamSize::most(); }
+  static size_t scratch_bytes(const Work& work) { return workers() * worker_bytes(work); }
 
-  // Calls `work(begin, end, worker)` until all tasks are done; at no time do two calls have the
-  // same worker. `work` must not throw.
-  template <class Work>
-  void run(int64_t tasks, const Work& work) {
-    run(
-        tasks,
-        [](const void* user, int64_t begin, int64_t end, int worker) {
-          (*static_cast<const Work*>(user))(begin, end, worker);
-        },
-        &work);
-  }
+  // Runs all tasks; at no time do two threads have the same part of `scratch`. `work` must not
+  // throw.
+  void run(Work& work, std::byte* scratch);
 
  private:
-  using Function = void (*)(const void* user, int64_t begin, int64_t end, int worker);
-  void run(int64_t tasks, Function function, const void* user);
+  static size_t worker_bytes(const Work& work);
 
   const Context& context_;
   TeamSize& size_;

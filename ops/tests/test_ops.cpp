@@ -28,7 +28,7 @@ class Aligned {
 
 /// Runs all tasks in ranges of `chunk`, last range first.
 void run(Work& work, int64_t chunk) {
-  Aligned scratch(kScratchBytes);
+  Aligned scratch(work.scratch_bytes());
   for (int phase = 0; phase < work.phases(); ++phase) {
     const int64_t tasks = work.tasks(phase);
     for (int64_t begin = (tasks - 1) / chunk * chunk; begin >= 0; begin -= chunk) {
@@ -44,7 +44,7 @@ void run_on_threads(Work& work, int threads) {
     std::vector<std::thread> team;
     for (int i = 0; i < threads; ++i) {
       team.emplace_back([&] {
-        Aligned scratch(kScratchBytes);
+        Aligned scratch(work.scratch_bytes());
         for (int64_t task; (task = next++) < work.tasks(phase);) {
           work.run(phase, task, task + 1, scratch.get());
         }
@@ -300,8 +300,8 @@ TEST(embedding_rows) {
     const std::vector<uint8_t> packed = truth::pack(w);
     const std::vector<int64_t> ids = {0, 76, 31, 32, 15, 16, 31, 70};
     std::vector<float> got(ids.size() * 96), expected;
-    embed(packed_matrix(packed, w), ids.data(), 3, 8, got.data());
-    embed(packed_matrix(packed, w), ids.data(), 0, 3, got.data());
+    EmbeddingWork work(packed_matrix(packed, w), ids.data(), 8, got.data());
+    run(work, 3);
     for (int64_t id : ids) {
       for (int64_t i = 0; i < 96; ++i) expected.push_back(w.at(id, i));
     }

@@ -1,0 +1,51 @@
+// The gated short convolution as a whole, cut into tasks.
+#pragma once
+
+#include "linear.h"
+#include "stateful.h"
+
+namespace lfm {
+
+struct ShortConvWeights {
+  PackedMatrix in_proj;    // [3 * hidden, hidden]
+  const float* in_bias;    // [3 * hidden], or null
+  const float* taps;       // [hidden][kernel], the last tap meets the current token
+  const float* conv_bias;  // [hidden], or null
+  PackedMatrix out_proj;   // [hidden, hidden]
+  const float* out_bias;   // [hidden], or null
+  int64_t kernel;          // 2 to kMaxConvTaps
+};
+
+/// `out = out_proj(C * conv(B * v))` with `B, C, v = in_proj(x)`; `past` and `present`
+/// [hidden][kernel - 1] may be the same memory.
+class GatedShortConvWork final : public Work {
+ public:
+  GatedShortConvWork(const Kernels& kernels, const StatefulKernels& stateful,
+                     const ShortConvWeights& weights, const float* x, int64_t tokens,
+                     const float* past, float* present, float* out, void* workspace);
+  static int64_t workspace_bytes(const ShortConvWeights& weights, int64_t tokens);
+
+  int phases() const override { return kPhases; }
+  int64_t tasks(int phase) const override;
+  void run(int phase, int64_t begin, int64_t end, void* scratch) override;
+  int64_t scratch_bytes() const override { return kScratchBytes; }
+
+ private:
+  enum Phase { kPrepareIn, kIn, kConvolve, kPrepareOut, kOut, kPhases };
+
+  struct Memory {
+    float* projected;  // [tokens][3 * hidden]
+    float* gated;      // [tokens][hidden]
+    void* rows;        // of either projection, one after the other
+    int64_t bytes;
+  };
+  static Memory plan(const ShortConvWeights& weights, int64_t tokens, void* workspace);
+
+  const StatefulKernels& stateful_;
+  Memory memory_;
+  ShortConv conv_;
+  LinearWork in_;
+  LinearWork out_;
+};
+
+}  // namespace lfm
