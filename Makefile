@@ -74,7 +74,8 @@ sanitize: $(VENV)/test.done
 check-full: $(VENV)/test.done
 	$(BIN)/pytest -n 0 -s checks
 
-bench: $(VENV)/test.done
+# Compiles llama.cpp for this CPU, which takes ten minutes, and keeps every engine's export.
+bench: $(VENV)/peers.done
 	$(BIN)/python benchmarks/peers.py --layers 8 --json $(BUILD)/peers.json --plot $(BUILD)/peers.png
 
 quality: $(VENV)/test.done
@@ -100,6 +101,10 @@ $(VENV)/demo.done: pyproject.toml $(NATIVE)
 
 $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
 	$(BIN)/python -m pip install --quiet --editable '.[export,bench,test]'
+	touch $@
+
+$(VENV)/peers.done: pyproject.toml $(VENV)/test.done
+	$(BIN)/python -m pip install --quiet --editable '.[export,bench,test,peers]'
 	touch $@
 
 clean:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 from lfm_edge.bench_result import Device, Series
 
-__all__ = ["Comparison", "Peer", "Ratio"]
+__all__ = ["Comparison", "Entry", "Limits", "Ratio", "Versus"]
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """How many times as fast as the baseline: each sample is one back-to-back pair."""
+    """Quotients of what was measured back to back, one sample for each time."""
 
     median: float
     lowest: float
@@ -20,24 +20,40 @@ class Ratio(msgspec.Struct, frozen=True):
     samples: list[float]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[float, float]]) -> Ratio:
-        """Sums up pairs of speeds, the baseline's second."""
-        samples = [speed / baseline for speed, baseline in pairs]
+    def of(cls, pairs: Iterable[tuple[float, float]]) -> Ratio:
+        """Sums up pairs, the divisor second."""
+        samples = [value / divisor for value, divisor in pairs]
         return cls(statistics.median(samples), min(samples), max(samples), samples)
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """One engine with one export; ratios are None for the baseline itself."""
+class Versus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of ours against one peer: how many times as fast."""
+
+    peer: str
+    decode: Ratio
+    prefill: Ratio
+    logits_correlation: float
+    """Of the prompt's last logits: near 1, since the weights are the same before quantization."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine with one export."""
 
     name: str
-    decode_tokens_per_second: float
-    prefill_tokens_per_second: float
-    decode_ratio: Ratio | None
-    prefill_ratio: Ratio | None
+    about: str
+    """Versions, and what of the CPU the engine says it uses."""
     decode: Series
+    """Tokens per second."""
     prefill: Series
-    logits_correlation: float
-    """Of the prompt's last logits with the baseline's: near 1, since the weights are the same."""
+    """Tokens per second."""
+    decode_of_bandwidth: Ratio
+    """Weight bytes that a token needs at 4.5 bits a weight, per second, of `Limits.read`."""
+    decode_of_kernels: Ratio | None
+    """The same of `Limits.kernels`; None for all but the bundle that these kernels run."""
+    prefill_of_peak: Ratio
+    """Multiply-adds that the prompt needs, attention included, per second, of `Limits.multiply`."""
+    versus: list[Versus]
+    """Empty for a peer."""
     load_seconds: float
     peak_rss_bytes: int
     private_bytes: int
@@ -46,13 +62,29 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Of the exported folder."""
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What `benchmarks/peers.py --json` writes; the baseline comes last."""
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine allowed on as many threads, measured within the pairs."""
 
-    peers_format: int = 1
+    read: Series
+    """Bytes per second that a bare loop reads from memory, in large pages."""
+    kernels: Series
+    """Bytes per second of our decode kernels alone over the mapped weights that a token needs."""
+    multiply: Series
+    """8-bit multiply-adds per second in registers."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What `benchmarks/peers.py --json` writes; the peers come last."""
+
+    peers_format: int = 2
     model: str
     threads: int
     prompt_tokens: int
     decoded_tokens: int
+    decode_bytes: float
+    """Of weights, for a token."""
+    prefill_multiply_adds: float
+    """For the prompt."""
     device: Device
-    peers: list[Peer]
+    limits: Limits
+    entries: list[Entry]

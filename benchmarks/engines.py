@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ENGINES", "Engine"]
+__all__ = ["ENGINES", "GGUF_FILE", "Engine"]
+
+GGUF_FILE = "model.gguf"
+LLAMA_CPP_BATCH = 512  # the prompt in one piece
+LLAMA_CPP_ERROR = 4  # of its levels of log messages
 
 Tokens = npt.NDArray[np.int32]
 Logits = npt.NDArray[np.float32]
@@ -21,6 +29,9 @@ class Engine(Protocol):
     `prefill` and `decode` append tokens and return the last one's logits [vocab]; `reset` forgets
     all tokens.
     """
+
+    about: str
+    """What computes, in which version, and what of the CPU it uses."""
 
     def prefill(self, ids: Tokens) -> Logits:
         """Appends many tokens."""
@@ -40,6 +51,8 @@ class LfmEdge:
         import lfm_edge  # noqa: PLC0415
 
         self.session = lfm_edge.load(folder, threads=threads).session(context=capacity)
+        isa = os.environ.get("LFM_OPS_ISA", "the best instruction set")
+        self.about = f"lfm-edge {version('lfm-edge')}, onnxruntime {version('onnxruntime')}, {isa}"
 
     def prefill(self, ids: Tokens) -> Logits:
         """Appends many tokens."""
@@ -71,6 +84,7 @@ class GenAi:
         self.params = og.GeneratorParams(self.model)
         self.params.set_search_options(max_length=capacity, batch_size=1, do_sample=False)
         self.new_generator = og.Generator
+        self.about = f"onnxruntime-genai {version('onnxruntime-genai')}"
         self.reset()
 
     def prefill(self, ids: Tokens) -> Logits:
@@ -88,4 +102,58 @@ class GenAi:
         self.generator = self.new_generator(self.model, self.params)
 
 
-ENGINES: dict[str, Callable[[str, int, int], Engine]] = {"lfm-edge": LfmEdge, "genai": GenAi}
+class LlamaCpp:
+    """A folder with a `model.gguf`, run by llama.cpp on the CPU; all else at its default."""
+
+    def __init__(self, folder: str, threads: int, capacity: int) -> None:
+        import llama_cpp  # noqa: PLC0415 (see LfmEdge)
+
+        self.api = llama_cpp
+        self.silence = llama_cpp.llama_log_callback(_print_errors)
+        llama_cpp.llama_log_set(self.silence, None)
+        llama_cpp.llama_backend_init()
+        model_params = llama_cpp.llama_model_default_params()
+        model_params.n_gpu_layers = 0
+        path = os.fsencode(Path(folder, GGUF_FILE))
+        model = llama_cpp.llama_model_load_from_file(path, model_params)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = capacity
+        params.n_batch = params.n_ubatch = min(capacity, LLAMA_CPP_BATCH)
+        params.n_threads = params.n_threads_batch = threads
+        self.context = model and llama_cpp.llama_init_from_model(model, params)
+        if not self.context:
+            raise RuntimeError(f"{folder}: llama.cpp cannot load it")
+        self.memory = llama_cpp.llama_get_memory(self.context)
+        self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+        system = llama_cpp.llama_print_system_info().decode().strip(" |")
+        self.about = f"llama-cpp-python {llama_cpp.__version__}, {system}"
+
+    def prefill(self, ids: Tokens) -> Logits:
+        """Appends many tokens."""
+        tokens = (self.api.llama_token * len(ids))(*ids.tolist())
+        # Without an array of its own, a batch follows what came before and gives the last logits.
+        code = self.api.llama_decode(self.context, self.api.llama_batch_get_one(tokens, len(ids)))
+        if code:
+            raise RuntimeError(f"llama_decode: code {code}")
+        logits = self.api.llama_get_logits_ith(self.context, -1)
+        return np.ctypeslib.as_array(logits, (self.vocab_size,)).copy()
+
+    def decode(self, token: int) -> Logits:
+        """Appends one token."""
+        return self.prefill(np.array([token], np.int32))
+
+    def reset(self) -> None:
+        """Starts afresh."""
+        self.api.llama_memory_clear(self.memory, True)
+
+
+def _print_errors(level: int, text: bytes, _: object) -> None:
+    if level == LLAMA_CPP_ERROR:
+        print(text.decode(), end="", file=sys.stderr)
+
+
+ENGINES: dict[str, Callable[[str, int, int], Engine]] = {
+    "lfm-edge": LfmEdge,
+    "llama.cpp": LlamaCpp,
+    "genai": GenAi,
+}

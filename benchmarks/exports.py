@@ -7,19 +7,35 @@ from: a change of the exporter or of a package makes a new one in place of the o
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["checkpoint", "genai_export", "lfm_edge_export"]
+__all__ = ["checkpoint", "genai_export", "gguf_export", "lfm_edge_export", "llama_cpp_avx2"]
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "benchmarks"
 OUT = "{out}"
 """Stands in a command for the folder that it writes."""
+BUNDLE_SOURCES = (
+    "export/lfm_export/architecture.py",
+    "export/lfm_export/weights.py",
+    "export/lfm_export/writer.py",
+    "export/lfm_export/quantize/*.py",
+    "export/lfm_export/emit/external_data.py",
+    "export/lfm_export/emit/graph.py",
+    "export/lfm_export/emit/*onnx*.py",
+    "export/lfm_export/emit/_matmul_nbits.py",
+    "export/lfm_export/emit/_portable_*.py",
+    "ops/lfm_ops/layout.py",
+)
+AVX2_BUILD = (
+    "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF"
+)
 
 
 def checkpoint(layers: int) -> Path:
@@ -31,16 +47,31 @@ def checkpoint(layers: int) -> Path:
     return _made(f"checkpoint-{layers}", command, _contents(sources))
 
 
-def lfm_edge_export(layers: int, target: str, head: str) -> Path:
-    """Our bundle of the checkpoint: q4, with an embedding and LM head of `head`."""
+def lfm_edge_export(layers: int, target: str) -> Path:
+    """Our bundle of the checkpoint: 4 bits, embedding and LM head included."""
     source = checkpoint(layers)
     program = str(Path(sys.executable).with_name("lfm-edge"))
-    options = ["--target", target, "--quant", "q4", "--head", head]
-    folders = (ROOT / "export/lfm_export", ROOT / "ops/lfm_ops")
-    sources = [file for folder in folders for file in folder.rglob("*.py")]
+    options = ["--target", target, "--quant", "q4", "--head", "q4"]
+    sources = [file for pattern in BUNDLE_SOURCES for file in ROOT.glob(pattern)]
     made_from = [source.name, *_contents(sources), version("onnx"), version("onnx_ir")]
     command = [program, "export", str(source), OUT, *options]
-    return _made(f"{target}-{head}-{layers}", command, made_from)
+    return _made(f"{target}-{layers}", command, made_from)
+
+
+def gguf_export(layers: int) -> Path:
+    """The checkpoint as a GGUF file of Q4_0, embedding and head included."""
+    source = checkpoint(layers)
+    script = ROOT / "benchmarks" / "gguf_export.py"
+    command = [sys.executable, str(script), str(source), OUT]
+    return _made(f"gguf-{layers}", command, [source.name, script.read_text(), version("gguf")])
+
+
+def llama_cpp_avx2() -> Path:
+    """A folder of Python packages: the installed llama.cpp's version, compiled without AVX512."""
+    package = f"llama-cpp-python=={version('llama-cpp-python')}"
+    options = ["--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python"]
+    command = [sys.executable, "-m", "pip", "install", "--target", OUT, *options, package]
+    return _made("llama-cpp-avx2", command, [AVX2_BUILD], {"CMAKE_ARGS": AVX2_BUILD})
 
 
 def genai_export(layers: int) -> Path:
@@ -53,7 +84,12 @@ def genai_export(layers: int) -> Path:
     return _made(f"genai-{layers}", command, [source.name, *packages])
 
 
-def _made(name: str, command: Sequence[str], made_from: Iterable[str]) -> Path:
+def _made(
+    name: str,
+    command: Sequence[str],
+    made_from: Iterable[str],
+    environment: Mapping[str, str] | None = None,
+) -> Path:
     """The folder that `command` writes, which runs only where what it is made from changed."""
     digest = hashlib.sha256("\0".join([*command, *made_from]).encode()).hexdigest()
     folder = WORK / f"{name}-{digest[:12]}"
@@ -68,7 +104,12 @@ def _made(name: str, command: Sequence[str], made_from: Iterable[str]) -> Path:
     with log.open("w") as output:
         arguments = [str(partial) if argument == OUT else argument for argument in command]
         code = subprocess.run(
-            arguments, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=ROOT
+            arguments,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         ).returncode
     if code:
         raise SystemExit(f"{' '.join(arguments)}: failed with code {code}; see {log}")

@@ -1,24 +1,33 @@
-"""Our bundles beside ONNX Runtime GenAI's own export of the same weights, in one run.
+"""Our bundles beside llama.cpp and ONNX Runtime GenAI with the same weights, in one run.
 
     python benchmarks/peers.py --layers 8 --json peers.json --plot peers.png
 
-A run writes a synthetic checkpoint (the first layers of LFM2.5-8B-A1B's shapes), has every engine
-export it (kept in build/benchmarks; GenAI's builder needs 12 GB of memory for 8 layers), and loads
-each into a process of its own with the same number of threads and room for the same tokens. Then
-each of ours is timed in pairs with the baseline, one right after the other and each first in turn,
-since a machine's speed drifts from second to second while the ratio of a pair does not. All
-processes but the one being timed are stopped.
+A run writes a synthetic checkpoint (the first layers of LFM2.5-8B-A1B's shapes), makes every engine
+its own export of it with 4 bits a weight (kept in build/benchmarks; GenAI's builder needs 12 GB of
+memory for 8 layers), and loads each into a process of its own with the same number of threads and
+room for the same tokens. Then each of ours is timed in pairs with each peer, one right after the
+other and each first in turn, since a machine's speed drifts from second to second while the ratio
+of a pair does not. What the machine allows is measured between the two of every pair. All processes
+but the one being timed are stopped.
 
 - prefill: a prompt of 512 tokens, from an empty state to its last logits on the host;
 - decode: 32 tokens one by one after 32 others, with the logits of each on the host. All engines
   are fed the same random tokens, so nothing is sampled;
+- of bandwidth: the weight bytes that a token needs at 4.5 bits a weight, per second, of what a bare
+  loop reads; of kernels: of what our decode kernels alone read of the same mapped weights;
+- of int8 peak: the multiply-adds that the prompt needs, attention included, per second, of those of
+  8 bits in registers;
 - load: from the folder to an engine with a conversation to fill, libraries' import included;
 - memory: of the whole process, after all of this.
+
+With `--avx2` it compares what is left without AVX512: our operators held to AVX2, beside the
+unrestricted ones and beside a llama.cpp compiled without AVX512.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -31,147 +40,212 @@ from lfm_edge.bench import this_device
 from lfm_edge.bench_plot import require_matplotlib
 from lfm_edge.bench_result import Series, write_file
 from lfm_edge.memory import linux_memory
+from lfm_export.architecture import Architecture, describe
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import exports, report
-from benchmarks.comparison import Comparison, Peer, Ratio
+from benchmarks import exports, report, work
+from benchmarks.comparison import Comparison, Entry, Limits, Ratio, Versus
+from benchmarks.limits import Machine
 from benchmarks.worker import Answer, Task, Worker
 
 VOCAB_SIZE = 128_000
-PROMPT_TOKENS, PREFILL_PAIRS = 512, 7
-DECODED_TOKENS, DECODE_PAIRS = 32, 15
+PROMPT_TOKENS, PREFILL_PAIRS = 512, 5
+DECODED_TOKENS, DECODE_PAIRS = 32, 11
 CAPACITY = 1024
+LEAST_CORRELATION = 0.95  # quantized apart, the same weights reach 0.98; other models about 0
+
+Kind = Literal["prefill", "decode"]
+console = Console(stderr=True)
 
 
 class Contender(NamedTuple):
-    """An engine and what it loads."""
+    """An engine, what it loads, and environment variables that it needs."""
 
     name: str
     engine: str
     folder: Path
+    environment: Mapping[str, str] = {}
+    runs_kernels: bool = False
+    """Whether it runs the kernels that are measured alone."""
+
+
+class Pair(NamedTuple):
+    """Tokens per second of ours and of the peer, and what the machine allowed between them."""
+
+    ours: float
+    peer: float
+    limits: Mapping[str, float]
 
 
 class Timings(NamedTuple):
-    """Pairs of speeds of one contender and the baseline, in tokens per second."""
+    """All pairs of one of ours with one peer."""
 
-    prefill: list[tuple[float, float]]
-    decode: list[tuple[float, float]]
-    logits: tuple[list[float], list[float]]
-
-
-def contenders(layers: int) -> list[Contender]:
-    """Everything that is compared; the baseline comes last."""
-    return [
-        *(
-            Contender(
-                f"{target}, {head} head", "lfm-edge", exports.lfm_edge_export(layers, target, head)
-            )
-            for target in ("onnx", "onnx-portable")
-            for head in ("q4", "q8")
-        ),
-        Contender("ORT GenAI, int4", "genai", exports.genai_export(layers)),
-    ]
+    ours: Contender
+    peer: Contender
+    prefill: list[Pair]
+    decode: list[Pair]
+    logits_correlation: float
 
 
-def time_pairs(ours: Worker, baseline: Worker) -> Timings:
-    """Times one contender against the baseline; the first pair of each kind is a warm-up."""
-    prefill, logits = _pairs(ours, baseline, "prefill", PROMPT_TOKENS, PREFILL_PAIRS)
-    decode, _ = _pairs(ours, baseline, "decode", DECODED_TOKENS, DECODE_PAIRS)
-    return Timings(prefill, decode, logits)
+def contenders(layers: int, avx2: bool) -> tuple[list[Contender], list[Contender]]:
+    """Ours and the peers."""
+    onnx = Contender("onnx", "lfm-edge", exports.lfm_edge_export(layers, "onnx"), runs_kernels=True)
+    gguf = exports.gguf_export(layers)
+    if avx2:
+        held = onnx._replace(
+            name="onnx, AVX2", environment={"LFM_OPS_ISA": "avx2"}, runs_kernels=False
+        )
+        packages = {"PYTHONPATH": str(exports.llama_cpp_avx2())}
+        return [held], [onnx, Contender("llama.cpp Q4_0, AVX2", "llama.cpp", gguf, packages)]
+    portable = Contender(
+        "onnx-portable", "lfm-edge", exports.lfm_edge_export(layers, "onnx-portable")
+    )
+    genai = Contender("ORT GenAI int4", "genai", exports.genai_export(layers))
+    return [onnx, portable], [Contender("llama.cpp Q4_0", "llama.cpp", gguf), genai]
 
 
-def _pairs(
-    ours: Worker, baseline: Worker, kind: Literal["prefill", "decode"], tokens: int, count: int
-) -> tuple[list[tuple[float, float]], tuple[list[float], list[float]]]:
-    ids = np.random.default_rng(0).integers(VOCAB_SIZE, size=tokens).tolist()
-    task, pairs = Task(kind, ids), []
+def time_pairs(
+    ours: Worker, peer: Worker, machine: Machine, kind: Kind
+) -> tuple[list[Pair], tuple[list[float], list[float]]]:
+    """Times one of ours against a peer; the first pair is a warm-up.
+
+    Returns:
+        The pairs, and the last logits of ours and of the peer.
+    """
+    tokens, count = {
+        "prefill": (PROMPT_TOKENS, PREFILL_PAIRS),
+        "decode": (DECODED_TOKENS, DECODE_PAIRS),
+    }[kind]
+    task = Task(kind, np.random.default_rng(0).integers(VOCAB_SIZE, size=tokens).tolist())
+    pairs = []
     for number in range(count + 1):
-        order = (ours, baseline) if number % 2 else (baseline, ours)
-        answers: Mapping[Worker, Answer] = {worker: worker.run(task) for worker in order}
-        pairs.append((tokens / answers[ours].seconds, tokens / answers[baseline].seconds))
-    return pairs[1:], (answers[ours].logits, answers[baseline].logits)
+        first, second = (ours, peer) if number % 2 else (peer, ours)
+        answers: dict[Worker, Answer] = {first: first.run(task)}
+        if kind == "prefill":
+            limits = {"multiply": machine.multiply()}
+        else:
+            limits = {"read": machine.read(), "kernels": machine.kernels()}
+        answers[second] = second.run(task)
+        speed = {worker: tokens / answer.seconds for worker, answer in answers.items()}
+        pairs.append(Pair(speed[ours], speed[peer], limits))
+    return pairs[1:], (answers[ours].logits, answers[peer].logits)
 
 
-def compare(layers: int, threads: int) -> Comparison:
-    """Exports what is missing, then loads and times everything."""
-    entries = contenders(layers)
-    console = Console(stderr=True)
+def compare(layers: int, threads: int, avx2: bool) -> Comparison:
+    """Exports what is missing, then loads and times everything.
+
+    Raises:
+        RuntimeError: an engine cannot load its export, or computes another model.
+    """
+    ours, peers = contenders(layers, avx2)
+    everything = [*ours, *peers]
     with ExitStack() as stack:
-        workers = []
-        for entry in entries:
+        machine = stack.enter_context(Machine(ours[0].folder, threads))
+        workers = {}
+        for entry in everything:
             console.print(f"loading {entry.name}")
-            worker = Worker(entry.engine, entry.folder, threads, CAPACITY)
-            workers.append(stack.enter_context(worker))
-        timings = []
-        for entry, worker in zip(entries[:-1], workers[:-1], strict=True):
-            console.print(f"timing {entry.name} against {entries[-1].name}")
-            timings.append(time_pairs(worker, workers[-1]))
-        peers = [
-            _peer(entry, worker, timing)
-            for entry, worker, timing in zip(entries[:-1], workers[:-1], timings, strict=True)
+            workers[entry.name] = stack.enter_context(
+                Worker(entry.engine, entry.folder, threads, CAPACITY, entry.environment)
+            )
+        timings = [_timings(one, peer, workers, machine) for one in ours for peer in peers]
+        architecture = describe(
+            json.loads((exports.checkpoint(layers) / "config.json").read_text())
+        )
+        entries = [
+            _entry(entry, workers[entry.name], timings, architecture) for entry in everything
         ]
-        peers.append(_baseline(entries[-1], workers[-1], timings))
     return Comparison(
         model=f"{layers} layers of LFM2.5-8B-A1B's shapes",
         threads=threads,
         prompt_tokens=PROMPT_TOKENS,
         decoded_tokens=DECODED_TOKENS,
+        decode_bytes=work.decode_bytes(architecture),
+        prefill_multiply_adds=work.prefill_multiply_adds(architecture, PROMPT_TOKENS),
         device=this_device(),
-        peers=peers,
+        limits=Limits(
+            read=_limit(timings, "decode", "read"),
+            kernels=_limit(timings, "decode", "kernels"),
+            multiply=_limit(timings, "prefill", "multiply"),
+        ),
+        entries=entries,
     )
 
 
-def _peer(entry: Contender, worker: Worker, timings: Timings) -> Peer:
-    ours, baseline = timings.logits
-    return _described(
-        entry,
-        worker,
-        [pair[0] for pair in timings.decode],
-        [pair[0] for pair in timings.prefill],
-        ratios=(Ratio.of(timings.decode), Ratio.of(timings.prefill)),
-        correlation=float(np.corrcoef(ours, baseline)[0, 1]),
-    )
+def _timings(
+    ours: Contender, peer: Contender, workers: Mapping[str, Worker], machine: Machine
+) -> Timings:
+    console.print(f"timing {ours.name} against {peer.name}")
+    both = workers[ours.name], workers[peer.name]
+    prefill, logits = time_pairs(*both, machine, "prefill")
+    correlation = float(np.corrcoef(*logits)[0, 1])
+    if not correlation > LEAST_CORRELATION:
+        raise RuntimeError(
+            f"{ours.name} and {peer.name} compute different models: their logits correlate by "
+            f"{correlation:.3f}, expected more than {LEAST_CORRELATION}"
+        )
+    decode, _ = time_pairs(*both, machine, "decode")
+    return Timings(ours, peer, prefill, decode, correlation)
 
 
-def _baseline(entry: Contender, worker: Worker, timings: Sequence[Timings]) -> Peer:
-    return _described(
-        entry,
-        worker,
-        [pair[1] for timing in timings for pair in timing.decode],
-        [pair[1] for timing in timings for pair in timing.prefill],
-        ratios=(None, None),
-        correlation=1.0,
-    )
-
-
-def _described(
-    entry: Contender,
-    worker: Worker,
-    decode: list[float],
-    prefill: list[float],
-    ratios: tuple[Ratio | None, Ratio | None],
-    correlation: float,
-) -> Peer:
+def _entry(
+    entry: Contender, worker: Worker, timings: Sequence[Timings], architecture: Architecture
+) -> Entry:
     memory = linux_memory(worker.pid)
-    decode_series, prefill_series = Series.of(decode), Series.of(prefill)
-    assert decode_series
-    assert prefill_series
-    return Peer(
+    decode, prefill = (_speeds(entry, timings, kind) for kind in ("decode", "prefill"))
+    read = work.decode_bytes(architecture)
+    multiplied = work.prefill_multiply_adds(architecture, PROMPT_TOKENS) / PROMPT_TOKENS
+    return Entry(
         name=entry.name,
-        decode_tokens_per_second=decode_series.median,
-        prefill_tokens_per_second=prefill_series.median,
-        decode_ratio=ratios[0],
-        prefill_ratio=ratios[1],
-        decode=decode_series,
-        prefill=prefill_series,
-        logits_correlation=correlation,
-        load_seconds=worker.load_seconds,
+        about=worker.ready.about,
+        decode=_series([speed for speed, _ in decode]),
+        prefill=_series([speed for speed, _ in prefill]),
+        decode_of_bandwidth=Ratio.of((speed * read, limit["read"]) for speed, limit in decode),
+        decode_of_kernels=Ratio.of((speed * read, limit["kernels"]) for speed, limit in decode)
+        if entry.runs_kernels
+        else None,
+        prefill_of_peak=Ratio.of(
+            (speed * multiplied, limit["multiply"]) for speed, limit in prefill
+        ),
+        versus=[
+            Versus(
+                peer=timing.peer.name,
+                decode=Ratio.of((pair.ours, pair.peer) for pair in timing.decode),
+                prefill=Ratio.of((pair.ours, pair.peer) for pair in timing.prefill),
+                logits_correlation=timing.logits_correlation,
+            )
+            for timing in timings
+            if timing.ours == entry
+        ],
+        load_seconds=worker.ready.load_seconds,
         peak_rss_bytes=memory.peak_rss_bytes,
         private_bytes=memory.private_bytes,
         size_bytes=sum(file.stat().st_size for file in entry.folder.iterdir()),
     )
+
+
+def _speeds(
+    entry: Contender, timings: Sequence[Timings], kind: Kind
+) -> list[tuple[float, Mapping[str, float]]]:
+    """All speeds of an entry, each with the limits that were measured beside it."""
+    return [
+        (pair.ours if timing.ours == entry else pair.peer, pair.limits)
+        for timing in timings
+        if entry in (timing.ours, timing.peer)
+        for pair in (timing.prefill if kind == "prefill" else timing.decode)
+    ]
+
+
+def _limit(timings: Sequence[Timings], kind: Kind, name: str) -> Series:
+    pairs = [pair for timing in timings for pair in getattr(timing, kind)]
+    return _series([pair.limits[name] for pair in pairs])
+
+
+def _series(samples: list[float]) -> Series:
+    series = Series.of(samples)
+    assert series
+    return series
 
 
 def main() -> None:
@@ -179,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--layers", type=int, default=8, help="of 24; at least 3 (default: 8)")
     parser.add_argument("--threads", type=int, default=2, help="of each engine (default: 2)")
+    parser.add_argument("--avx2", action="store_true", help="compare what is left without AVX512")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures here")
@@ -187,7 +262,10 @@ def main() -> None:
         require_matplotlib()
     for file in filter(None, (options.json, options.markdown, options.plot)):
         file.parent.mkdir(parents=True, exist_ok=True)
-    comparison = compare(options.layers, options.threads)
+    try:
+        comparison = compare(options.layers, options.threads, options.avx2)
+    except RuntimeError as error:
+        sys.exit(str(error))
     Console().print(report.table(comparison))
     if options.json:
         write_file(options.json, msgspec.json.format(msgspec.json.encode(comparison)))

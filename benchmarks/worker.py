@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Literal, Self, TypeVar
 
@@ -33,6 +34,7 @@ class Ready(msgspec.Struct):
     """The engine is loaded."""
 
     load_seconds: float
+    about: str
 
 
 class Task(msgspec.Struct):
@@ -63,12 +65,20 @@ class Worker:
         folder: the model that it loads.
         threads: how many it computes with.
         capacity: the most tokens that it is going to hold.
+        environment: variables that it gets besides those of this process.
 
     Raises:
         RuntimeError: the process died; what it wrote to standard error says why.
     """
 
-    def __init__(self, engine: str, folder: Path, threads: int, capacity: int) -> None:
+    def __init__(
+        self,
+        engine: str,
+        folder: Path,
+        threads: int,
+        capacity: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = f"{engine} on {folder}"
         command = ["-m", "benchmarks.worker", engine, folder.resolve(), threads, capacity]
         self.process = subprocess.Popen(
@@ -76,8 +86,9 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         )
-        self.load_seconds = self._receive(Ready).load_seconds
+        self.ready = self._receive(Ready)
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +147,7 @@ def main() -> None:
     os.dup2(2, 1)
     start = time.perf_counter()
     engine = ENGINES[name](folder, int(threads), int(capacity))
-    _send(answers, Ready(time.perf_counter() - start))
+    _send(answers, Ready(time.perf_counter() - start, engine.about))
     for line in sys.stdin.buffer:
         _send(answers, _perform(engine, msgspec.json.decode(line, type=Task)))
 

@@ -2,13 +2,11 @@
 // against registers alone. Each figure is taken back to back with its limit, several times over;
 // the median of the ratios counts.
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdlib>
-#include <thread>
 
 #include "linear.h"
 #include "peak.h"
+#include "timing.h"
 #include "truth.h"
 
 using namespace lfm;
@@ -19,41 +17,6 @@ constexpr int kRounds = 9;
 constexpr int64_t kHidden = 2048;
 
 std::atomic<uint64_t> sink{0};  // so that no work is for nothing
-
-double seconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
-}
-
-/// Seconds that `threads` threads need for `work(thread)`, all starting together.
-template <class Work>
-double timed(int threads, const Work& work) {
-  std::atomic<int> waiting{threads};
-  std::vector<std::thread> team;
-  std::atomic<double> start{0};
-  for (int i = 0; i < threads; ++i) {
-    team.emplace_back([&, i] {
-      if (--waiting == 0) start = seconds();
-      while (waiting > 0) {
-      }
-      work(i);
-    });
-  }
-  for (std::thread& thread : team) thread.join();
-  return seconds() - start;
-}
-
-uint64_t read(const uint8_t* from, int64_t bytes) {
-  uint64_t sums[16] = {};
-  for (int64_t at = 0; at + 128 <= bytes; at += 128) {
-    uint64_t words[16];
-    std::memcpy(words, from + at, sizeof words);
-    for (int i = 0; i < 16; ++i) sums[i] += words[i];
-  }
-  uint64_t sum = 0;
-  for (uint64_t s : sums) sum += s;
-  return sum;
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -93,7 +56,7 @@ void decode(const Kernels& kernels, int bits, int threads, ptrdiff_t prefetch) {
   std::vector<double> speed, limit, ratio;
   for (int round = 0; round < kRounds; ++round) {
     const double bare = timed(threads, [&](int thread) {
-      sink += read(data.data() + thread * each * block_bytes, each * block_bytes);
+      sink += read_all(kernels.isa, data.data() + thread * each * block_bytes, each * block_bytes);
     });
     const double ours = timed(threads, [&](int thread) {
       float out[32];
