@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,16 @@ ROOMS = {"lfm_ops": ROOT / "ops", "lfm_edge": ROOT / "sdk_python", "lfm_export":
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "huggingface_hub", "matplotlib"}
 
 
-def imported(room: str) -> set[str]:
-    """The packages that a room's files import, in functions too."""
-    found: set[str] = set()
+def imports_of(room: str) -> Iterator[tuple[Path, set[str]]]:
+    """A room's files with the packages that each imports, in functions too."""
     for path in (ROOMS[room] / room).rglob("*.py"):
+        found: set[str] = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 found.add(node.module.partition(".")[0])
-    return found
+        yield path, found
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,26 @@ def imported(room: str) -> set[str]:
     [("lfm_ops", {"lfm_edge", "lfm_export"}), ("lfm_edge", {"lfm_export"})],
 )
 def test_no_room_imports_one_above_it(room: str, forbidden: set[str]) -> None:
-    assert imported(room) & forbidden == set()
+    for path, packages in imports_of(room):
+        assert packages & forbidden == set(), path
 
 
-def test_no_room_needs_torch_or_transformers() -> None:
-    assert set().union(*map(imported, ROOMS)) & {"torch", "transformers"} == set()
+def test_only_the_core_ai_emitter_needs_torch() -> None:
+    """`coreai-torch` translates torch modules; nothing else may lean on torch or transformers."""
+    emitter = {"to_coreai.py", "_torch_decoder.py"}
+    for room in ROOMS:
+        for path, packages in imports_of(room):
+            allowed = {"torch"} if path.name in emitter else set()
+            assert packages & {"torch", "transformers"} <= allowed, path
 
 
 def test_running_a_bundle_imports_nothing_heavy() -> None:
     code = "import sys, lfm_edge, lfm_edge.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & HEAVY == set()
+
+
+def test_exporting_loads_torch_for_no_other_target() -> None:
+    code = "import sys, lfm_export.commands; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & {"torch", "transformers", "coreai_torch"} == set()

@@ -32,7 +32,7 @@ def export(
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(help="Most tokens of a session (default: the model's; coreml: 4096)."),
+        typer.Option(help="Most tokens of a session (default: the model's, on Apple 4096)."),
     ] = None,
     moe: Annotated[
         str | None, typer.Option(help=f"Experts in coreml: {', '.join(MOE_FORMS)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,14 +32,15 @@ from .writer import bundle_folder, copy_files, describe_files, folder_size, writ
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
 COREML = "coreml"
-TARGETS = ("onnx", "onnx-portable", COREML)
+COREAI = "coreai"
+TARGETS = ("onnx", "onnx-portable", COREML, COREAI)
 MOE_FORMS = ("wide", "gather", "gatherq")
 CONV_STATES = ("io", "state")
 KV_TYPES: dict[ops.KvType, StateType] = {"f32": "float32", "f16": "float16", "int8": "int8"}
 PRODUCER = "lfm-edge"
 
-_COREML_CONTEXT = 4096  # by default: Core ML allocates the whole cache at once
-_INT8_DISTURBANCE = 1e-6  # what another order of sums does; int8 rounding amplifies it
+_FIXED_CONTEXT = 4096  # by default: Apple's formats allocate the whole cache at once
+_SUM_DISTURBANCE = 1e-6  # what another order of sums does; int8 rounding amplifies it
 _FLOAT16_DISTURBANCE = 1e-3  # two roundings to float16, of which a part does several
 
 
@@ -117,9 +119,16 @@ class _Plan:
         coreml = _coreml_options(options)
         if options.target == COREML:
             return cls(options.target, architecture, scheme, context, "f16", *coreml)
-        portable = options.target == OnnxPortableEmitter.target
-        kv = options.kv or ("f32" if portable or scheme.linear == "f32" else "f16")
-        allowed = ["f32"] if portable else list(KV_TYPES)
+        if options.target == COREAI:
+            with warnings.catch_warnings():
+                # Of a torch that it takes for a newer one, when it is the very one, built for CPUs.
+                warnings.filterwarnings("ignore", "coreai-torch has only been validated")
+                # Imported here, as in `emitter`: only this target needs torch.
+                from .emit.to_coreai import check_size  # noqa: PLC0415
+
+            check_size(architecture, scheme)
+        allowed = _kv_types(options.target)
+        kv = options.kv or ("f16" if "f16" in allowed and scheme.linear != "f32" else "f32")
         if kv not in allowed:
             raise ExportError(
                 f"--kv {kv}: with --target {options.target} expected {' or '.join(allowed)}"
@@ -138,6 +147,11 @@ class _Plan:
                     self.architecture, self.context, blobs, self.moe, self.conv_state
                 )
             return
+        if self.target == COREAI:
+            from .emit.to_coreai import CoreAIEmitter  # noqa: PLC0415
+
+            yield CoreAIEmitter(self.architecture, self.context, KV_TYPES[self.kv])
+            return
         with ExternalData(folder / f"{OnnxWalk.file}.data") as data:
             if self.target == OnnxPortableEmitter.target:
                 yield OnnxPortableEmitter(self.architecture, self.context, data)
@@ -149,7 +163,9 @@ class _Plan:
         vocab = self.architecture.vocab_size
         if self.target == COREML:
             return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, _FLOAT16_DISTURBANCE)
-        return GoldenReference(ids, vocab, ops.matmul_int8, self.kv, _INT8_DISTURBANCE)
+        if self.target == COREAI:
+            return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, _SUM_DISTURBANCE)
+        return GoldenReference(ids, vocab, ops.matmul_int8, self.kv, _SUM_DISTURBANCE)
 
 
 class Emitter(Consumer, Protocol):
@@ -200,10 +216,17 @@ def _model(name: str, architecture: Architecture, context: int) -> Model:
 def _context(options: ExportOptions, architecture: Architecture) -> int:
     asked, most = options.context, architecture.max_context
     if asked is None:
-        return min(most, _COREML_CONTEXT) if options.target == COREML else most
+        return min(most, _FIXED_CONTEXT) if options.target in {COREML, COREAI} else most
     if not 1 <= asked <= most:
         raise ExportError(f"--context {asked}: this model holds 1 to {most}")
     return asked
+
+
+def _kv_types(target: str) -> list[ops.KvType]:
+    """What a target's cache may be."""
+    if target == OnnxPortableEmitter.target:
+        return ["f32"]
+    return ["f32", "f16"] if target == COREAI else list(KV_TYPES)
 
 
 def _coreml_options(options: ExportOptions) -> tuple[str, str]:

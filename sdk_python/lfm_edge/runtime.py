@@ -15,6 +15,7 @@ from .errors import InvalidRequestError, UnsupportedBundleError
 __all__ = ["COREML", "Runtime", "State", "open_runtime", "state_bytes", "state_shape"]
 
 COREML = "coreml"
+COREAI = "coreai"
 ONNX = ("onnx", "onnx-portable")
 
 
@@ -65,6 +66,7 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         UnsupportedBundleError: the bundle's target is none that this version runs on this machine.
         BundleError: the graph does not load, or its signature is not the manifest's.
         InvalidRequestError: `threads` is below 1.
+        MissingDependencyError: a package that the target needs is not installed.
     """
     if threads is not None and threads < 1:
         raise InvalidRequestError(f"threads: got {threads}, expected 1 or more")
@@ -78,9 +80,13 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         from .coreml.apple import open_on_mac  # noqa: PLC0415
 
         return open_on_mac(bundle)
+    if target == COREAI:
+        from .coreai.runtime import CoreAIRuntime  # noqa: PLC0415
+
+        return CoreAIRuntime(bundle)
     raise UnsupportedBundleError(
         f"{bundle.folder}: target {target}, but this version of lfm-edge runs "
-        f"{', '.join((*ONNX, COREML))}"
+        f"{', '.join((*ONNX, COREML, COREAI))}"
     )
 
 

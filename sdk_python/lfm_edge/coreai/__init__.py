@@ -1,0 +1,1 @@
+"""Core AI bundles, run by the interpreter of Apple's `coreai-core`, on Linux too."""

@@ -1,0 +1,169 @@
+"""A Core AI bundle's function `decode`, run by Apple's own interpreter.
+
+The interpreter is there to prove a bundle, not to be fast: it takes one token at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import BundleError, MissingDependencyError
+from ..runtime import state_shape
+
+try:
+    from coreai.authoring import AIModelAsset
+    from coreai.runtime import NDArray as Value
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"{error.name} is not installed; run: pip install 'lfm-edge[coreai]'"
+    ) from None
+
+__all__ = ["CoreAIRuntime"]
+
+FUNCTION = "decode"
+_PROGRAM = "main.mlirb"
+
+T = TypeVar("T")
+_Type = tuple[str, tuple[int | None, ...]]
+
+
+class CoreAIRuntime:
+    """One bundle's program, compiled and loaded; safe to share between threads.
+
+    Core AI is asynchronous: its calls run on an event loop of the runtime's own.
+
+    Raises:
+        BundleError: the program does not load, or its signature is not the manifest's.
+        MissingDependencyError: `coreai-core` is not installed (when this module is imported).
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.graph = bundle.manifest.graph
+        self.vocab_size = bundle.manifest.model.vocab_size
+        self.context = bundle.manifest.model.max_context
+        if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:
+            raise BundleError(f"{bundle.graph_path}: no {_PROGRAM}, so this is no Core AI program")
+        # Apple's loader ends the whole process when it meets a damaged file.
+        bundle.check_hashes()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="coreai", daemon=True).start()
+        with _one_line_errors(f"{bundle.graph_path}: does not load"):
+            executable = AIModelAsset.load(bundle.graph_path).executable()
+            model = self._wait(executable.__aenter__())
+            weakref.finalize(self, _close, self._loop, executable)
+            self._function = model.load_function(FUNCTION)
+        self._check_signature(bundle)
+
+    def bind(self, capacity: int) -> CoreAIState:
+        """The state of a new conversation; its room is the program's, whatever the capacity.
+
+        Raises:
+            BundleError: there is no memory for it.
+        """
+        del capacity  # the session keeps to it
+        try:
+            return CoreAIState(self)
+        except MemoryError:
+            raise BundleError(
+                f"no memory for the state of {self.context:,} tokens; export with a smaller "
+                "--context"
+            ) from None
+
+    def call(self, inputs: dict[str, Value], states: dict[str, Value]) -> NDArray[np.float32]:
+        """Runs `decode`, which changes `states`, and returns the logits [vocab]."""
+        with _one_line_errors(f"{self.graph.file}: failed to run"):
+            outputs = self._wait(self._function({**inputs}, states))
+            logits: NDArray[np.float32] = cast(Value, outputs["logits"]).numpy()[0].copy()
+        return logits
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _check_signature(self, bundle: Bundle) -> None:
+        signature = self._function.desc
+        wanted: dict[str, _Type] = {
+            "input_ids": ("int32", (1, 1)),
+            "position": ("int32", (1,)),
+            "logits": ("float32", (1, self.vocab_size)),
+        }
+        for tensor in self.graph.state:
+            wanted[tensor.name] = (tensor.dtype, state_shape(tensor, self.context))
+        found: dict[str, _Type] = {}
+        for names, describe in (
+            (signature.input_names, signature.input_descriptor),
+            (signature.output_names, signature.output_descriptor),
+            (signature.state_names, signature.state_descriptor),
+        ):
+            for name in names:
+                described = describe(name)
+                found[name] = (described.dtype, tuple(described.shape))
+        if odd := sorted(dict(wanted.items() ^ found.items())):
+            name = odd[0]
+            raise BundleError(
+                f"{bundle.graph_path}: {FUNCTION} is not what the manifest says: {name} is "
+                f"{found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
+            )
+
+
+class CoreAIState:
+    """The states of one conversation; Core AI changes them in place."""
+
+    def __init__(self, runtime: CoreAIRuntime) -> None:
+        self._runtime = runtime
+        self._states = {
+            tensor.name: Value(np.zeros(state_shape(tensor, runtime.context), tensor.dtype))
+            for tensor in runtime.graph.state
+        }
+
+    @property
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """The states, by name; writing to them changes what the model has read."""
+        return {name: value.numpy() for name, value in self._states.items()}
+
+    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+        """Appends `ids` [S] at `position`, one by one, and returns the last one's logits [vocab].
+
+        Raises:
+            BundleError: the program failed to run; the state is then undefined.
+        """
+        for place, token in enumerate(ids.tolist(), position):
+            inputs = {
+                "input_ids": Value(np.array([[token]], np.int32)),
+                "position": Value(np.array([place], np.int32)),
+            }
+            logits = self._runtime.call(inputs, self._states)
+        return logits
+
+    def clear(self) -> None:
+        """Forgets everything; attention never reads keys beyond the position."""
+        for tensor in self._runtime.graph.state:
+            if tensor.kind == "conv":
+                self.tensors[tensor.name].fill(0)
+
+
+def _close(loop: asyncio.AbstractEventLoop, executable: AbstractAsyncContextManager[Any]) -> None:
+    """Removes what was compiled, and ends the loop's thread."""
+    asyncio.run_coroutine_threadsafe(_leave(executable), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+
+
+async def _leave(executable: AbstractAsyncContextManager[Any]) -> None:
+    await executable.__aexit__(None, None, None)
+
+
+@contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Core AI raises plain ones
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BundleError(f"{what}: {reason}") from None
