@@ -49,7 +49,11 @@ def table_rows(vocab: int) -> list[int]:
 
 
 class _Body:
-    """The model's layers on the residual stream `[1, tokens, hidden]`, float16."""
+    """The model's layers, whose branches are float16.
+
+    The residual stream `[1, tokens, hidden]` that the norms read is float32: in float16 its largest
+    values could overflow, and each addition would round what all layers before have added.
+    """
 
     def __init__(
         self, ops: Ops, architecture: Architecture, context: int, moe: MoeForm, caches: Caches
@@ -62,13 +66,13 @@ class _Body:
 
     def logits(self, ids: Var, valid: Var | None) -> Var:
         """All layers; behind the last operator only the last token that counts is needed."""
-        x = self._embed(ids)
+        x = self._ops.single(self._embed(ids))
         layers = self._architecture.layers
         for layer in layers:
-            x = mb.add(x=x, y=self._operator(x, layer))
+            x = self._add(x, self._operator(x, layer))
             if layer is layers[-1] and valid is not None:
                 x = mb.gather(x=x, indices=mb.sub(x=valid, y=np.int32(1)), axis=1)
-            x = mb.add(x=x, y=self._feed_forward(x, layer))
+            x = self._add(x, self._feed_forward(x, layer))
         return self._head(x)
 
     def _embed(self, ids: Var) -> Var:
@@ -104,6 +108,9 @@ class _Body:
     def _vocab(self) -> int:
         return self._architecture.vocab_size
 
+    def _add(self, x: Var, branch: Var) -> Var:
+        return mb.add(x=x, y=self._ops.single(branch))
+
     def _operator(self, x: Var, layer: Layer) -> Var:
         x = self._ops.half(self._ops.norm(x, layer.operator_norm))
         if isinstance(layer.operator, Attention):
@@ -123,9 +130,11 @@ class _Body:
         """Query heads that share a key head become rows of one product."""
         ops, tokens = self._ops, x.shape[1]
         heads, groups, size = part.num_heads, part.num_kv_heads, part.head_dim
-        query = self._rotate(ops.norm(self._heads(x, part, "q"), part.q_norm), part)
+        query = self._rotate(ops.norm(ops.single(self._heads(x, part, "q")), part.q_norm), part)
         query = ops.half(mb.mul(x=query, y=np.float32(size**-0.5)))
-        key = ops.half(self._rotate(ops.norm(self._heads(x, part, "k"), part.k_norm), part))
+        key = ops.half(
+            self._rotate(ops.norm(ops.single(self._heads(x, part, "k")), part.k_norm), part)
+        )
         keys = self._caches.append("key_cache", key)
         values = self._caches.append("value_cache", self._heads(x, part, "v"))
         rows = heads // groups * tokens

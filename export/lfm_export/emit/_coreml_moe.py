@@ -165,7 +165,8 @@ class GatherQuantized(Gather):
         count, *_ = ops.shape(name)
         if not ops.is_packed(name):
             return ops.whole(name)
-        zero = mb.mul(x=mb.reduce_min(x=chosen, axes=[0, 1]), y=np.int32(0))
+        first = mb.slice_by_size(x=mb.reshape(x=chosen, shape=[-1]), begin=[0], size=[1])
+        zero = mb.mul(x=first, y=np.int32(0))
         every = ops.constant(f"steps.{count}", np.arange(count, dtype=np.int32))
         return ops.picked(name, mb.add(x=every, y=zero))
 

@@ -6,8 +6,9 @@ to it. A value (`Var`) is coremltools' own; arithmetic is float16 unless a comme
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,20 @@ _INLINE_VALUES = 10  # a constant of fewer values lies in the graph itself
 
 
 class Ops:
-    """The builder's operations on weights that lie in `blobs` and small tensors in `vectors`."""
+    """One function's operations on weights that lie in `blobs` and small tensors in `vectors`."""
 
-    def __init__(self, blobs: BlobFile, vectors: dict[str, NDArray[np.float32]]) -> None:
+    def __init__(self, blobs: BlobFile, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         self._blobs, self._vectors = blobs, vectors
+        self._constants: dict[str, Var] = {}
 
     def constant(self, name: str, values: NDArray[Any]) -> Var:
         """A constant of known values, stored once for all functions under `name`."""
-        constant = mb.const(val=values, name=_identifier(name))
-        if values.size >= _INLINE_VALUES:
-            constant.op.weight_id = name
-        return constant
+        if name not in self._constants:
+            constant = mb.const(val=values, name=_identifier(name))
+            if values.size >= _INLINE_VALUES:
+                constant.op.weight_id = name
+            self._constants[name] = constant
+        return self._constants[name]
 
     def vector(self, vector: Vector) -> Var:
         """A small tensor, in float32."""
@@ -62,11 +66,14 @@ class Ops:
 
     def whole(self, name: str) -> Var:
         """A stored matrix or a stack of them, as float16 of its shape."""
-        return mb.constexpr_blockwise_shift_scale(
-            data=self._stored(name),
-            scale=self._stored(f"{name}.scales"),
-            name=_identifier(f"{name}/weight"),
-        )
+        key = f"{name}/whole"
+        if key not in self._constants:
+            self._constants[key] = mb.constexpr_blockwise_shift_scale(
+                data=self._stored(name),
+                scale=self._stored(f"{name}.scales"),
+                name=_identifier(key),
+            )
+        return self._constants[key]
 
     def picked(self, name: str, indices: Var) -> Var:
         """The rows of a matrix, or the matrices of a stack, at `indices`, as float16.
@@ -87,8 +94,7 @@ class Ops:
         return out if part.bias is None else mb.add(x=out, y=self.half(self.vector(part.bias)))
 
     def norm(self, x: Var, part: Norm) -> Var:
-        """The RMS norm over the last axis, in float32."""
-        x = self.single(x)
+        """The RMS norm of float32 values over the last axis."""
         mean = mb.reduce_mean(x=mb.square(x=x), axes=[-1], keep_dims=True)
         normed = mb.mul(x=x, y=mb.rsqrt(x=mean, epsilon=np.float32(part.eps)))
         return mb.mul(x=normed, y=self.vector(part.weight))
@@ -126,12 +132,10 @@ class Ops:
         Only the few that lie in the graph are read back.
         """
         blob = self._blobs.blobs[name]
-        if int(np.prod(blob.shape)) < _INLINE_VALUES:
-            return mb.const(val=self._blobs.read(name), name=_identifier(name))
-        values = np.broadcast_to(np.zeros((), _numpy_type(blob.dtype)), blob.shape)
-        constant = mb.const(val=values, name=_identifier(name))
-        constant.op.weight_id = name
-        return constant
+        if math.prod(blob.shape) < _INLINE_VALUES:
+            return self.constant(name, self._blobs.read(name))
+        zero = np.zeros((), _numpy_type(blob.dtype))
+        return self.constant(name, np.broadcast_to(zero, blob.shape))
 
 
 def _numpy_type(dtype: BlobType) -> DTypeLike:

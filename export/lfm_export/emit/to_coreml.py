@@ -97,9 +97,9 @@ class CoreMLEmitter(Consumer):
         Raises:
             ExportError: the installed coremltools is not the one that this was written for.
         """
-        ops = Ops(self._blobs, self._vectors)
         program = Program()
         for name, tokens in _FUNCTIONS.items():
+            ops = Ops(self._blobs, self._vectors)
             program.add_function(name, build_function(ops, self._layout, self._moe, tokens))
         program.default_function_name = next(iter(_FUNCTIONS))
         program.export_as_multifunction = True
