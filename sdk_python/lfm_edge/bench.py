@@ -33,6 +33,7 @@ from .bench_result import BenchResult, BundleInfo, Device, Series, Settings
 from .bundle import MANIFEST, Bundle
 from .errors import InvalidRequestError
 from .memory import own_memory
+from .model import Model
 
 __all__ = ["default_threads", "measure", "this_device", "time_session"]
 
@@ -64,13 +65,18 @@ class Timings(msgspec.Struct):
 
 
 def measure(
-    folder: Path, settings: Settings, *, progress: Progress = lambda _: None
+    folder: Path,
+    settings: Settings,
+    *,
+    open_model: Callable[..., Model] | None = None,
+    progress: Progress = lambda _: None,
 ) -> BenchResult:
     """Loads and measures the bundle in `folder`; see the module's words on the process.
 
     Args:
         folder: the bundle.
         settings: what to measure.
+        open_model: takes the folder and `threads`; `lfm_edge.load` by default.
         progress: receives a line about each step as it begins.
 
     Raises:
@@ -80,7 +86,7 @@ def measure(
     settings.check()
     progress("loading")
     start = time.perf_counter()
-    model = load(folder, threads=settings.threads)
+    model = (open_model or load)(folder, threads=settings.threads)
     load_seconds = time.perf_counter() - start
     limits = model.bundle.manifest.model
     if settings.capacity > limits.max_context:

@@ -114,8 +114,9 @@ def _format(path: Path) -> str:
 
 
 def _label(result: BenchResult) -> str:
-    bundle = result.bundle
-    return f"{bundle.model} {bundle.target} {_quantization(result)}"
+    bundle, units = result.bundle, result.settings.compute_units
+    label = f"{bundle.model} {bundle.target} {_quantization(result)}"
+    return f"{label} {units}" if units else label
 
 
 def _quantization(result: BenchResult) -> str:
@@ -189,6 +190,7 @@ def _unlike(results: Sequence[BenchResult]) -> list[str]:
         "generated": [str(result.settings.generated_tokens) for result in results],
         "depth": [str(result.settings.depth) for result in results],
         "threads": [str(result.settings.threads) for result in results],
+        "compute units": [result.settings.compute_units or "-" for result in results],
         "cpu": [result.device.cpu for result in results],
         "onnxruntime": [result.device.onnxruntime for result in results],
     }

@@ -15,6 +15,7 @@ __all__ = [
     "BenchResult",
     "BundleInfo",
     "Device",
+    "GoldenErrors",
     "Series",
     "Settings",
     "read_result",
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     depth: Size = 0
     """Tokens of context before each timed part."""
     threads: Count
+    compute_units: str | None = None
+    """What Core ML may compute on, by coremltools' name; None elsewhere."""
 
     @property
     def capacity(self) -> int:
@@ -100,6 +103,18 @@ class Device(msgspec.Struct, frozen=True):
     onnxruntime: str
 
 
+class GoldenErrors(msgspec.Struct, frozen=True):
+    """How far the device lay from the bundle's golden vectors, outliers left out."""
+
+    tolerance: Positive
+    decode: Annotated[float, msgspec.Meta(ge=0)]
+    """Largest absolute logit error when tokens are read one by one."""
+    decode_outliers: Size
+    prefill: Annotated[float, msgspec.Meta(ge=0)]
+    """The same when they are read in ragged chunks."""
+    prefill_outliers: Size
+
+
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `lfm-edge bench --json` writes. Speeds and times are medians over the repetitions."""
 
@@ -122,6 +137,8 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     bundle: BundleInfo
     device: Device
+    golden: GoldenErrors | None = None
+    """Where they were replayed in the same process (`tools/macos_check`)."""
 
 
 def write_result(path: Path, result: BenchResult) -> None:

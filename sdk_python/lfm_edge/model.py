@@ -14,7 +14,7 @@ from .chat.template import ChatTemplate
 from .errors import InvalidRequestError, TemplateError
 from .generation import Generation
 from .generation_config import read_generation_config
-from .runtime import open_runtime
+from .runtime import Runtime, open_runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
 from .stop_strings import StopFilter
@@ -66,11 +66,16 @@ def load(path: Path | str, threads: int | None = None) -> Model:
 
 
 class Model:
-    """An opened bundle that is ready to run, as `load` gives it; safe to share between threads."""
+    """An opened bundle that is ready to run, as `load` gives it; safe to share between threads.
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    `runtime` is what runs it, if not the one that its target has on this machine.
+    """
+
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, runtime: Runtime | None = None
+    ) -> None:
         self.bundle = bundle
-        self.runtime = open_runtime(bundle, threads)
+        self.runtime = runtime or open_runtime(bundle, threads)
         self.defaults, self.eos_ids = read_generation_config(bundle)
 
     @cached_property

@@ -16,7 +16,7 @@ from .errors import IntegrityError, InvalidRequestError
 from .runtime import COREML, Runtime, open_runtime
 from .session import Session
 
-__all__ = ["VerifyReport", "verify"]
+__all__ = ["VerifyReport", "replay_both_ways", "verify"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being checked, and how much of it is done, of how much."""
@@ -92,8 +92,7 @@ def verify(
     bundle.check_hashes(count)
     runtime, most = _runtime(bundle, threads, size)
     length = min(len(golden.ids), bundle.manifest.model.max_context, tokens or most)
-    decode = replay(runtime, golden, [1] * length, "decode", report)
-    prefill = replay(runtime, golden, list(_ragged(length)), "prefill", report)
+    decode, prefill = replay_both_ways(runtime, golden, length, report)
     return VerifyReport(
         files=len(files),
         size=size,
@@ -129,6 +128,19 @@ class Replay:
     error: float = 0.0
     worst: int = 0
     outliers: int = 0
+
+
+def replay_both_ways(
+    runtime: Runtime, golden: GoldenVectors, length: int, progress: Progress
+) -> tuple[Replay, Replay]:
+    """Reads the first `length` golden tokens one by one, and once more in ragged chunks.
+
+    Raises what `replay` raises.
+    """
+    return (
+        replay(runtime, golden, [1] * length, "decode", progress),
+        replay(runtime, golden, list(_ragged(length)), "prefill", progress),
+    )
 
 
 def replay(

@@ -60,7 +60,13 @@ class FakeSession:
 
 
 def settings(**changes: int) -> Settings:
-    sizes = {"prompt_tokens": 8, "generated_tokens": 4, "repetitions": 3, "depth": 0, "threads": 2}
+    sizes: dict[str, Any] = {
+        "prompt_tokens": 8,
+        "generated_tokens": 4,
+        "repetitions": 3,
+        "depth": 0,
+        "threads": 2,
+    }
     return Settings(**(sizes | changes))
 
 
