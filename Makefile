@@ -104,7 +104,8 @@ $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
 	touch $@
 
 $(VENV)/peers.done: pyproject.toml $(VENV)/test.done
-	$(BIN)/python -m pip install --quiet --editable '.[export,bench,test,peers]'
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF \
+	    $(BIN)/python -m pip install --quiet --editable '.[export,bench,test,peers]'
 	touch $@
 
 clean:

@@ -15,7 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["checkpoint", "genai_export", "gguf_export", "lfm_edge_export", "llama_cpp_avx2"]
+__all__ = [
+    "checkpoint",
+    "genai_export",
+    "gguf_export",
+    "lfm_edge_export",
+    "llama_cpp_avx2",
+    "synthetic_bundle",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "benchmarks"
@@ -35,6 +42,7 @@ BUNDLE_SOURCES = (
 )
 AVX2_BUILD = (
     "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF"
+    " -DLLAVA_BUILD=OFF"
 )
 
 
@@ -50,12 +58,23 @@ def checkpoint(layers: int) -> Path:
 def lfm_edge_export(layers: int, target: str) -> Path:
     """Our bundle of the checkpoint: 4 bits, embedding and LM head included."""
     source = checkpoint(layers)
+    return _bundle(f"{target}-{layers}", str(source), target, [source.name])
+
+
+def synthetic_bundle(layers: int) -> Path:
+    """The same for the target `onnx`, without a checkpoint on disk: the whole model is 17 GB."""
+    sources = (ROOT / "export/lfm_export/checkpoint").rglob("*.py")
+    source = f"synthetic:lfm2.5-8b-a1b:{layers}"
+    return _bundle(f"synthetic-{layers}", source, "onnx", _contents(sources))
+
+
+def _bundle(name: str, source: str, target: str, made_from: Sequence[str]) -> Path:
     program = str(Path(sys.executable).with_name("lfm-edge"))
     options = ["--target", target, "--quant", "q4", "--head", "q4"]
     sources = [file for pattern in BUNDLE_SOURCES for file in ROOT.glob(pattern)]
-    made_from = [source.name, *_contents(sources), version("onnx"), version("onnx_ir")]
-    command = [program, "export", str(source), OUT, *options]
-    return _made(f"{target}-{layers}", command, made_from)
+    packages = [version("onnx"), version("onnx_ir")]
+    command = [program, "export", source, OUT, *options]
+    return _made(name, command, [*made_from, *_contents(sources), *packages])
 
 
 def gguf_export(layers: int) -> Path:

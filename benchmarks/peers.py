@@ -51,8 +51,8 @@ from benchmarks.limits import Machine
 from benchmarks.worker import Answer, Task, Worker
 
 VOCAB_SIZE = 128_000
-PROMPT_TOKENS, PREFILL_PAIRS = 512, 5
-DECODED_TOKENS, DECODE_PAIRS = 32, 11
+PROMPT_TOKENS, PREFILL_PAIRS = 512, 7
+DECODED_TOKENS, DECODE_PAIRS = 32, 15
 CAPACITY = 1024
 LEAST_CORRELATION = 0.95  # quantized apart, the same weights reach 0.98; other models about 0
 
