@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -52,7 +53,15 @@ def write_folder(checkpoint: Checkpoint, out: Path) -> None:
     ):
         raise ArchitectureError(f"{checkpoint.name}: expected lfm2_moe with tied embeddings")
     out.mkdir(parents=True)
-    with closing(GGUFWriter(out / GGUF_FILE, "lfm2moe")) as writer:
+    try:
+        _write(checkpoint, architecture, out / GGUF_FILE)
+    except BaseException:
+        shutil.rmtree(out)
+        raise
+
+
+def _write(checkpoint: Checkpoint, architecture: Architecture, file: Path) -> None:
+    with closing(GGUFWriter(file, "lfm2moe")) as writer:
         _add_keys(writer, checkpoint.config)
         tensors = list(_tensors(architecture))
         for name, parts, kind in tensors:
@@ -160,7 +169,7 @@ def main() -> None:
         with open_checkpoint(options.source) as checkpoint:
             write_folder(checkpoint, options.out)
     except (LfmError, OSError) as error:
-        sys.exit(str(error))
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ unrestricted ones and beside a llama.cpp compiled without AVX512.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,8 @@ PROMPT_TOKENS, PREFILL_PAIRS = 512, 7
 DECODED_TOKENS, DECODE_PAIRS = 32, 15
 CAPACITY = 1024
 LEAST_CORRELATION = 0.95  # quantized apart, the same weights reach 0.98; other models about 0
+PACKAGES = {"gguf": "test", "llama_cpp": "peers", "onnxruntime_genai": "test"}
+"""What the peers need, and the extra that installs it."""
 
 Kind = Literal["prefill", "decode"]
 console = Console(stderr=True)
@@ -258,6 +261,9 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures here")
     options = parser.parse_args()
+    for package, extra in PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
+            parser.exit(2, f"{package}: not installed; pip install 'lfm-edge[{extra}]'\n")
     if options.plot:
         require_matplotlib()
     for file in filter(None, (options.json, options.markdown, options.plot)):
@@ -265,7 +271,7 @@ def main() -> None:
     try:
         comparison = compare(options.layers, options.threads, options.avx2)
     except RuntimeError as error:
-        sys.exit(str(error))
+        parser.exit(2, f"{error}\n")
     Console().print(report.table(comparison))
     if options.json:
         write_file(options.json, msgspec.json.format(msgspec.json.encode(comparison)))

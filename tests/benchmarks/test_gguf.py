@@ -105,6 +105,18 @@ def test_keys_describe_the_model(checkpoint: Checkpoint, written: GGUFReader) ->
     assert keys["lfm2moe.vocab_size"] == config["vocab_size"]
 
 
+def test_nothing_half_written_stays(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(gguf_export, "quantize", fail)
+    with pytest.raises(OSError, match="disk full"):
+        gguf_export.write_folder(checkpoint, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dense_model_is_refused(tmp_path: Path) -> None:
     dense = {**SHAPES["lfm2-350m"], "layer_types": ["conv"], "num_hidden_layers": 1}
     with pytest.raises(ArchitectureError, match="dense: expected lfm2_moe"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -199,6 +200,17 @@ def test_avx2_compares_what_is_left_without_avx512(monkeypatch: pytest.MonkeyPat
         ("llama.cpp", {"PYTHONPATH": "made"}),
     ]
     assert [one.runs_kernels for one in (*ours, *others)] == [False, True, False]
+
+
+def test_a_missing_peer_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers.py"])
+    monkeypatch.setattr(peers, "PACKAGES", {"no_such_peer": "peers"})
+    with pytest.raises(SystemExit) as stopped:
+        peers.main()
+    assert stopped.value.code == 2
+    assert "no_such_peer: not installed; pip install 'lfm-edge[peers]'" in capsys.readouterr().err
 
 
 def wait_until_stopped(pid: int) -> None:
