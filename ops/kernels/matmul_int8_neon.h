@@ -39,12 +39,19 @@ LFM_INLINE float32x4_t to_float(int32x4_t dots) {
   return vsubq_f32(vreinterpretq_f32_s32(dots), vdupq_n_f32(kOneFloat));
 }
 
-/// Loads a value, each time anew: copying a register would keep units from the products.
-LFM_INLINE int32x4_t reload(const int32x4_t& value) {
-  int32x4_t result;
-  asm volatile("ldr %q0, %1" : "=w"(result) : "m"(value));
-  return result;
-}
+/// Four of one value in memory. Sums start with a load of their own each: copying a register would
+/// keep units from the products.
+struct Start {
+  explicit LFM_INLINE Start(int32_t value) { vst1q_s32(values_, vdupq_n_s32(value)); }
+  LFM_INLINE int32x4_t load() const {
+    int32x4_t result;
+    asm volatile("ldr %q0, %1" : "=w"(result) : "m"(values_));
+    return result;
+  }
+
+ private:
+  alignas(16) int32_t values_[4];
+};
 
 /// Dot products of input 4 * kStep and the next three with 4 rows.
 template <int kStep>
@@ -79,10 +86,10 @@ void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t to
   for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
   for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
     const int64_t at = x.index(g, token);
-    const int32x4_t start = vdupq_n_s32(kOneBits + Format::start(x.offsets[at]));
+    const Start start(kOneBits + Format::start(x.offsets[at]));
     int32x4_t dots[kParts];
     LFM_UNROLL
-    for (int p = 0; p < kParts; ++p) dots[p] = reload(start);
+    for (int p = 0; p < kParts; ++p) dots[p] = start.load();
     add_steps<Format>(tile, load_group(x.int8_at(g, token)), dots, Steps());
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) {
@@ -145,7 +152,7 @@ LFM_INLINE void add_all_pairs(const int8_t (&weights)[kSteps][2][16],
 template <int Tokens>
 LFM_INLINE void add_quarter(const Quarter& quarter, const Rows& x, int64_t group, int64_t groups,
                             int64_t first, float* out, ptrdiff_t out_stride) {
-  const int32x4_t start = vdupq_n_s32(kOneBits);
+  const Start start(kOneBits);
   float32x4_t sums[Tokens][2];
   LFM_UNROLL
   for (int t = 0; t < Tokens; ++t) {
@@ -158,8 +165,8 @@ LFM_INLINE void add_quarter(const Quarter& quarter, const Rows& x, int64_t group
     LFM_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       inputs[t] = load_group(x.int8_at(group + g, first + t));
-      dots[t][0] = reload(start);
-      dots[t][1] = reload(start);
+      dots[t][0] = start.load();
+      dots[t][1] = start.load();
     }
     add_all_pairs(quarter.weights[g], inputs, dots, Steps());
     const float* scales = x.scales + x.index(group + g, first);

@@ -87,7 +87,7 @@ LFM_INLINE float* mixed_sums(float* out, ptrdiff_t out_stride, int pair, int r) 
 template <int Pairs>
 LFM_INLINE void add_wide(const WideQuarter& quarter, const Mixed& mixed, int64_t groups,
                          int64_t first, float* out, ptrdiff_t out_stride) {
-  const int32x4_t start = vdupq_n_s32(kOneBits);
+  const Start start(kOneBits);
   float32x4_t sums[Pairs][4];
   LFM_UNROLL
   for (int i = 0; i < Pairs; ++i) {
@@ -99,7 +99,7 @@ LFM_INLINE void add_wide(const WideQuarter& quarter, const Mixed& mixed, int64_t
     LFM_UNROLL
     for (int i = 0; i < Pairs; ++i) {
       LFM_UNROLL
-      for (int r = 0; r < 4; ++r) dots[i][r] = reload(start);
+      for (int r = 0; r < 4; ++r) dots[i][r] = start.load();
     }
     LFM_UNROLL
     for (int k = 0; k < kWides; ++k) {

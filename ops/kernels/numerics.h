@@ -13,7 +13,8 @@ constexpr float kLn2Low = -2.12194440e-4f;
 constexpr float kExpPolynomial[6] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                      4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
 
-// Groups of activations whose largest magnitude lies below count as zeros: 127 / it overflows.
-constexpr float kSmallestMagnitude = 0x1p-120f;
+// Groups of activations whose largest magnitude lies below count as zeros: so products of scales,
+// and a sixteenth of them, are never subnormal and lose no bits.
+constexpr float kSmallestMagnitude = 0x1p-90f;
 
 }  // namespace lfm

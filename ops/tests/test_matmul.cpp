@@ -74,7 +74,7 @@ TEST(long_rows) {
 TEST(extreme_activations) {
   truth::Random random(4);
   const float values[] = {0.0f,   -0.0f,   1e30f,  -1e30f, 1e-30f, 1e-36f,
-                          1e-38f, -1e-42f, 1e-45f, 127.0f, 1.0f,   0x1p-120f};
+                          1e-38f, -1e-42f, 1e-45f, 127.0f, 1.0f,   0x1p-90f};
   for (int bits : kFormats) {
     std::vector<float> x = truth::normal_values(random, 20 * 128);
     for (size_t i = 0; i < x.size(); ++i) {
@@ -110,6 +110,30 @@ TEST(extreme_weights) {
               multiply(kernels_for(isa), packed, bits, 2, memory.rows, 0, tokens, 32, 0);
           std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
           CHECK(truth::same_bits(got, part), "%s, %d bits, %d", isa_name(isa), bits, most);
+        }
+      }
+    }
+  }
+}
+
+TEST(tiny_activations_and_scales) {
+  truth::Random random(7);
+  for (int bits : {4, 8}) {
+    for (int exponent : {-60, -85, -88, -90, -92, -100, -118, -126, -140}) {
+      truth::Weights w = truth::random_weights(random, bits, 32, 64);
+      for (uint16_t& scale : w.scales) scale = static_cast<uint16_t>(1 + random() % 4);
+      const std::vector<float> x = truth::normal_values(random, 5 * 64, std::ldexp(1.0f, exponent));
+      const std::vector<uint8_t> packed = truth::pack(w);
+      const std::vector<float> expected = truth::linear(w, x);
+      for (Isa isa : truth::instruction_sets()) {
+        truth::RowsMemory memory(bits, 5, 64);
+        kernels_for(isa).format(bits).prepare(x.data(), 64, 64, 0, 5, memory.rows);
+        for (int64_t tokens : {1, 5}) {
+          const std::vector<float> got =
+              multiply(kernels_for(isa), packed, bits, 2, memory.rows, 0, tokens, 32, 0);
+          const std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
+          CHECK(truth::same_bits(got, part), "%s, %d bits, 2^%d, %ld tokens", isa_name(isa), bits,
+                exponent, long(tokens));
         }
       }
     }

@@ -111,7 +111,7 @@ inline Group round_group(const float* x) {
     group.floats[i] = x[i];
     most = std::fmax(most, std::fabs(x[i]));
   }
-  if (most < 0x1p-120f) return group;
+  if (most < 0x1p-90f) return group;
   group.scale = most / 127.0f;
   const float inverse = 127.0f / most;
   for (int i = 0; i < 32; ++i) group.integers[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
