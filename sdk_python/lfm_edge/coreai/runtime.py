@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, StateTensor
 from ..errors import BundleError, MissingDependencyError
 from ..runtime import state_shape
 
@@ -119,15 +119,13 @@ class CoreAIState:
 
     def __init__(self, runtime: CoreAIRuntime) -> None:
         self._runtime = runtime
-        self._states = {
-            tensor.name: Value(np.zeros(state_shape(tensor, runtime.context), tensor.dtype))
-            for tensor in runtime.graph.state
-        }
+        self.values = {tensor.name: self._zeros(tensor) for tensor in runtime.graph.state}
+        """Core AI's own arrays, by name."""
 
     @property
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The states, by name; writing to them changes what the model has read."""
-        return {name: value.numpy() for name, value in self._states.items()}
+        """Copies of the states, by name."""
+        return {name: value.numpy().copy() for name, value in self.values.items()}
 
     def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position`, one by one, and returns the last one's logits [vocab].
@@ -140,14 +138,17 @@ class CoreAIState:
                 "input_ids": Value(np.array([[token]], np.int32)),
                 "position": Value(np.array([place], np.int32)),
             }
-            logits = self._runtime.call(inputs, self._states)
+            logits = self._runtime.call(inputs, self.values)
         return logits
 
     def clear(self) -> None:
         """Forgets everything; attention never reads keys beyond the position."""
         for tensor in self._runtime.graph.state:
             if tensor.kind == "conv":
-                self.tensors[tensor.name].fill(0)
+                self.values[tensor.name] = self._zeros(tensor)
+
+    def _zeros(self, tensor: StateTensor) -> Value:
+        return Value(np.zeros(state_shape(tensor, self._runtime.context), tensor.dtype))
 
 
 def _close(loop: asyncio.AbstractEventLoop, executable: AbstractAsyncContextManager[Any]) -> None:
