@@ -99,7 +99,7 @@ class _Body:
         x = self._ops.half(self._ops.norm(x, self._architecture.final_norm))
         x = mb.reshape(x=x, shape=[1, self._architecture.hidden_size])
         parts = [
-            mb.linear(x=x, weight=self._ops.whole(f"{name}.{index}"))
+            self._ops.product(x, self._ops.whole(f"{name}.{index}"))
             for index in range(len(table_rows(self._vocab)))
         ]
         return mb.cast(x=self._ops.joined(parts, -1), dtype="fp32", name="logits")

@@ -83,12 +83,12 @@ class Wide(MoeForm):
         shares = ops.pieces(_of_all_experts(ops, layer, scores, chosen), sizes, 1)
         outputs = []
         for group, (count, share) in enumerate(zip(sizes, shares, strict=True)):
-            both = mb.linear(x=x, weight=ops.whole(_name(layer, f"gate_up.{group}")))
+            both = ops.product(x, ops.whole(_name(layer, f"gate_up.{group}")))
             both = mb.reshape(x=both, shape=[tokens, count, 2 * part.gate.rows])
             inner = ops.silu_product(*mb.split(x=both, num_splits=2, axis=-1))
             inner = mb.mul(x=inner, y=mb.expand_dims(x=share, axes=[-1]))
             inner = mb.reshape(x=inner, shape=[tokens, count * part.gate.rows])
-            outputs.append(mb.linear(x=inner, weight=ops.whole(_name(layer, f"down.{group}"))))
+            outputs.append(ops.product(inner, ops.whole(_name(layer, f"down.{group}"))))
         total = outputs[0]
         for output in outputs[1:]:
             total = mb.add(x=total, y=output)
@@ -176,7 +176,7 @@ FORMS: dict[str, type[MoeForm]] = {"wide": Wide, "gather": Gather, "gatherq": Ga
 
 def _route(ops: Ops, x: Var, router: Router) -> tuple[Var, Var]:
     """Scores and indices `[tokens, k]` of the chosen experts, in float32."""
-    scores = mb.sigmoid(x=mb.linear(x=x, weight=ops.vector(router.weight)))
+    scores = mb.sigmoid(x=ops.product(x, ops.vector(router.weight)))
     ranked = scores
     if router.bias is not None:
         ranked = mb.add(x=scores, y=ops.vector(router.bias))

@@ -90,8 +90,15 @@ class Ops:
 
     def linear(self, x: Var, part: Linear) -> Var:
         """`x W^T + bias` over the last axis."""
-        out = mb.linear(x=x, weight=self.whole(part.name))
+        out = self.product(x, self.whole(part.name))
         return out if part.bias is None else mb.add(x=out, y=self.half(self.vector(part.bias)))
+
+    def product(self, x: Var, weight: Var) -> Var:
+        """`x W^T` over the last axis. coremltools would store zeros for every product's bias."""
+        dtype = np.dtype(types.nptype_from_builtin(x.dtype))
+        zeros = np.zeros(weight.shape[0], dtype)
+        bias = self.constant(f"zeros.{dtype.name}.{len(zeros)}", zeros)
+        return mb.linear(x=x, weight=weight, bias=bias)
 
     def norm(self, x: Var, part: Norm) -> Var:
         """The RMS norm of float32 values over the last axis."""

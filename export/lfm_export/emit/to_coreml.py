@@ -34,6 +34,7 @@ from ._coreml_state import StateLayout  # noqa: E402
 __all__ = ["PREFILL_TOKENS", "CoreMLEmitter"]
 
 PREFILL_TOKENS = 64
+_DATE = "com.github.apple.coremltools.conversion_date"
 _FUNCTIONS = {"decode": 1, "prefill": PREFILL_TOKENS}
 
 
@@ -94,6 +95,8 @@ class CoreMLEmitter(Consumer):
     def save(self, folder: Path, producer: str) -> Graph:
         """Builds both functions, writes the package and says how it is called.
 
+        Two exports are the same to the byte: what coremltools draws or dates is taken out.
+
         Raises:
             ExportError: the installed coremltools is not the one that this was written for.
         """
@@ -115,10 +118,15 @@ class CoreMLEmitter(Consumer):
                 skip_model_load=True,
             )
             model.short_description = f"Written by {producer}; see manifest.json beside the package"
+            model.user_defined_metadata.pop(_DATE, None)
             model.save(str(package))
+        data = package / "Data/com.apple.CoreML"
+        specification = model.get_spec().SerializeToString(deterministic=True)
+        (data / "model.mlmodel").write_bytes(specification)
+        (data / "model.mlmodel").chmod(0o644)  # coremltools leaves it to its owner alone
+        _name_by_path(package / "Manifest.json")
         self._blobs.close()
-        self._blobs.path.rename(package / "Data/com.apple.CoreML/weights/weight.bin")
-        _name_by_content(package / "Manifest.json")
+        self._blobs.path.rename(data / "weights" / "weight.bin")
         return Graph(self.target, self.file, list(_FUNCTIONS), self._layout.tensors())
 
     def _store(self, weights: Weights) -> None:
@@ -127,10 +135,11 @@ class CoreMLEmitter(Consumer):
             self._blobs.add_matrix(name, matrix)
 
 
-def _name_by_content(path: Path) -> None:
-    """Replaces the package's random identifiers: two exports shall be the same to the byte."""
-    text = path.read_text(encoding="utf-8")
-    for identifier, item in json.loads(text)["itemInfoEntries"].items():
-        fixed = str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])).upper()
-        text = text.replace(identifier, fixed)
-    path.write_text(text, encoding="utf-8")
+def _name_by_path(path: Path) -> None:
+    """Replaces the random identifiers of a package's manifest."""
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    items = manifest["itemInfoEntries"]
+    names = {old: str(uuid.uuid5(uuid.NAMESPACE_URL, items[old]["path"])).upper() for old in items}
+    manifest["itemInfoEntries"] = {names[old]: item for old, item in items.items()}
+    manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
+    path.write_text(json.dumps(manifest, indent=4, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,426 @@
+"""Core ML packages as they lie on disk: their interface, their weights, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+import onnx
+import pytest
+from coremltools.converters.mil.backend.mil import helper
+from coremltools.converters.mil.frontend.milproto.load import load as load_milproto
+from coremltools.libmilstoragepython import _BlobStorageReader as BlobReader
+from coremltools.libmilstoragepython import _BlobStorageWriter as BlobWriter
+from lfm_edge.bundle import Bundle
+from lfm_edge.coreml.evaluator import Evaluator
+from lfm_edge.coreml.package import Package
+from lfm_export.emit._coreml_blobs import BlobFile
+from lfm_export.emit._matmul_nbits import unpack
+from lfm_export.errors import ExportError
+from lfm_ops.quantized import QuantizedTensor
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from tests.support import dequantized, export, logits_of, random_model, saved, tiny_dense, tiny_moe
+
+Array = NDArray[Any]
+
+FORMS = ("wide", "gather", "gatherq")
+FORMS_AND_QUANTS = list(itertools.product(FORMS, ["q4", "q8"]))
+CONTEXT = 96
+HIDDEN, EXPERTS, INNER = 64, 8, 32
+SPARSE_LAYER = 1
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(random_model(tiny_moe()), tmp_path_factory.mktemp("coreml") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def make(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
+    """Bundles of one checkpoint, each made once."""
+    made: dict[tuple[object, ...], Bundle] = {}
+
+    def make_one(**options: Any) -> Bundle:
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            made[key] = export(checkpoint, tmp_path_factory.mktemp("bundle") / "out", **options)
+        return made[key]
+
+    return make_one
+
+
+def weights_folder(bundle: Bundle) -> Path:
+    return bundle.graph_path / "Data" / "com.apple.CoreML" / "weights"
+
+
+def specification(bundle: Bundle) -> Any:
+    """The package as coremltools reads it back."""
+    return coremltools.models.MLModel(str(bundle.graph_path), skip_model_load=True).get_spec()
+
+
+READERS = {"INT4": "int4", "INT8": "int8", "UINT8": "uint8", "FLOAT16": "fp16", "FLOAT32": "float"}
+
+
+def blobs(bundle: Bundle, function: str) -> dict[str, tuple[int, Array]]:
+    """Place and values of every weight of a function, read by coremltools' own reader.
+
+    Names are those of constants; data and scale of a compressed one follow after a dot.
+    """
+    program = specification(bundle).mlProgram
+    reader = BlobReader(str(weights_folder(bundle) / "weight.bin"))
+    (block,) = program.functions[function].block_specializations.values()
+    found = {}
+    for operation in block.operations:
+        values = {"": operation.attributes["val"]} if operation.type == "const" else {}
+        if operation.type.startswith("constexpr"):
+            inputs = operation.inputs.items()
+            values = {f".{name}": given.arguments[0].value for name, given in inputs}
+        for suffix, value in values.items():
+            if value.WhichOneof("value") == "blobFileValue":
+                tensor, offset = value.type.tensorType, value.blobFileValue.offset
+                kind = coremltools.proto.MIL_pb2.DataType.Name(tensor.dataType)
+                shape = [size.constant.size for size in tensor.dimensions]
+                found[operation.outputs[0].name + suffix] = (
+                    offset,
+                    read(reader, kind, offset, shape),
+                )
+    return found
+
+
+def read(reader: Any, kind: str, offset: int, shape: list[int]) -> Array:
+    if kind not in READERS:
+        return np.asarray(reader.read_int32_data(offset)).reshape(shape)
+    data = np.asarray(getattr(reader, f"read_{READERS[kind]}_data")(offset))
+    return (data.view(np.float16) if kind == "FLOAT16" else data).reshape(shape)
+
+
+# The interface.
+
+
+@pytest.mark.parametrize("conv_state", ["io", "state"])
+def test_coremltools_reads_it_back_with_the_documented_interface(
+    make: Callable[..., Bundle], conv_state: str
+) -> None:
+    bundle = make(target="coreml", conv_state=conv_state, context=CONTEXT)
+    spec = specification(bundle)
+    assert spec.specificationVersion == 9  # iOS 18, macOS 15
+    assert spec.description.defaultFunctionName == "decode"
+    functions = {function.name: function for function in spec.description.functions}
+    assert list(functions) == bundle.manifest.graph.functions == ["decode", "prefill"]
+    conv, past = ("INT32", [1]), ("FLOAT16", [2, HIDDEN, 2])
+    for name, tokens in (("decode", 1), ("prefill", 64)):
+        inputs = {"input_ids": ("INT32", [1, tokens]), "position": conv}
+        if name == "prefill":
+            inputs["valid"] = conv
+        outputs = {"logits": ("FLOAT32", [1, 320])}
+        states = dict.fromkeys(("key_cache", "value_cache"), ("FLOAT16", [2, 2, CONTEXT, 16]))
+        if conv_state == "io":
+            inputs["past_conv"] = outputs["present_conv"] = past
+        else:
+            states["conv_state"] = past
+        function = functions[name]
+        assert features(function.input) == inputs
+        assert features(function.output) == outputs
+        assert features(function.state) == states
+    described = {
+        tensor.input or tensor.name: ("FLOAT16", tensor.shape)
+        for tensor in bundle.manifest.graph.state
+    }
+    io = {"past_conv": past} if conv_state == "io" else {}
+    assert described == states | io
+
+
+def features(found: Any) -> dict[str, tuple[str, list[int]]]:
+    kinds = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType
+    arrays = {
+        feature.name: feature.type.stateType.arrayType
+        if feature.type.WhichOneof("Type") == "stateType"
+        else feature.type.multiArrayType
+        for feature in found
+    }
+    return {name: (kinds.Name(a.dataType), list(a.shape)) for name, a in arrays.items()}
+
+
+@pytest.mark.parametrize("moe", FORMS)
+def test_coremltools_builds_the_program_again(make: Callable[..., Bundle], moe: str) -> None:
+    bundle = make(target="coreml", moe=moe, context=CONTEXT)
+    program = load_milproto(
+        specification(bundle),
+        specification_version=9,
+        file_weights_dir=str(weights_folder(bundle)),
+    )
+    assert set(program.functions) == {"decode", "prefill"}
+
+
+# The weights.
+
+
+@pytest.mark.parametrize(("moe", "quant"), FORMS_AND_QUANTS)
+def test_integers_and_scales_are_those_of_the_onnx_bundle(
+    make: Callable[..., Bundle], moe: str, quant: str
+) -> None:
+    bits = int(quant[1])
+    graph = onnx.load(make(target="onnx-portable", quant=quant).graph_path).graph
+    theirs = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    bundle = make(target="coreml", quant=quant, moe=moe, context=CONTEXT)
+    for function in ("decode", "prefill"):
+        ours = {name: values for name, (_, values) in blobs(bundle, function).items()}
+        gate_up, down = experts(ours, moe, bits)
+        for e in range(EXPERTS):
+            for name, mine in (("gate_up", gate_up[e]), ("down", down[e])):
+                integers = unpack(theirs[f"layers.{SPARSE_LAYER}/moe/{name}"][e], bits)
+                scales = theirs[f"layers.{SPARSE_LAYER}/moe/{name}.scales"][e]
+                if name == "gate_up":  # theirs interleaves the rows
+                    integers, scales = (
+                        np.concatenate([a[0::2], a[1::2]]) for a in (integers, scales)
+                    )
+                assert (mine[0] == integers).all()
+                assert (mine[1] == scales).all()
+        stacked = unpack(theirs["layers.1/attention/qkv.weight"].reshape(HIDDEN * 2, -1), bits)
+        names = [f"model_layers_1_self_attn_{n}_proj_weight_whole.data" for n in "qkv"]
+        assert (np.concatenate([ours[name] for name in names]) == stacked).all()
+        table = unpack(theirs["model.embed_tokens.weight"].reshape(320, -1), 8)
+        assert (ours["model_embed_tokens_weight_0_whole.data"] == table).all()
+
+
+def experts(ours: dict[str, Array], moe: str, bits: int) -> tuple[list[Any], list[Any]]:
+    """Integers and scales of every expert: gate above up, and down."""
+    prefix = f"layers_{SPARSE_LAYER}_moe"
+    names = ("gate_up_0", "down_0") if moe == "wide" else ("gate_up", "down")
+    found = []
+    for name in names:
+        data = ours.get(f"{prefix}_{name}_whole.data", ours.get(f"{prefix}_{name}"))
+        scales = ours.get(f"{prefix}_{name}_whole.scale", ours.get(f"{prefix}_{name}_scales"))
+        assert data is not None
+        assert scales is not None
+        if data.dtype == np.uint8:
+            data = unpack(data, bits)
+        if moe == "wide":
+            axis = 1 if name.startswith("down") else 0
+            pairs = zip(*(np.split(a, EXPERTS, axis) for a in (data, scales)), strict=True)
+        else:
+            pairs = zip(data, scales, strict=True)
+        found.append(list(pairs))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(("moe", "quant"), FORMS_AND_QUANTS)
+def test_both_functions_share_every_weight(
+    make: Callable[..., Bundle], moe: str, quant: str
+) -> None:
+    bundle = make(target="coreml", quant=quant, moe=moe, context=CONTEXT)
+    decode, prefill = (dict(blobs(bundle, function).values()) for function in ("decode", "prefill"))
+    assert decode.keys() <= prefill.keys()
+    own = {offset: values for offset, values in prefill.items() if offset not in decode}
+    assert all(values.dtype == np.int32 and values.size <= 64 for values in own.values())
+    # Each blob adds its record and the rest of its last line to its bytes; nothing else is there.
+    size = 64
+    for values in (decode | own).values():
+        size += 64 + -(-values.nbytes // 64) * 64
+    nibbles = (decode | own).values()
+    size -= sum(v.nbytes // 2 for v in nibbles if is_int4(v, quant, moe))
+    assert size - 64 < (weights_folder(bundle) / "weight.bin").stat().st_size <= size
+
+
+def is_int4(values: Array, quant: str, moe: str) -> bool:
+    """Whether coremltools' reader unpacked them to a byte each; the table of 320 rows is q8."""
+    if quant == "q8" or values.dtype != np.int8:
+        return False
+    return values.shape != (320, HIDDEN)
+
+
+def test_two_exports_are_the_same_to_the_byte(
+    make: Callable[..., Bundle], checkpoint: Path, tmp_path: Path
+) -> None:
+    first = make(target="coreml", context=CONTEXT)
+    again = export(checkpoint, tmp_path / "again", target="coreml", context=CONTEXT)
+    assert again.manifest.files == first.manifest.files
+    assert again.manifest.golden == first.manifest.golden
+
+
+def test_the_weight_file_is_what_coremltools_writes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    halves = random.standard_normal((3, 7)).astype(np.float16)
+    values = random.integers(-8, 8, (6, 32)).astype(np.int8)
+    scales = random.standard_normal((6, 1)).astype(np.float16)
+    bytes_ = random.integers(0, 256, (5, 3)).astype(np.uint8)
+    with BlobFile(tmp_path / "ours.bin") as file:
+        file.add("a", halves)
+        file.add_matrix("b", QuantizedTensor(4, values, scales))
+        file.add_matrix("c", QuantizedTensor(8, values, scales))
+        pieces = file.reserve("d", "uint8", bytes_.shape)
+        for row in (3, 1, 0, 4, 2):
+            file.write(pieces, row, bytes_[row : row + 1])
+        file.add("e", scales.astype(np.float32))
+        file.add("f", values.astype(np.int32))
+    writer = BlobWriter(str(tmp_path / "theirs.bin"))
+    writer.write_fp16_data(halves.reshape(-1).view(np.uint16))
+    writer.write_int4_data(values.reshape(-1))
+    writer.write_fp16_data(scales.reshape(-1).view(np.uint16))
+    writer.write_int8_data(values.reshape(-1))
+    writer.write_fp16_data(scales.reshape(-1).view(np.uint16))
+    writer.write_uint8_data(bytes_.reshape(-1))
+    writer.write_float_data(scales.astype(np.float32).reshape(-1))
+    writer.write_int32_data(values.astype(np.int32).reshape(-1))
+    del writer
+    assert (tmp_path / "ours.bin").read_bytes() == (tmp_path / "theirs.bin").read_bytes()
+
+
+# The private function of coremltools.
+
+
+def test_coremltools_still_asks_where_a_weight_lies() -> None:
+    """Fails when a new coremltools writes weights in another way: see emit/_coreml_hook.py."""
+    assert coremltools.__version__ == "9.0"
+    parameters = inspect.signature(helper._get_offset_by_writing_data).parameters
+    assert list(parameters) == ["output_var", "blob_writer"]
+
+
+@pytest.mark.parametrize("change", ["renamed", "not called"])
+def test_another_coremltools_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    if change == "renamed":
+        monkeypatch.delattr(helper, "_get_offset_by_writing_data")
+    else:
+        monkeypatch.setattr("coremltools.converters.mil.backend.mil.load.helper", Unchanged())
+    with pytest.raises(ExportError, match=r"coremltools 9\.0 writes its weights in another way"):
+        export(checkpoint, tmp_path / "out", target="coreml")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unchanged:
+    """The module as it was before the hook."""
+
+    def __init__(self) -> None:
+        self._get_offset_by_writing_data = helper._get_offset_by_writing_data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(helper, name)
+
+
+# What is refused, and what is left behind.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quant": "f32"}, "--quant f32: with --target coreml expected q8 or q4"),
+        ({"kv": "int8"}, "--kv int8: with --target coreml the cache is float16"),
+        ({"moe": "cond"}, "--moe cond: expected wide or gather or gatherq"),
+        ({"conv_state": "x"}, "--conv-state x: expected io or state"),
+        ({"context": 257}, "--context 257: this model holds 1 to 256"),
+        ({"target": "onnx", "moe": "wide"}, "--moe wide: only for --target coreml"),
+        ({"target": "onnx", "conv_state": "io"}, "--conv-state io: only for --target coreml"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    checkpoint: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ExportError) as error:
+        export(checkpoint, tmp_path / "out", **{"target": "coreml", **options})
+    assert str(error.value) == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_coremltools_one_line_says_what_to_install(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    code = "import sys; sys.modules['coremltools'] = None; from lfm_edge.cli import main; main()"
+    command = [sys.executable, "-c", code, "export", checkpoint, tmp_path / "out"]
+    done = subprocess.run(
+        [*map(str, command), "--target", "coreml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    expected = "error: coremltools is not installed; run: pip install 'lfm-edge[coreml]'"
+    assert done.stderr.strip() == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_conversion_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        (partial,) = tmp_path.iterdir()
+        assert (partial / "weight.bin").stat().st_size > 100_000
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coremltools, "convert", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(checkpoint, tmp_path / "out", target="coreml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_exports_quietly(checkpoint: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lfm_edge", "export", checkpoint, tmp_path / "out"]
+    options = ["--target", "coreml", "--moe", "gather", "--conv-state", "state", "--context", "32"]
+    done = subprocess.run(
+        [*map(str, command), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert all(line.startswith(("quantize: ", "hash: ", str(tmp_path))) for line in lines), lines
+    assert Bundle(tmp_path / "out").manifest.model.max_context == 32
+
+
+# What only a larger vocabulary, more experts or a full context shows.
+
+
+def evaluate(bundle: Bundle, ids: NDArray[np.int64], chunks: list[int]) -> Array:
+    """Logits at the ends of chunks, in exact arithmetic."""
+    evaluator = Evaluator(Package(bundle.graph_path), "exact")
+    state, rows, position = evaluator.state("decode"), [], 0
+    for chunk in chunks:
+        tokens = 1 if chunk == 1 else 64
+        padded = np.full((1, tokens), 3, np.int32)
+        padded[0, :chunk] = ids[position : position + chunk]
+        inputs = {"input_ids": padded, "position": np.array([position], np.int32)}
+        if tokens > 1:
+            inputs["valid"] = np.array([chunk], np.int32)
+        outputs = evaluator.run("decode" if chunk == 1 else "prefill", inputs, state)
+        rows.append(outputs["logits"][0])
+        position += chunk
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("config", "quant", "moe", "context"),
+    [
+        # 40,000 rows lie in three pieces; the table is picked from as integers, or as float16
+        (tiny_dense(vocab_size=40_000), "q4", "wide", 64),
+        (tiny_dense(vocab_size=40_000, tie_word_embeddings=False), "q8", "wide", 64),
+        # five experts of 6,144 gate and up rows lie in three groups
+        (tiny_moe(moe_intermediate_size=3072, num_experts=5), "q4", "wide", 64),
+        # a context that is not longer than the tokens of a prefill
+        (tiny_moe(), "q4", "gatherq", 40),
+    ],
+)
+def test_pieces_and_the_end_of_the_context(
+    tmp_path: Path, config: Any, quant: str, moe: str, context: int
+) -> None:
+    source = saved(random_model(config), tmp_path / "checkpoint")
+    head = "q4" if quant == "q4" else None
+    bundle = export(
+        source,
+        tmp_path / "bundle",
+        target="coreml",
+        quant=quant,
+        head=head,
+        moe=moe,
+        conv_state="state",
+        context=context,
+    )
+    ids = np.random.default_rng(2).integers(0, config.vocab_size, context)
+    chunks = [11, 1, 1, 13, context - 27, 1]
+    got = evaluate(bundle, ids, chunks)
+    truth = logits_of(dequantized(source, quant, head), ids)[np.cumsum(chunks) - 1]
+    assert np.abs(got - truth).max() <= 2e-5
