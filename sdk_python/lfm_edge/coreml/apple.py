@@ -68,14 +68,14 @@ class AppleEngine:
 class _AppleConversation:
     def __init__(self, engine: AppleEngine) -> None:
         self._engine = engine
+        self._names = engine.package.functions[DECODE].states.keys()
         with _one_line_errors(f"{engine.package.folder}: no state"):
             # One function's state serves the other too: they declare the same tensors.
-            self._state = engine.functions[DECODE].make_state()
+            self._state: Any = engine.functions[DECODE].make_state() if self._names else None
 
     @property
     def states(self) -> Mapping[str, Array]:
-        declared = self._engine.package.functions[DECODE].states
-        return {name: self._state.read_state(name) for name in declared}
+        return {name: self._state.read_state(name) for name in self._names}
 
     def predict(self, function: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         with _one_line_errors(f"{self._engine.package.folder}: {function} failed to run"):

@@ -28,11 +28,8 @@ Mode = Literal["fp16", "exact"]
 
 _BLOCKWISE = "constexpr_blockwise_shift_scale"
 # These name a state or make a weight rather than compute: the evaluator does them itself.
-_OWN = {
-    "read_state": {"input"},
-    "write_state": {"input", "data"},
-    _BLOCKWISE: {"data", "scale"},
-}
+_OF_STATE = {"read_state": {"input"}, "write_state": {"input", "data"}}
+_OWN = {**_OF_STATE, _BLOCKWISE: {"data", "scale"}}
 
 
 class Evaluator:
@@ -128,9 +125,9 @@ class Evaluator:
         """The value in its declared type; weights that are not in memory stay as they are."""
         if tuple(value.shape) != declared.shape:
             raise BundleError(f"{what}: got {list(value.shape)}, expected {declared}")
-        if isinstance(value, np.ndarray):
-            return value.astype(self._dtype(declared), copy=False)
-        return value
+        if isinstance(value, Stored | Blockwise):
+            return value
+        return np.asarray(value, self._dtype(declared))  # a reduction may give a NumPy scalar
 
     def _dtype(self, declared: TensorType) -> str:
         if declared.dtype == "float16" and self._mode == "exact":
@@ -164,6 +161,13 @@ def _check_known(function: Function, operation: Operation) -> None:
         raise BundleError(f"{label}: the evaluator does not know its argument {odd[0]}")
     if missing := sorted(needed - operation.inputs.keys()):
         raise BundleError(f"{label}: its argument {missing[0]} is missing")
+    if operation.kind in _OF_STATE and _state_name(operation) not in function.states:
+        raise BundleError(f"{label}: its input is no state")
+
+
+def _state_name(operation: Operation) -> str | None:
+    name = operation.inputs["input"]
+    return name if isinstance(name, str) else None
 
 
 def _last_uses(function: Function) -> dict[int, list[str]]:

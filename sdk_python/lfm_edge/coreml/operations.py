@@ -7,7 +7,7 @@ type in the program; the evaluator rounds the results.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,9 +72,9 @@ for _kind, _function in {
     "sub": np.subtract,
     "mul": np.multiply,
     "real_div": np.divide,
+    "floor_div": np.floor_divide,
     "minimum": np.minimum,
     "maximum": np.maximum,
-    "equal": np.equal,
     "less": np.less,
     "less_equal": np.less_equal,
     "greater_equal": np.greater_equal,
@@ -97,8 +97,8 @@ def _rsqrt(*, x: Array, epsilon: Array) -> Array:
 
 @_operation("cast")
 def _cast(*, x: Array, dtype: str) -> Array:
-    # The evaluator gives the result the type that the program declares for it.
-    return np.trunc(x) if dtype.startswith(("int", "uint")) and x.dtype.kind == "f" else x
+    del dtype  # the evaluator gives every result the type that the program declares
+    return x
 
 
 def _reduction(kind: str, function: Callable[..., Array]) -> None:
@@ -147,28 +147,27 @@ def _one_hot(
 
 
 @_operation("linear", by_rows=True)
-def _linear(*, x: Weights, weight: Weights, bias: Weights | None = None) -> Array:
+def _linear(*, x: Weights, weight: Weights, bias: Weights) -> Array:
     wide = _wide(x)
     result = np.empty((*x.shape[:-1], weight.shape[0]), np.float32)
     for start, block in blocks(weight):
         result[..., start : start + len(block)] = wide @ _wide(block).T
-    return result if bias is None else result + _wide(bias)
+    return result + _wide(bias)
 
 
 @_operation("matmul", by_rows=True)
 def _matmul(*, x: Weights, y: Weights, transpose_x: Array, transpose_y: Array) -> Array:
-    wide = _wide(x)
-    wide = wide.swapaxes(-1, -2) if transpose_x else wide
-    # One matrix of y at a time: as a stack of experts it is not in memory.
-    if isinstance(y, np.ndarray) or len(y.shape) != 3 or wide.ndim != 3:
-        matrices = _wide(y)
-        return wide @ (matrices.swapaxes(-1, -2) if transpose_y else matrices)
-    results = []
-    for index in range(y.shape[0]):
-        matrix = _wide(y[index : index + 1])
-        left = wide[min(index, len(wide) - 1)]
-        results.append(left @ (matrix[0].T if transpose_y else matrix[0]))
-    return np.stack(results)
+    wide = _turned(_wide(x), transpose_x)
+    if isinstance(y, np.ndarray) or not len(y.shape) == wide.ndim == 3:
+        return wide @ _turned(_wide(y), transpose_y)
+    # A stack of experts that is not in memory: one of them at a time.
+    lefts = np.broadcast_to(wide, (y.shape[0], *wide.shape[1:]))
+    products = [left @ _turned(_wide(y[i : i + 1])[0], transpose_y) for i, left in enumerate(lefts)]
+    return np.stack(products)
+
+
+def _turned(matrices: Array, is_turned: Array) -> Array:
+    return matrices.swapaxes(-1, -2) if is_turned else matrices
 
 
 @_operation("conv")
@@ -178,14 +177,14 @@ def _conv(
     weight: Array,
     groups: Array,
     pad_type: str,
-    strides: Array | None = None,
-    pad: Array | None = None,
-    dilations: Array | None = None,
+    strides: Array,
+    pad: Array,
+    dilations: Array,
     bias: Array | None = None,
 ) -> Array:
     del pad  # without a meaning unless pad_type is custom
     channels, per_group, kernel = weight.shape
-    unit = all(given is None or (given == 1).all() for given in (strides, dilations))
+    unit = (strides == 1).all() and (dilations == 1).all()
     if int(groups) != channels or per_group != 1 or pad_type != "valid" or not unit:
         raise ValueError("only a depthwise convolution without padding, stride and dilation")
     wide, taps = _wide(x), _wide(weight)[:, 0]
@@ -200,27 +199,26 @@ def _conv(
 def _gather(
     *,
     x: Weights,
-    indices: Array,
+    indices: Weights,
     axis: Array,
-    batch_dims: Array | None = None,
-    validate_indices: Array | None = None,
+    batch_dims: Array,
+    validate_indices: Array,
 ) -> Array:
-    if batch_dims is not None and int(batch_dims):
+    del validate_indices  # they are checked in any case
+    if int(batch_dims):
         raise ValueError("batch_dims is not 0")
-    del validate_indices  # indices are always checked
+    places, size = whole(indices), x.shape[int(axis)]
+    if places.min() < 0 or places.max() >= size:
+        raise IndexError(f"indices from {places.min()} to {places.max()} on an axis of {size}")
     if isinstance(x, np.ndarray) or int(axis):
-        return np.take(whole(x), indices, axis=int(axis))
+        return np.take(whole(x), places, axis=int(axis))
     # Only the rows that are asked for leave the file.
-    wanted = indices.reshape(-1).tolist()
-    if wanted and not 0 <= min(wanted) <= max(wanted) < x.shape[0]:
-        raise IndexError(f"indices {min(wanted)} to {max(wanted)} of {x.shape[0]} rows")
-    return np.concatenate([x[i : i + 1] for i in wanted]).reshape(*indices.shape, *x.shape[1:])
+    rows = [x[i : i + 1] for i in places.reshape(-1).tolist()]
+    return np.concatenate(rows).reshape(*places.shape, *x.shape[1:])
 
 
 @_operation("gather_along_axis")
-def _gather_along_axis(
-    *, x: Array, indices: Array, axis: Array, validate_indices: Array | None = None
-) -> Array:
+def _gather_along_axis(*, x: Array, indices: Array, axis: Array, validate_indices: Array) -> Array:
     del validate_indices
     return np.take_along_axis(x, indices, int(axis))
 
@@ -242,8 +240,8 @@ def _split(
 
 
 @_operation("concat")
-def _concat(*, values: tuple[Array, ...], axis: Array, interleave: Array | None = None) -> Array:
-    if interleave is not None and bool(interleave):
+def _concat(*, values: tuple[Array, ...], axis: Array, interleave: Array) -> Array:
+    if interleave:
         raise ValueError("interleave is not false")
     return np.concatenate(values, axis=int(axis))
 
@@ -263,43 +261,14 @@ def _expand_dims(*, x: Array, axes: Array) -> Array:
     return np.expand_dims(x, tuple(axes.tolist()))
 
 
-@_operation("squeeze")
-def _squeeze(*, x: Array, axes: Array | None = None) -> Array:
-    return x.squeeze(None if axes is None else tuple(axes.tolist()))
-
-
-@_operation("tile")
-def _tile(*, x: Array, reps: Array) -> Array:
-    return np.tile(x, reps.tolist())
-
-
 @_operation("slice_by_index")
-def _slice_by_index(
-    *,
-    x: Array,
-    begin: Array,
-    end: Array,
-    stride: Array | None = None,
-    begin_mask: Array | None = None,
-    end_mask: Array | None = None,
-    squeeze_mask: Array | None = None,
-) -> Array:
-    return x[_region(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)]
+def _slice_by_index(*, x: Array, begin: Array, end: Array) -> Array:
+    return x[_region(x, begin, end)]
 
 
 @_operation("slice_update")
-def _slice_update(
-    *,
-    x: Array,
-    update: Array,
-    begin: Array,
-    end: Array,
-    stride: Array | None = None,
-    begin_mask: Array | None = None,
-    end_mask: Array | None = None,
-    squeeze_mask: Array | None = None,
-) -> Array:
-    region = _region(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+def _slice_update(*, x: Array, update: Array, begin: Array, end: Array) -> Array:
+    region = _region(x, begin, end)
     if x[region].shape != update.shape:
         raise ValueError(f"update {list(update.shape)} for a slice {list(x[region].shape)}")
     result = x.copy()
@@ -309,28 +278,12 @@ def _slice_update(
 
 @_operation("slice_by_size")
 def _slice_by_size(*, x: Array, begin: Array, size: Array) -> Array:
-    sizes = [x.shape[i] - b if s == -1 else s for i, (b, s) in enumerate(_pairs(begin, size))]
-    return x[tuple(slice(b, b + s) for b, s in zip(begin.tolist(), sizes, strict=True))]
+    return x[_region(x, begin, begin + size)]
 
 
-def _pairs(one: Array, other: Array) -> Iterable[tuple[int, int]]:
-    return zip(one.tolist(), other.tolist(), strict=True)
-
-
-def _region(x: Array, begin: Array, end: Array, *others: Array | None) -> tuple[int | slice, ...]:
-    """What `slice_by_index` and `slice_update` address; ends beyond an axis are a mistake."""
-    stride, begin_mask, end_mask, squeeze_mask = (
-        [default] * x.ndim if given is None else given.tolist()
-        for given, default in zip(others, (1, False, False, False), strict=True)
-    )
-    region: list[int | slice] = []
-    for axis, (first, last) in enumerate(_pairs(begin, end)):
-        if squeeze_mask[axis]:
-            region.append(first)
-            continue
-        start = None if begin_mask[axis] else first
-        stop = None if end_mask[axis] else last
-        if not -x.shape[axis] <= (start or 0) <= x.shape[axis] >= (stop or 0):
-            raise IndexError(f"{start} to {stop} on axis {axis} of {list(x.shape)}")
-        region.append(slice(start, stop, stride[axis]))
-    return tuple(region)
+def _region(x: Array, begin: Array, end: Array) -> tuple[slice, ...]:
+    """From `begin` to `end` on every axis; to go beyond one is a mistake."""
+    bounds = list(zip(begin.tolist(), end.tolist(), x.shape, strict=True))
+    if not all(0 <= first <= last <= size for first, last, size in bounds):
+        raise IndexError(f"from {begin.tolist()} to {end.tolist()} of {list(x.shape)}")
+    return tuple(slice(first, last) for first, last, _ in bounds)

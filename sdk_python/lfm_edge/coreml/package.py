@@ -284,7 +284,7 @@ def _protobuf_classes() -> tuple[Any, type[Exception]]:
         model = importlib.import_module("coremltools.proto.Model_pb2").Model
         error = importlib.import_module("google.protobuf.message").DecodeError
     except ModuleNotFoundError as missing:
-        if missing.name != "coremltools":
+        if (missing.name or "").partition(".")[0] != "coremltools":
             raise
         raise MissingDependencyError(
             "coremltools is not installed; run: pip install 'lfm-edge[coreml]'"
