@@ -1,4 +1,5 @@
-// The arithmetic of the ops that carry state: attention over a cache, and the short convolution.
+// The arithmetic of the ops that carry state, attention over a cache and the short convolution, and
+// of the residual stream between ops.
 //
 // As in kernels.h: no tensors, no threads, no allocation. On one instruction set a token's result
 // is the same to the bit however many tokens are computed at once: keys are taken in blocks and
@@ -80,6 +81,13 @@ struct ShortConv {
   int64_t kernel;  // 1 to kMaxConvTaps
 };
 
+// RMS norm over `size` values, a multiple of 16.
+struct AddNorm {
+  const float* weight;  // [size]
+  float epsilon;
+  int64_t size;
+};
+
 struct StatefulKernels {
   void (*norm_rope)(const NormRope& how, const float* in, float* out);
 
@@ -99,6 +107,9 @@ struct StatefulKernels {
 
   // The channels `begin .. end` of all tokens.
   void (*short_conv)(const ShortConv& conv, int64_t begin, int64_t end);
+
+  // One token: `sum = x + branch`, `out = norm(sum)`; without a branch `out = norm(x)`.
+  void (*add_norm)(const AddNorm& how, const float* x, const float* branch, float* sum, float* out);
 };
 
 constexpr int64_t attend_scratch(int64_t rows, int64_t head_dim) {

@@ -1,5 +1,6 @@
 #include "lanes_avx2.h"
 // The kernels below are written for the Lanes above.
+#include "add_norm_impl.h"
 #include "attention_impl.h"
 #include "norm_rope_impl.h"
 #include "short_conv_impl.h"
@@ -7,6 +8,7 @@
 namespace lfm {
 
 extern const StatefulKernels stateful_avx2;
-const StatefulKernels stateful_avx2 = {norm_rope, append, attend, clear, merge, finish, short_conv};
+const StatefulKernels stateful_avx2 = {norm_rope, append, attend,     clear,
+                                       merge,     finish, short_conv, add_norm};
 
 }  // namespace lfm

@@ -1,5 +1,6 @@
 #include "lanes_scalar.h"
 // The kernels below are written for the Lanes above.
+#include "add_norm_impl.h"
 #include "attention_impl.h"
 #include "norm_rope_impl.h"
 #include "short_conv_impl.h"
@@ -7,7 +8,7 @@
 namespace lfm {
 
 extern const StatefulKernels stateful_scalar;
-const StatefulKernels stateful_scalar = {norm_rope, append, attend,    clear,
-                                         merge,     finish, short_conv};
+const StatefulKernels stateful_scalar = {norm_rope, append, attend,     clear,
+                                         merge,     finish, short_conv, add_norm};
 
 }  // namespace lfm

@@ -5,6 +5,7 @@
 
 namespace lfm {
 
+const OrtCustomOp* add_rms_norm_op();
 const OrtCustomOp* quantized_linear_op();
 const OrtCustomOp* quantized_embedding_op();
 const OrtCustomOp* gated_mlp_op();

@@ -32,9 +32,10 @@ OrtCustomOpDomain* domain_of(const OrtApi* api) {
   known.reserve(known.size() + 1);
   OrtCustomOpDomain* domain = nullptr;
   check(api, ort_CreateCustomOpDomain(api)("ai.lfm", &domain));
-  for (const OrtCustomOp* op : {quantized_linear_op(), quantized_embedding_op(), gated_mlp_op(),
-                                sparse_moe_op(), gated_short_conv_op(), cached_attention_float_op(),
-                                cached_attention_float16_op(), cached_attention_int8_op()}) {
+  for (const OrtCustomOp* op :
+       {add_rms_norm_op(), quantized_linear_op(), quantized_embedding_op(), gated_mlp_op(),
+        sparse_moe_op(), gated_short_conv_op(), cached_attention_float_op(),
+        cached_attention_float16_op(), cached_attention_int8_op()}) {
     check(api, ort_CustomOpDomain_Add(api)(domain, op));
   }
   known.push_back({api, domain});

@@ -57,6 +57,14 @@ struct Tensor {
     return *this;
   }
 
+  // Throws unless the shape is that of `other`.
+  const Tensor& require_like(const Tensor& other) const {
+    if (rank != other.rank || !std::equal(dims.begin(), dims.begin() + rank, other.dims.begin())) {
+      refuse(shape_text(other.dims.data(), other.rank));
+    }
+    return *this;
+  }
+
   [[noreturn]] void refuse(const std::string& want) const {
     throw Failure(std::string(name) + ": got shape " + shape_text(dims.data(), rank) + ", want " +
                   want);

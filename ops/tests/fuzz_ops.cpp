@@ -117,6 +117,17 @@ Node moe(Random& random, int64_t tokens) {
   return node;
 }
 
+Node add_norm(Random& random, int64_t tokens) {
+  Node node{lfm::add_rms_norm_op(), {}, {}};
+  const int64_t hidden = 32 * (1 + random.below(3));
+  node.info.integers = {{"hidden_size", hidden}};
+  node.info.reals = {{"epsilon", 1e-5f}};
+  node.floats({1, tokens, hidden});
+  node.floats({hidden});
+  node.optional_floats(random, {1, tokens, hidden});
+  return node;
+}
+
 Node conv(Random& random, int64_t tokens) {
   Node node = base(random, lfm::gated_short_conv_op());
   const int64_t hidden = 32 * (1 + random.below(3)), kernel = 2 + random.below(7);
@@ -165,7 +176,7 @@ Node attention(Random& random, int64_t tokens) {
 
 Node good(Random& random) {
   const int64_t tokens = random.one_in(10) ? 0 : random.one_in(3) ? 1 : random.below(40);
-  switch (random.below(6)) {
+  switch (random.below(7)) {
     case 0:
       return linear(random, tokens);
     case 1:
@@ -176,6 +187,8 @@ Node good(Random& random) {
       return moe(random, tokens);
     case 4:
       return conv(random, tokens);
+    case 5:
+      return add_norm(random, tokens);
     default:
       return attention(random, tokens);
   }

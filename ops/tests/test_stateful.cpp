@@ -181,9 +181,38 @@ TEST(norm_rope) {
   }
 }
 
-TEST(short_conv) {
+TEST(add_norm) {
+  Random random(6);
+  for (const int64_t size : {16, 96, 2048}) {
+    const Floats x = gaussian(random, size), branch = gaussian(random, size);
+    const Floats weight = gaussian(random, size);
+    for (const bool added : {true, false}) {
+      Floats want(static_cast<size_t>(size));
+      double squares = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        want[i] = added ? x[i] + branch[i] : x[i];
+        squares += static_cast<double>(want[i]) * want[i];
+      }
+      const double factor = 1 / std::sqrt(squares / static_cast<double>(size) + 1e-5);
+      for (const lfm::Isa isa : truth::instruction_sets()) {
+        Floats sum(static_cast<size_t>(size)), out = sum;
+        lfm::stateful_kernels_for(isa).add_norm({weight.data(), 1e-5f, size}, x.data(),
+                                                added ? branch.data() : nullptr,
+                                                added ? sum.data() : nullptr, out.data());
+        CHECK(!added || sum == want, "%s: sum", isa_name(isa));
+        for (int64_t i = 0; i < size; ++i) {
+          const double norm = factor * want[i] * weight[i];
+          CHECK(std::fabs(out[i] - norm) <= 3e-6 * (1 + std::fabs(norm)), "%s: %g", isa_name(isa),
+                out[i] - norm);
+        }
+      }
+    }
+  }
+}
+
+void check_short_conv(int64_t tokens, int64_t kernel) {
   Random random(9);
-  const int64_t tokens = 11, hidden = 40, kernel = 4, state = kernel - 1;
+  const int64_t hidden = 40, state = kernel - 1;
   const Floats projected = gaussian(random, tokens * 3 * hidden), bias = gaussian(random, hidden);
   const Floats taps = gaussian(random, hidden * kernel), past = gaussian(random, hidden * state);
   const auto input = [&](int64_t token, int64_t c) {
@@ -209,5 +238,11 @@ TEST(short_conv) {
         CHECK(present[c * state + k] == input(tokens - state + k, c), "%s: state", isa_name(isa));
       }
     }
+  }
+}
+
+TEST(short_conv) {
+  for (const int64_t kernel : {2, 3, 4, 7}) {
+    for (const int64_t tokens : {1, 2, 11}) check_short_conv(tokens, kernel);
   }
 }

@@ -11,6 +11,7 @@ import pytest
 from tests.ops.nodes import Node, random_weight
 from tests.ops.test_ops_attention import Attention
 from tests.ops.test_ops_conv import Conv
+from tests.ops.test_ops_norm import add_rms_norm
 from tests.ops.test_ops_weights import gated_mlp, linear, sparse_moe
 
 X = np.zeros((1, 2, 64), np.float32)
@@ -48,6 +49,9 @@ def cut(name: str) -> Callable[[Node], dict[str, Any]]:
 
 
 INPUTS = [
+    (lambda: add_rms_norm(X, X), cut("x"), ["AddRmsNorm 'node'", "x", "[1, 2, 63]", "64]"]),
+    (lambda: add_rms_norm(X, X), cut("branch"), ["branch", "[1, 2, 63]", "[1, 2, 64]"]),
+    (lambda: add_rms_norm(X, X), cut("weight"), ["weight", "[63]", "[64]"]),
     (lambda: linear(WEIGHT, X), cut("x"), ["QuantizedLinear 'node'", "x", "[1, 2, 63]", "64]"]),
     (
         lambda: linear(WEIGHT, X, np.zeros(64, np.float32)),

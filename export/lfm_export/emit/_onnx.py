@@ -92,6 +92,10 @@ class OnnxWalk(Consumer, abc.ABC):
         self._graph.output(logits, "logits", ir.DataType.FLOAT, [1, 1, self._vocab_size])
 
     @abc.abstractmethod
+    def _add_and_norm(self, norm: Norm, weights: Weights) -> ir.Value:
+        """Adds `_branch`, where there is one, to `_hidden` and norms the sum."""
+
+    @abc.abstractmethod
     def _attention(
         self, x: ir.Value, index: int, part: Attention, weights: Weights
     ) -> ir.Value: ...
@@ -141,28 +145,6 @@ class OnnxWalk(Consumer, abc.ABC):
                 self._graph.weight(f"sin_cache{suffix}", sin),
             )
         return self._rope[key]
-
-    def _add_and_norm(self, norm: Norm, weights: Weights) -> ir.Value:
-        """Adds the branch to the residual stream and norms it, in one operator."""
-        name = norm.weight.name.removesuffix(".weight")
-        if self._branch is None:
-            return self._norm(self._hidden, norm, weights, name)
-        gamma = self._graph.weight(norm.weight.name, weights.vector(norm.weight))
-        normed, _, _, self._hidden = self._graph.node(
-            "SkipSimplifiedLayerNormalization",
-            *(self._hidden, self._branch, gamma),
-            name=name,
-            domain=MICROSOFT,
-            outputs=4,
-            epsilon=norm.eps,
-        )
-        return normed
-
-    def _norm(self, x: ir.Value, norm: Norm, weights: Weights, name: str) -> ir.Value:
-        gamma = self._graph.weight(norm.weight.name, weights.vector(norm.weight))
-        return self._op(
-            "SimplifiedLayerNormalization", x, gamma, name=name, axis=-1, epsilon=norm.eps
-        )
 
     def _op(self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: Any) -> ir.Value:
         return self._graph.op(op_type, *inputs, name=name, **attributes)

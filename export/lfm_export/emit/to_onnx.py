@@ -18,13 +18,14 @@ from ..architecture import (
     Layer,
     Linear,
     Mlp,
+    Norm,
     ShortConv,
     SparseMoe,
     Vector,
 )
 from ..weights import Weights
 from ._matmul_nbits import stack_rows
-from ._onnx import MICROSOFT, OnnxWalk, StateType
+from ._onnx import OnnxWalk, StateType
 from .external_data import ExternalData, Region
 
 __all__ = ["OnnxEmitter"]
@@ -36,7 +37,7 @@ class OnnxEmitter(OnnxWalk):
     """One operator for attention, for a convolution, for either feed-forward."""
 
     target = "onnx"
-    domains = (MICROSOFT, DOMAIN)
+    domains = (DOMAIN,)
 
     _layer: Layer
     _regions: dict[str, Region]
@@ -121,6 +122,19 @@ class OnnxEmitter(OnnxWalk):
             bits=weights.matrix(part.down).bits,
             block_size=BLOCK_SIZE,
         )
+
+    def _add_and_norm(self, norm: Norm, weights: Weights) -> ir.Value:
+        normed, *hidden = self._graph.node(
+            "AddRmsNorm",
+            *(self._hidden, self._vector(norm.weight, weights), self._branch),
+            name=norm.weight.name.removesuffix(".weight"),
+            domain=DOMAIN,
+            outputs=1 if self._branch is None else 2,
+            hidden_size=norm.weight.shape[0],
+            epsilon=norm.eps,
+        )
+        self._hidden = hidden[0] if hidden else self._hidden
+        return normed
 
     def _lm_head(self, x: ir.Value) -> ir.Value:
         return self._lfm(

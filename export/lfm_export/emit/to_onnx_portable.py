@@ -101,6 +101,27 @@ class OnnxPortableEmitter(OnnxWalk):
         self._present(present)
         return self._linear(out, (part.out_proj,), weights, f"{name}/out_proj")
 
+    def _add_and_norm(self, norm: Norm, weights: Weights) -> ir.Value:
+        name = norm.weight.name.removesuffix(".weight")
+        if self._branch is None:
+            return self._norm(self._hidden, norm, weights, name)
+        gamma = self._graph.weight(norm.weight.name, weights.vector(norm.weight))
+        normed, _, _, self._hidden = self._graph.node(
+            "SkipSimplifiedLayerNormalization",
+            *(self._hidden, self._branch, gamma),
+            name=name,
+            domain=MICROSOFT,
+            outputs=4,
+            epsilon=norm.eps,
+        )
+        return normed
+
+    def _norm(self, x: ir.Value, norm: Norm, weights: Weights, name: str) -> ir.Value:
+        gamma = self._graph.weight(norm.weight.name, weights.vector(norm.weight))
+        return self._op(
+            "SimplifiedLayerNormalization", x, gamma, name=name, axis=-1, epsilon=norm.eps
+        )
+
     def _norm_heads(
         self, x: ir.Value, norm: Norm, heads: int, weights: Weights, name: str
     ) -> ir.Value:
