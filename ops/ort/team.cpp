@@ -12,9 +12,6 @@
 namespace lfm {
 namespace {
 
-// A piece is this part of what is left of a stretch: long at first, so that weights stream, a
-// single task at the end, so that all threads are done at once.
-constexpr int64_t kPieceOfStretch = 8;
 constexpr int kSpins = 4000;  // before a waiting thread lets others run; some tens of microseconds
 
 void pause() {
@@ -25,26 +22,8 @@ void pause() {
 #endif
 }
 
-struct alignas(64) Stretch {
-  std::atomic<int64_t> next;
-  int64_t end;
-
-  int64_t left() const { return end - next.load(std::memory_order_relaxed); }
-
-  // Takes the next piece, `begin` to the result; empty where none is left.
-  int64_t take(int64_t* begin) {
-    *begin = next.load(std::memory_order_relaxed);
-    for (;;) {
-      const int64_t piece = (end - *begin + kPieceOfStretch - 1) / kPieceOfStretch;
-      if (piece <= 0) return *begin;
-      if (next.compare_exchange_weak(*begin, *begin + piece, std::memory_order_relaxed)) {
-        return *begin + piece;
-      }
-    }
-  }
-};
-
-// Each phase has stretches of its own, so that a worker that lags behind finds its phase's empty.
+// Each phase has shares of its own, so that a worker that lags behind finds those of its phase
+// taken.
 class Job {
  public:
   Job(Work& work, std::byte* scratch, size_t worker_bytes, int owners)
@@ -73,37 +52,21 @@ class Job {
     if (phase < work_.phases()) {
       const int64_t tasks = work_.tasks(phase);
       left_.store(tasks, std::memory_order_relaxed);
-      for (int i = 0; i < owners_; ++i) {
-        stretch_[phase][i].next.store(tasks * i / owners_, std::memory_order_relaxed);
-        stretch_[phase][i].end = tasks * (i + 1) / owners_;
-      }
+      shares_[phase].reset(tasks, owners_);
     }
     phase_.store(phase, std::memory_order_release);
   }
 
   void help(int phase, int worker) {
-    Stretch* stretches = stretch_[phase];
-    Stretch* mine = worker < owners_ ? &stretches[worker] : longest(stretches);
-    while (mine != nullptr) {
-      int64_t first = 0;
-      const int64_t end = mine->take(&first);
-      if (first < end) {
-        work_.run(phase, first, end, scratch_ + worker * worker_bytes_);
-        if (left_.fetch_sub(end - first, std::memory_order_acq_rel) == end - first) {
-          return begin(phase + 1);
-        }
-      } else {
-        mine = longest(stretches);
+    int64_t first = 0;
+    for (;;) {
+      const int64_t end = shares_[phase].take(worker, &first);
+      if (first == end) return;
+      work_.run(phase, first, end, scratch_ + worker * worker_bytes_);
+      if (left_.fetch_sub(end - first, std::memory_order_acq_rel) == end - first) {
+        return begin(phase + 1);
       }
     }
-  }
-
-  Stretch* longest(Stretch* stretches) const {
-    Stretch* found = nullptr;
-    for (int i = 0; i < owners_; ++i) {
-      if (stretches[i].left() > (found ? found->left() : 0)) found = &stretches[i];
-    }
-    return found;
   }
 
   int wait_for_end(int phase) const {
@@ -127,7 +90,7 @@ class Job {
   std::atomic<int> arrived_{0};
   std::atomic<int> present_{0};
   std::atomic<int> most_present_{0};
-  Stretch stretch_[Work::kMostPhases][TeamSize::kMost];
+  Shares shares_[Work::kMostPhases];
 };
 
 }  // namespace

@@ -1,9 +1,5 @@
-// The threads of a session at work on the tasks of one call.
-//
-// Every worker owns a stretch of neighbouring tasks and takes it piece by piece from the front, so
-// that weights stream through memory as if the split were fixed; pieces shrink as a stretch ends,
-// and who is done helps whoever has most left, so that a slow core holds nobody up. Phases follow
-// one another without a return to ONNX Runtime: whoever ends a phase begins the next.
+// The threads of a session at work on the tasks of one call: phases follow one
+// another without a return to ONNX Runtime, and whoever ends a phase begins the next.
 #pragma once
 
 #include <atomic>
@@ -11,6 +7,7 @@
 #include <cstdint>
 
 #include "context.h"
+#include "shares.h"
 #include "work.h"
 
 namespace lfm {
@@ -19,7 +16,7 @@ namespace lfm {
 // at work at once. Only the size of stretches depends on it, never a result.
 class TeamSize {
  public:
-  static constexpr int kMost = 64;
+  static constexpr int kMost = Shares::kMostOwners;
   static int most();  // threads that could ever run at once, at most kMost
 
   int expected() const {

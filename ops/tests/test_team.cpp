@@ -1,7 +1,6 @@
 // The sharing out of tasks: each is done once, by one worker at a time, and a slow core holds
 // nobody up.
-#include <chrono>
-#include <thread>
+#include <algorithm>
 
 #include "check.h"
 #include "fake_ort.h"
@@ -50,27 +49,22 @@ class Counted final : public lfm::Work {
   std::vector<int64_t> tasks_;
 };
 
-/// One phase whose tasks take two milliseconds, on other threads than the caller's three times as
-/// long.
-class Uneven final : public lfm::Work {
- public:
-  static constexpr int64_t kTasks = 200;
-  int phases() const override { return 1; }
-  int64_t tasks(int) const override { return kTasks; }
-  int64_t scratch_bytes() const override { return 0; }
-  void run(int, int64_t begin, int64_t end, void*) override {
-    const bool is_fast = std::this_thread::get_id() == fast_;
-    for (int64_t i = begin; i < end; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(is_fast ? 2 : 6));
-      if (is_fast) ++by_fast;
-    }
+/// How long workers of these speeds need for tasks of one second each, taken as `Shares` gives
+/// them.
+double seconds_needed(int64_t tasks, const std::vector<double>& speeds) {
+  lfm::Shares shares;
+  shares.reset(tasks, static_cast<int>(speeds.size()));
+  std::vector<double> free_at(speeds.size(), 0.0);
+  for (double last = 0;;) {
+    const auto next = std::min_element(free_at.begin(), free_at.end());
+    const size_t worker = static_cast<size_t>(next - free_at.begin());
+    int64_t begin = 0;
+    const int64_t end = shares.take(static_cast<int>(worker), &begin);
+    if (begin == end) return last;
+    *next += static_cast<double>(end - begin) / speeds[worker];
+    last = std::max(last, *next);
   }
-
-  std::atomic<int> by_fast{0};
-
- private:
-  std::thread::id fast_ = std::this_thread::get_id();
-};
+}
 
 }  // namespace
 
@@ -93,16 +87,27 @@ TEST(each_task_is_done_once_and_after_the_phases_before) {
   }
 }
 
-// Of two threads one is three times slower: it should do a quarter.
 TEST(a_slow_core_holds_nobody_up) {
-  if (Team::workers() < 2) return;
-  Threads threads(2);
-  TeamSize size;
-  int by_fast = 0;
-  for (int round = 0; round < 2; ++round) {
-    Uneven work;
-    threads.run(size, work);
-    by_fast = work.by_fast;
+  for (const std::vector<double>& speeds : std::vector<std::vector<double>>{
+           {1, 1}, {1, 1.0 / 3}, {1, 1, 0.4, 0.4}, {1, 0.9, 0.8, 0.3, 0.3, 0.3, 0.3, 0.3}}) {
+    double together = 0;
+    for (const double speed : speeds) together += speed;
+    const double best = 1000 / together;
+    const double slowest_task = 1 / *std::min_element(speeds.begin(), speeds.end());
+    const double needed = seconds_needed(1000, speeds);
+    CHECK(needed <= 1.01 * best + slowest_task, "%zu workers: %g s, %g at best", speeds.size(),
+          needed, best);
   }
-  CHECK(by_fast > Uneven::kTasks * 0.68 && by_fast < Uneven::kTasks * 0.82, "%d", by_fast);
+}
+
+TEST(a_worker_takes_neighbouring_tasks) {
+  lfm::Shares shares;
+  shares.reset(800, 2);
+  int64_t begin = 0, expected = 400;
+  for (int pieces = 0; pieces < 8; ++pieces) {
+    const int64_t end = shares.take(1, &begin);
+    CHECK(begin == expected && end > begin, "%d", static_cast<int>(begin));
+    expected = end;
+  }
+  CHECK(expected > 400 + 400 / 2, "eight pieces are more than half a stretch");
 }
