@@ -41,7 +41,8 @@ PRODUCER = "lfm-edge"
 
 _FIXED_CONTEXT = 4096  # by default: Apple's formats allocate the whole cache at once
 _SUM_DISTURBANCE = 1e-6  # what another order of sums does; int8 rounding amplifies it
-_FLOAT16_DISTURBANCE = 1e-3  # two roundings to float16, of which a part does several
+_FLOAT16_ROUNDING = 2.0**-11
+_FLOAT16_DISTURBANCE = 2 * _FLOAT16_ROUNDING  # a part rounds several times
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ class _Plan:
         """What computes the golden vectors as the target's kernels would."""
         vocab = self.architecture.vocab_size
         if self.target == COREML:
-            return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, _FLOAT16_DISTURBANCE)
+            rounding = (_FLOAT16_DISTURBANCE, _FLOAT16_ROUNDING)
+            return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, *rounding)
         if self.target == COREAI:
             return GoldenReference(ids, vocab, ops.matmul_float32, self.kv, _SUM_DISTURBANCE)
         return GoldenReference(ids, vocab, ops.matmul_int8, self.kv, _SUM_DISTURBANCE)

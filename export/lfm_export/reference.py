@@ -48,6 +48,7 @@ class GoldenReference:
         matmul: ops.Matmul,
         kv: ops.KvType,
         disturbance: float,
+        logit_rounding: float = 0.0,
     ) -> None:
         """Computes as the target does.
 
@@ -57,9 +58,11 @@ class GoldenReference:
             matmul: how the target's kernels multiply.
             kv: the type of the target's cache.
             disturbance: relative, of every part's input in all runs but the first.
+            logit_rounding: relative, what the type of the target's logits may take from them.
         """
         self._ids, self._matmul, self._kv = ids, matmul, kv
         self._disturbance = np.float32(disturbance)
+        self._logit_rounding = logit_rounding
         self._rng = np.random.default_rng(0)
         probes = min(_PROBES, vocab_size)
         self._probe_ids = np.sort(self._rng.choice(vocab_size, probes, replace=False))
@@ -71,6 +74,7 @@ class GoldenReference:
         errors = np.abs(np.stack(disturbed)[:, :, self._probe_ids] - logits[:, self._probe_ids])
         worst = errors.max(axis=-1)  # [runs, tokens]
         tolerance = max(_TOLERANCE * float(np.quantile(worst, _USUAL)), _LEAST_TOLERANCE)
+        tolerance += self._logit_rounding * float(np.abs(logits).max())
         missed = int((worst > tolerance).sum(axis=-1).max())
         return GoldenVectors(
             ids=self._ids,

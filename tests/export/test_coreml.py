@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import coremltools
+import lfm_edge
 import numpy as np
 import onnx
 import pytest
@@ -24,10 +25,12 @@ from lfm_edge.coreml.package import Package
 from lfm_export.emit._coreml_blobs import BlobFile
 from lfm_export.emit._matmul_nbits import unpack
 from lfm_export.errors import ExportError
+from lfm_export.export import ExportOptions, export_bundle
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from tests.export.checkpoint_samples import TINY_DENSE, tiny
 from tests.support import dequantized, export, logits_of, random_model, saved, tiny_dense, tiny_moe
 
 Array = NDArray[Any]
@@ -370,6 +373,18 @@ def test_the_command_line_exports_quietly(checkpoint: Path, tmp_path: Path) -> N
     lines = done.stderr.strip().splitlines()
     assert all(line.startswith(("quantize: ", "hash: ", str(tmp_path))) for line in lines), lines
     assert Bundle(tmp_path / "out").manifest.model.max_context == 32
+
+
+def test_the_rounding_of_a_large_logit_is_let_pass(tmp_path: Path) -> None:
+    """One layer on a wide stream: the token read scores far above all others."""
+    config = {**TINY_DENSE, "hidden_size": 2048, "num_hidden_layers": 1, "layer_types": ["conv"]}
+    with tiny(config) as checkpoint:
+        bundle = export_bundle(checkpoint, tmp_path / "out", ExportOptions("coreml"))
+    golden = bundle.manifest.golden
+    largest = max(row[0] for row in golden.top_logits)
+    assert largest > 10 * np.abs(golden.probe_logits).mean()
+    report = lfm_edge.verify(bundle.folder)
+    assert report.decode_outliers == report.prefill_outliers == 0
 
 
 # What only a larger vocabulary, more experts or a full context shows.
