@@ -14,10 +14,11 @@ from .chat.template import ChatTemplate
 from .errors import InvalidRequestError, TemplateError
 from .generation import Generation
 from .generation_config import read_generation_config
-from .runtime import Runtime, open_runtime
+from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
 from .stop_strings import StopFilter
+from .targets import open_runtime
 from .tokenizer import Detokenizer, Tokenizer
 
 __all__ = ["DEFAULT_CONTEXT", "GenerationOptions", "Message", "Model", "load"]

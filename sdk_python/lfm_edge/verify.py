@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, GoldenVectors
 from .errors import IntegrityError, InvalidRequestError
-from .runtime import COREML, Runtime, open_runtime
+from .runtime import Runtime
 from .session import Session
+from .targets import COREML, open_runtime
 
 __all__ = ["VerifyReport", "replay_both_ways", "verify"]
 

@@ -13,7 +13,7 @@ from lfm_edge.coreml.package import Package
 from lfm_edge.coreml.runtime import CoreMLRuntime
 from lfm_edge.errors import InvalidRequestError
 from lfm_edge.model import Model
-from lfm_edge.runtime import COREML
+from lfm_edge.targets import COREML
 from lfm_edge.verify import replay_both_ways
 
 __all__ = ["UNITS", "check", "core_ml_bundle"]

@@ -1,0 +1,49 @@
+"""Who runs a bundle on this machine, by the target that it was exported for."""
+
+from __future__ import annotations
+
+from .bundle import Bundle
+from .errors import InvalidRequestError, UnsupportedBundleError
+from .runtime import Runtime
+
+__all__ = ["COREML", "open_runtime"]
+
+COREML = "coreml"
+COREAI = "coreai"
+ONNX = ("onnx", "onnx-portable")
+
+
+def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
+    """What runs this bundle on this machine.
+
+    Args:
+        bundle: an opened bundle.
+        threads: threads of one run, where the runtime lets us choose; by default one per physical
+            core.
+
+    Raises:
+        UnsupportedBundleError: the bundle's target is none that this version runs on this machine.
+        BundleError: the graph does not load, or its signature is not the manifest's.
+        InvalidRequestError: `threads` is below 1.
+        MissingDependencyError: a package that the target needs is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise InvalidRequestError(f"threads: got {threads}, expected 1 or more")
+    target = bundle.manifest.graph.target
+    # What the other targets need is not loaded: it may be missing, and takes its time.
+    if target in ONNX:
+        from .onnx_runtime import OnnxRuntime  # noqa: PLC0415
+
+        return OnnxRuntime(bundle, threads)
+    if target == COREML:
+        from .coreml.apple import open_on_mac  # noqa: PLC0415
+
+        return open_on_mac(bundle)
+    if target == COREAI:
+        from .coreai.runtime import CoreAIRuntime  # noqa: PLC0415
+
+        return CoreAIRuntime(bundle)
+    raise UnsupportedBundleError(
+        f"{bundle.folder}: target {target}, but this version of lfm-edge runs "
+        f"{', '.join((*ONNX, COREML, COREAI))}"
+    )
