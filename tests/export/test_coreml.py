@@ -164,6 +164,16 @@ def test_coremltools_builds_the_program_again(make: Callable[..., Bundle], moe: 
     assert set(program.functions) == {"decode", "prefill"}
 
 
+def test_reading_a_package_back_changes_no_file(make: Callable[..., Bundle]) -> None:
+    """coremltools writes a package's manifest whenever it opens one."""
+    bundle = make(target="coreml", context=CONTEXT)
+    path = bundle.graph_path / "Manifest.json"
+    before = path.stat().st_mtime_ns
+    specification(bundle)
+    assert path.stat().st_mtime_ns > before
+    Bundle(bundle.folder).check_hashes()
+
+
 # The weights.
 
 

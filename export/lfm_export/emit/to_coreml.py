@@ -123,7 +123,9 @@ class CoreMLEmitter(Consumer):
         data = package / "Data/com.apple.CoreML"
         specification = model.get_spec().SerializeToString(deterministic=True)
         (data / "model.mlmodel").write_bytes(specification)
-        (data / "model.mlmodel").chmod(0o644)  # coremltools leaves it to its owner alone
+        # coremltools leaves both to their owner alone.
+        (data / "model.mlmodel").chmod(0o644)
+        (data / "weights").chmod(0o755)
         _name_by_path(package / "Manifest.json")
         self._blobs.close()
         self._blobs.path.rename(data / "weights" / "weight.bin")
@@ -136,10 +138,13 @@ class CoreMLEmitter(Consumer):
 
 
 def _name_by_path(path: Path) -> None:
-    """Replaces the random identifiers of a package's manifest."""
+    """Replaces the random identifiers of a package's manifest.
+
+    It is written as coremltools does: that writes it again whenever it opens a package.
+    """
     manifest = json.loads(path.read_text(encoding="utf-8"))
     items = manifest["itemInfoEntries"]
     names = {old: str(uuid.uuid5(uuid.NAMESPACE_URL, items[old]["path"])).upper() for old in items}
     manifest["itemInfoEntries"] = {names[old]: item for old, item in items.items()}
     manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
-    path.write_text(json.dumps(manifest, indent=4, sort_keys=True), encoding="utf-8")
+    path.write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n", encoding="utf-8")
