@@ -23,7 +23,7 @@ from ._coreml_blobs import BlobFile
 
 logging.getLogger("coremltools").setLevel(logging.ERROR)  # it warns that this is no Mac
 import coremltools  # noqa: E402
-from coremltools.converters.mil.mil import Program  # noqa: E402
+from coremltools.converters.mil.mil import Builder, Program  # noqa: E402
 
 from ._coreml_function import build_function, table_rows  # noqa: E402
 from ._coreml_hook import weights_from  # noqa: E402
@@ -100,6 +100,7 @@ class CoreMLEmitter(Consumer):
         Raises:
             ExportError: the installed coremltools is not the one that this was written for.
         """
+        Builder.name_count.clear()  # another program's, if it was left unfinished
         program = Program()
         for name, tokens in _FUNCTIONS.items():
             ops = Ops(self._blobs, self._vectors)
