@@ -78,19 +78,20 @@ def verify(
         InvalidRequestError: `threads` or `tokens` is below 1.
         MissingDependencyError: a Core ML bundle's package cannot be read without coremltools.
     """
-    if tokens is not None and tokens < 1:
-        raise InvalidRequestError(f"tokens: got {tokens}, expected 1 or more")
+    for name, count in (("tokens", tokens), ("threads", threads)):
+        if count is not None and count < 1:
+            raise InvalidRequestError(f"{name}: got {count}, expected 1 or more")
     report = progress or _silent
     bundle = Bundle(path)
     files, golden = bundle.manifest.files, bundle.manifest.golden
     size, read = sum(entry.size for entry in files.values()), 0
 
-    def count(chunk: int) -> None:
+    def advance(chunk: int) -> None:
         nonlocal read
         read += chunk
         report("files", read, size)
 
-    bundle.check_hashes(count)
+    bundle.check_hashes(advance)
     runtime, most = _runtime(bundle, threads, size)
     length = min(len(golden.ids), bundle.manifest.model.max_context, tokens or most)
     decode, prefill = replay_both_ways(runtime, golden, length, report)

@@ -1,12 +1,14 @@
 """A saved Core ML package, evaluated in NumPy, gives the logits of transformers.
 
 The truth has the weights that the package's integers stand for. Exactly evaluated, a package that
-differs is wrong; rounded to float16 as Core ML rounds, it shows what that costs.
+differs is wrong; rounded to float16 as Core ML rounds, it shows what that costs. A weight's own
+rounding is not counted there: the program declares it as float16, and the truth then has it so.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import mmap
 import shutil
@@ -18,7 +20,7 @@ import lfm_edge
 import numpy as np
 import pytest
 import torch
-from lfm_edge import IntegrityError
+from lfm_edge import IntegrityError, InvalidRequestError
 from lfm_edge.bundle import Bundle
 from lfm_edge.coreml.evaluator import Mode
 from lfm_edge.coreml.package import Package
@@ -57,11 +59,11 @@ def cases() -> Iterator[Case]:
 
 
 class Made(NamedTuple):
-    """A bundle, a sequence, and transformers' logits for it."""
+    """A bundle, a sequence, and transformers' logits for it in either mode."""
 
     bundle: Bundle
     ids: NDArray[np.int64]
-    truth: NDArray[np.float32]
+    truths: dict[Mode, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +75,29 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return saved(random_model(CONFIGS[name]), tmp_path_factory.mktemp("checkpoint"))
 
     @functools.cache
-    def truth(name: str, quant: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def truths(name: str, quant: str) -> tuple[NDArray[np.int64], dict[Mode, NDArray[np.float32]]]:
         model = dequantized(checkpoint(name), quant)
         ids = clearly_routed(model)
-        return ids, logits_of(model, ids)
+        exact = logits_of(model, ids)
+        round_weights(model)
+        return ids, {"exact": exact, "fp16": logits_of(model, ids)}
 
     def made(case: Case) -> Made:
         out = tmp_path_factory.mktemp("coreml") / "bundle"
         options = {"quant": case.quant, "conv_state": case.conv_state, "moe": case.moe}
         bundle = export(checkpoint(case.config), out, target="coreml", context=LENGTH, **options)
-        return Made(bundle, *truth(case.config, case.quant))
+        return Made(bundle, *truths(case.config, case.quant))
 
     return made
+
+
+def round_weights(model: PreTrainedModel) -> None:
+    """Rounds to float16 what is quantized: every matrix but the router's and the taps."""
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and not name.endswith(
+            ("feed_forward.gate.weight", "conv.conv.weight")
+        ):
+            parameter.data = parameter.data.half().float()
 
 
 def clearly_routed(model: PreTrainedModel) -> NDArray[np.int64]:
@@ -128,7 +141,7 @@ def replay(session: Session, ids: NDArray[np.int64], chunks: list[int]) -> NDArr
 
 def check(made: Made, mode: Mode, chunks: list[int]) -> None:
     logits = replay(session_of(made.bundle, mode), made.ids, chunks)
-    truth, bound = made.truth[np.cumsum(chunks) - 1], BOUNDS[mode]
+    truth, bound = made.truths[mode][np.cumsum(chunks) - 1], BOUNDS[mode]
     assert np.abs(logits - truth).max() <= bound
     best = np.sort(truth)[:, -2:]
     decided = best[:, 1] - best[:, 0] > 2 * bound
@@ -152,7 +165,7 @@ def test_padding_may_reach_beyond_the_context(make: Any, moe: str, conv_state: s
 
 def error(made: Made, session: Session) -> float:
     """The largest error of logits, tokens read one by one."""
-    return float(np.abs(replay(session, made.ids, [1] * LENGTH) - made.truth).max())
+    return float(np.abs(replay(session, made.ids, [1] * LENGTH) - made.truths["exact"]).max())
 
 
 @pytest.mark.parametrize("conv_state", ["io", "state"])
@@ -165,7 +178,7 @@ def test_state_that_is_lost_is_found(make: Any, conv_state: str) -> None:
         replay(session, made.ids[:30], [30])
         session.state.tensors[name][...] = 0
         lost = session.prefill(made.ids[30:40])
-        assert np.abs(lost - made.truth[39]).max() > 100 * BOUNDS["exact"], name
+        assert np.abs(lost - made.truths["exact"][39]).max() > 100 * BOUNDS["exact"], name
 
 
 def test_reset_leaves_nothing_behind(make: Any) -> None:
@@ -243,3 +256,19 @@ def test_verify_replays_a_bundle_on_any_machine(make: Any, moe: str) -> None:
     assert 0 < report.decode_error <= report.tolerance
     assert 0 < report.prefill_error <= report.tolerance
     assert lfm_edge.verify(bundle.folder, tokens=3).positions == 3
+
+
+def test_of_a_large_bundle_a_few_positions_are_replayed(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make(Case("moe", "wide", "q4", "io")).bundle
+    size = sum(entry.size for entry in bundle.manifest.files.values())
+    # The module's name is that of its function.
+    module = importlib.import_module("lfm_edge.verify")
+    for bytes_read, positions in ((5 * size + 1, 5), (size - 1, 1)):
+        monkeypatch.setattr(module, "_EVALUATED_BYTES", bytes_read)
+        report = lfm_edge.verify(bundle.folder)
+        assert (report.positions, report.golden_positions) == (positions, 32)
+    assert lfm_edge.verify(bundle.folder, tokens=7).positions == 7
+    with pytest.raises(InvalidRequestError, match="tokens: got 0, expected 1 or more"):
+        lfm_edge.verify(bundle.folder, tokens=0)

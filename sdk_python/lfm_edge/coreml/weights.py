@@ -187,22 +187,25 @@ class Blockwise:
         """The rows in float32."""
         data, scale = self._data[rows], self._scale[rows].astype(np.float32)
         count = len(data)
-        product = data.reshape(count, *self._split) * scale.reshape(count, *self._kept)
+        product: Array = data.reshape(count, *self._split) * scale.reshape(count, *self._kept)
         if self._rounded:
             product = _round_to_float16(product, scale)
         return product.reshape(data.shape)
 
 
 def _round_to_float16(product: NDArray[np.float32], scale: Array) -> NDArray[np.float32]:
-    """Each integer times its scale, to the nearest float16, ties to even; may change `product`.
+    """Each integer times its scale, to the nearest float16, ties to even.
 
     NumPy's conversion takes longer than all else that is done with a weight.
     """
-    sizes = np.abs(scale)
-    if not (sizes.min() >= np.float32(2**-14) and sizes.max() <= 256):
+    sizes, least_normal = np.abs(scale), np.float32(2**-14)
+    if not sizes.max() <= 256:  # the products may lie beyond float16
         return product.astype(np.float16).astype(np.float32)
-    # All lie in float16's normal range or are zero, so that 13 bits of the fraction go.
+    # Of float32's fraction, 13 bits go.
     bits = product.view(np.uint32)
-    bits += 0xFFF + (bits >> 13 & 1)
-    bits &= np.uint32(0xFFFFE000)
-    return product
+    rounded = (bits + (0xFFF + (bits >> 13 & 1)) & np.uint32(0xFFFFE000)).view(np.float32)
+    if sizes.min() >= least_normal:
+        return rounded
+    # Below its normal range float16 is a grid of 2^-24, as float32 is next to 0.75.
+    tiny = product + np.float32(0.75) - np.float32(0.75)
+    return np.where(np.abs(product) < least_normal, tiny, rounded)
