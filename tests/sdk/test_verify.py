@@ -148,13 +148,22 @@ def test_conv_state_that_is_not_carried_is_found(tmp_path: Path) -> None:
         lfm_edge.verify(folder)
 
 
-def test_a_graph_that_fails_only_in_chunks_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tokens", "position"), [(None, 7), (3, 2)])
+def test_a_graph_that_fails_only_in_chunks_is_found(
+    tmp_path: Path, tokens: int | None, position: int
+) -> None:
+    """Of few chunks one must hold, even where every position may miss."""
     folder = tmp_path / "bundle"
     folder.mkdir()
     graph = ToyModel().graph()
     last = next(weight for weight in graph.graph.initializer if weight.name == "last")
     last.CopyFrom(numpy_helper.from_array(np.array([0]), "last"))
     onnx.save(graph, folder / "model.onnx")
-    write_manifest(folder, toy_manifest(ToyModel()))
-    with pytest.raises(IntegrityError, match="golden vectors missed in prefill at position 7"):
-        lfm_edge.verify(folder)
+    manifest = toy_manifest(ToyModel())
+    if tokens:
+        golden = msgspec.structs.replace(manifest.golden, outliers=32)
+        manifest = msgspec.structs.replace(manifest, golden=golden)
+    write_manifest(folder, manifest)
+    complaint = f"golden vectors missed in prefill at position {position}"
+    with pytest.raises(IntegrityError, match=complaint):
+        lfm_edge.verify(folder, tokens=tokens)
