@@ -96,11 +96,12 @@ lint: $(VENV)/test.done
 $(VENV)/demo.done: pyproject.toml $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[export,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[export,bench,coreml]' || \
+	    $(BIN)/python -m pip install --quiet --editable '.[export,bench]' # coremltools: not everywhere
 	touch $@
 
 $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
-	$(BIN)/python -m pip install --quiet --editable '.[export,bench,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[export,bench,coreml,test]'
 	touch $@
 
 $(VENV)/peers.done: pyproject.toml $(VENV)/test.done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from lfm_edge.verify import verify
 from rich.console import Console
 
 from .checkpoint import open_checkpoint
-from .export import export_bundle
+from .export import ExportOptions, export_bundle
 from .progress import ConsoleProgress
 
 __all__ = ["DEMO_MODEL", "demo"]
@@ -34,16 +35,11 @@ def demo(
     """
     console = Console(highlight=False)
     bundle, figures, picture = out / "bundle", out / "bench.json", out / "bench.png"
+    apple = out / "coreml"
     console.rule("1. export: a checkpoint becomes a bundle")
-    with open_checkpoint(str(DEMO_MODEL)) as checkpoint, ConsoleProgress() as progress:
-        export_bundle(checkpoint, bundle, progress=progress)
+    _export(bundle, ExportOptions())
     console.rule("2. verify: files are intact, the graph computes what the reference computes")
-    report = verify(bundle)
-    error = max(report.decode_error, report.prefill_error)
-    console.print(
-        f"{report.files} files whole; largest logit error {error:.2g}, "
-        f"tolerance {report.tolerance:.2g}"
-    )
+    _verify(bundle, console)
     console.rule("3. generate: text as it comes")
     model = lfm_edge.load(bundle)
     console.print(_PROMPT, end="", markup=False)
@@ -58,14 +54,35 @@ def demo(
     console.print()
     console.rule("5. bench: speed and memory on this device")
     _bench(bundle, "-p", "256", "-n", "64", "-r", "3", "--json", figures, "--plot", picture)
+    console.rule("6. Core ML: the same weights for Apple's engine, checked here in NumPy")
+    if with_apple := importlib.util.find_spec("coremltools") is not None:
+        _export(apple, ExportOptions(target="coreml", context=256))
+        _verify(apple, console)
+    else:
+        console.print("left out: it needs pip install 'lfm-edge[coreml]'", markup=False)
     console.rule("where everything lies")
     for path, what in (
         (bundle, "the bundle: graph, weights, tokenizer, template, manifest"),
         (figures, "what bench measured; lfm-edge bench --compare reads such files"),
         (picture, "the same as a picture"),
+        *([(apple, "the bundle for Core ML")] if with_apple else []),
         (DEMO_MODEL, "the checkpoint that was exported"),
     ):
         console.print(f"{path}\n    {what}", soft_wrap=True)
+
+
+def _export(bundle: Path, options: ExportOptions) -> None:
+    with open_checkpoint(str(DEMO_MODEL)) as checkpoint, ConsoleProgress() as progress:
+        export_bundle(checkpoint, bundle, options, progress)
+
+
+def _verify(bundle: Path, console: Console) -> None:
+    report = verify(bundle)
+    error = max(report.decode_error, report.prefill_error)
+    console.print(
+        f"{report.files} files whole; largest logit error {error:.2g}, "
+        f"tolerance {report.tolerance:.2g}"
+    )
 
 
 def _bench(*arguments: str | Path) -> None:
