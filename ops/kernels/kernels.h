@@ -2,9 +2,9 @@
 //
 // Kernels know no tensors and no threads and allocate nothing. They work on one block of 32 rows
 // of packed weights (`lfm_ops/layout.h`) at a time. Every table gives the same bits: a product of
-// a row is `acc = fma(float(integer dot), weight scale * activation scale, acc)` over the groups
+// a row is `acc = fma(float(integer dot) * weight scale, activation scale, acc)` over the groups
 // in ascending order, with float weights `acc += (fma chain of the group's 32 inputs)`, whatever
-// the instruction set and however many tokens are computed at once.
+// the instruction set and however many tokens are computed at once. Weight scales are finite.
 #pragma once
 
 #include <cstddef>

@@ -45,8 +45,8 @@ LFM_INLINE void prefetch_tile(const uint8_t* tile, ptrdiff_t ahead) {
 }
 
 LFM_INLINE __m256 add_product(__m256i dots, __m256 weight_scale, float scale, __m256 sum) {
-  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots),
-                         _mm256_mul_ps(weight_scale, _mm256_set1_ps(scale)), sum);
+  return _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(dots), weight_scale),
+                         _mm256_set1_ps(scale), sum);
 }
 
 /// One token: sums stay in registers from the first group to the last.

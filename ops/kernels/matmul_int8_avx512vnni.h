@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "functions.h"
+#include "numerics.h"
 
 namespace lfm {
 namespace {
@@ -27,9 +28,24 @@ LFM_INLINE __m512i broadcast4(const int8_t* x) {
   return _mm512_set1_epi32(four);
 }
 
-LFM_INLINE void load_scales(const uint8_t* scales, __m512 (&into)[2]) {
-  into[0] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales)));
-  into[1] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales) + 1));
+/// Scales of 16 rows; one step converts and scales a sum (see kOneFloat).
+struct Scales {
+  __m512 values;
+  __m512 starts;  // times -kOneFloat
+};
+
+LFM_INLINE void load_scales(const uint8_t* scales, Scales (&into)[2]) {
+  LFM_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales) + h);
+    into[h].values = _mm512_cvtph_ps(half);
+    into[h].starts = _mm512_mul_ps(into[h].values, _mm512_set1_ps(-kOneFloat));
+  }
+}
+
+template <class Format>
+LFM_INLINE __m512i start(int32_t offset) {
+  return _mm512_set1_epi32(kOneBits + Format::kOffsets * offset);
 }
 
 template <class Format>
@@ -39,6 +55,11 @@ LFM_INLINE void prefetch_tile(const uint8_t* tile, ptrdiff_t ahead) {
   for (int line = 0; line < Format::kTileBytes; line += LFM_OPS_LINE_BYTES) {
     _mm_prefetch(reinterpret_cast<const char*>(tile) + ahead + line, _MM_HINT_T0);
   }
+}
+
+LFM_INLINE __m512 add_product(__m512i dots, const Scales& scales, float scale, __m512 sum) {
+  const __m512 scaled = _mm512_fmadd_ps(_mm512_castsi512_ps(dots), scales.values, scales.starts);
+  return _mm512_fmadd_ps(scaled, _mm512_set1_ps(scale), sum);
 }
 
 /// Sums of `Tokens` tokens stay in registers from the first group to the last.
@@ -54,7 +75,7 @@ void multiply_few(const uint8_t* tile, const Rows& x, int64_t groups, int64_t fi
     const int64_t at = x.index(g, first);
     __m512i dots[Tokens][2];
     LFM_UNROLL
-    for (int t = 0; t < Tokens; ++t) dots[t][0] = dots[t][1] = Format::start(x.offsets[at + t]);
+    for (int t = 0; t < Tokens; ++t) dots[t][0] = dots[t][1] = start<Format>(x.offsets[at + t]);
     LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) {
       const Pair weights = Format::load(tile, s);
@@ -65,15 +86,13 @@ void multiply_few(const uint8_t* tile, const Rows& x, int64_t groups, int64_t fi
         dots[t][1] = _mm512_dpbusd_epi32(dots[t][1], weights.high, input);
       }
     }
-    __m512 scales[2];
+    Scales scales[2];
     load_scales(tile + Format::kScalesAt, scales);
     LFM_UNROLL
     for (int t = 0; t < Tokens; ++t) {
-      const __m512 scale = _mm512_set1_ps(x.scales[at + t]);
       LFM_UNROLL
       for (int h = 0; h < 2; ++h) {
-        sums[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][h]),
-                                     _mm512_mul_ps(scales[h], scale), sums[t][h]);
+        sums[t][h] = add_product(dots[t][h], scales[h], x.scales[at + t], sums[t][h]);
       }
     }
   }
@@ -86,12 +105,12 @@ void multiply_few(const uint8_t* tile, const Rows& x, int64_t groups, int64_t fi
 
 /// One group of `Tokens` tokens, the whole tile of weights in registers.
 template <class Format, int Tokens>
-LFM_INLINE void add_group(const Pair (&weights)[kSteps], const __m512 (&scales)[2],
+LFM_INLINE void add_group(const Pair (&weights)[kSteps], const Scales (&scales)[2],
                           const int8_t* inputs, const float* input_scales, const int32_t* offsets,
                           float* out, ptrdiff_t out_stride) {
   __m512i dots[Tokens][2];
   LFM_UNROLL
-  for (int t = 0; t < Tokens; ++t) dots[t][0] = dots[t][1] = Format::start(offsets[t]);
+  for (int t = 0; t < Tokens; ++t) dots[t][0] = dots[t][1] = start<Format>(offsets[t]);
   LFM_UNROLL
   for (int s = 0; s < kSteps; ++s) {
     LFM_UNROLL
@@ -103,12 +122,11 @@ LFM_INLINE void add_group(const Pair (&weights)[kSteps], const __m512 (&scales)[
   }
   LFM_UNROLL
   for (int t = 0; t < Tokens; ++t) {
-    const __m512 scale = _mm512_set1_ps(input_scales[t]);
     LFM_UNROLL
     for (int h = 0; h < 2; ++h) {
       float* sum = out + t * out_stride + 16 * h;
-      _mm512_storeu_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][h]),
-                                            _mm512_mul_ps(scales[h], scale), _mm512_loadu_ps(sum)));
+      _mm512_storeu_ps(sum,
+                       add_product(dots[t][h], scales[h], input_scales[t], _mm512_loadu_ps(sum)));
     }
   }
 }
@@ -126,17 +144,17 @@ void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t f
     Pair weights[kSteps];
     LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) weights[s] = Format::load(tile, s);
-    __m512 scales[2];
+    Scales scales[2];
     load_scales(tile + Format::kScalesAt, scales);
     const int8_t* inputs = x.int8_at(g, first);
     const float* input_scales = x.scales + x.index(g, first);
     const int32_t* offsets = x.offsets + x.index(g, first);
     int64_t t = 0;
-    for (; t + 2 <= tokens; t += 2) {
-      add_group<Format, 2>(weights, scales, inputs + t * kGroup, input_scales + t, offsets + t,
+    for (; t + 3 <= tokens; t += 3) {
+      add_group<Format, 3>(weights, scales, inputs + t * kGroup, input_scales + t, offsets + t,
                            out + t * out_stride, out_stride);
     }
-    if (t < tokens) {
+    for (; t < tokens; ++t) {
       add_group<Format, 1>(weights, scales, inputs + t * kGroup, input_scales + t, offsets + t,
                            out + t * out_stride, out_stride);
     }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "functions.h"
+#include "numerics.h"
 
 namespace lfm {
 namespace {
@@ -30,27 +31,48 @@ LFM_INLINE float32x4_t load_scales(const uint8_t* scales, int part) {
   return vcvt_f32_f16(vreinterpret_f16_u8(bytes));
 }
 
-// Integers become floats by a subtraction, which more units do than conversions: sums start at the
-// bits of a large float, whose last bit is worth one.
-constexpr int32_t kOneBits = 0x4b400000;
-constexpr float kOneFloat = 12582912.0f;
-
+// Integers become floats by a subtraction, which more units do than conversions.
 LFM_INLINE float32x4_t to_float(int32x4_t dots) {
   return vsubq_f32(vreinterpretq_f32_s32(dots), vdupq_n_f32(kOneFloat));
 }
 
-/// Four of one value in memory. Sums start with a load of their own each: copying a register would
-/// keep units from the products.
+/// `fma(x, scale, sums)`. For `vfmaq_n_f32` GCC may copy the scale to all lanes first.
+LFM_INLINE float32x4_t add_scaled(float32x4_t x, float scale, float32x4_t sums) {
+  asm("fmla %0.4s, %1.4s, %2.s[0]" : "+w"(sums) : "w"(x), "w"(scale));
+  return sums;
+}
+
+/// Four values in a register of their own, to be added to: copying a register would keep units from
+/// the products.
+template <class Vector, class Value>
+LFM_INLINE Vector load_anew(const Value (&four)[4]) {
+  Vector result;
+  asm volatile("ldr %q0, %1" : "=w"(result) : "m"(four));
+  return result;
+}
+
+/// What sums of integers start at: four times `value`.
 struct Start {
   explicit LFM_INLINE Start(int32_t value) { vst1q_s32(values_, vdupq_n_s32(value)); }
-  LFM_INLINE int32x4_t load() const {
-    int32x4_t result;
-    asm volatile("ldr %q0, %1" : "=w"(result) : "m"(values_));
-    return result;
-  }
+  LFM_INLINE int32x4_t load() const { return load_anew<int32x4_t>(values_); }
 
  private:
   alignas(16) int32_t values_[4];
+};
+
+/// Scales of four sums, used for many tokens: one step converts and scales (see kOneFloat).
+struct Scales {
+  alignas(16) float values[4];
+  alignas(16) float starts[4];  // times -kOneFloat
+
+  LFM_INLINE void set(float32x4_t scales) {
+    vst1q_f32(values, scales);
+    vst1q_f32(starts, vmulq_n_f32(scales, -kOneFloat));
+  }
+  LFM_INLINE float32x4_t times(int32x4_t dots) const {
+    return vfmaq_f32(load_anew<float32x4_t>(starts), vreinterpretq_f32_s32(dots),
+                     vld1q_f32(values));
+  }
 };
 
 /// Dot products of input 4 * kStep and the next three with 4 rows.
@@ -94,7 +116,7 @@ void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t to
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) {
       const float32x4_t scales = load_scales(tile + Format::kScalesAt, p);
-      sums[p] = vfmaq_f32(sums[p], to_float(dots[p]), vmulq_n_f32(scales, x.scales[at]));
+      sums[p] = add_scaled(vmulq_f32(to_float(dots[p]), scales), x.scales[at], sums[p]);
     }
   }
   LFM_UNROLL
@@ -112,7 +134,7 @@ constexpr int kChunk = 8;  // groups whose weights are unpacked at once
 /// A quarter of the weights of some groups, signed, and their scales.
 struct Quarter {
   alignas(16) int8_t weights[kChunk][kSteps][2][16];
-  alignas(16) float scales[kChunk][2][4];
+  Scales scales[kChunk][2];
 };
 
 template <class Format>
@@ -125,7 +147,7 @@ LFM_INLINE void unpack(const uint8_t* tile, int64_t groups, int quarter, Quarter
       vst1q_s8(into.weights[g][s][1], pair.high);
     }
     for (int h = 0; h < 2; ++h) {
-      vst1q_f32(into.scales[g][h], load_scales(tile + Format::kScalesAt, kQuarters * h + quarter));
+      into.scales[g][h].set(load_scales(tile + Format::kScalesAt, kQuarters * h + quarter));
     }
   }
 }
@@ -171,11 +193,10 @@ LFM_INLINE void add_quarter(const Quarter& quarter, const Rows& x, int64_t group
     add_all_pairs(quarter.weights[g], inputs, dots, Steps());
     const float* scales = x.scales + x.index(group + g, first);
     LFM_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const float32x4_t part = vld1q_f32(quarter.scales[g][h]);
+    for (int t = 0; t < Tokens; ++t) {
       LFM_UNROLL
-      for (int t = 0; t < Tokens; ++t) {
-        sums[t][h] = vfmaq_f32(sums[t][h], to_float(dots[t][h]), vmulq_n_f32(part, scales[t]));
+      for (int h = 0; h < 2; ++h) {
+        sums[t][h] = add_scaled(quarter.scales[g][h].times(dots[t][h]), scales[t], sums[t][h]);
       }
     }
   }

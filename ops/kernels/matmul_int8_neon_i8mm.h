@@ -23,7 +23,7 @@ struct Mixed {
 /// Signed weights of a quarter: [8 inputs][rows 0 and 1, 2 and 3, 16 and 17, 18 and 19].
 struct WideQuarter {
   alignas(16) int8_t weights[kFewGroups][kWides][4][16];
-  alignas(16) float scales[kFewGroups][4][4];
+  Scales scales[kFewGroups][4];
 };
 
 LFM_INLINE int8x16_t zip_low(int8x16_t a, int8x16_t b) {
@@ -72,8 +72,8 @@ LFM_INLINE void unpack_wide(const uint8_t* tile, int64_t groups, int quarter, Wi
     }
     for (int h = 0; h < 2; ++h) {
       const float32x4_t four = load_scales(tile + Format::kScalesAt, kQuarters * h + quarter);
-      vst1q_f32(into.scales[g][2 * h], vcombine_f32(vget_low_f32(four), vget_low_f32(four)));
-      vst1q_f32(into.scales[g][2 * h + 1], vcombine_f32(vget_high_f32(four), vget_high_f32(four)));
+      into.scales[g][2 * h].set(vcombine_f32(vget_low_f32(four), vget_low_f32(four)));
+      into.scales[g][2 * h + 1].set(vcombine_f32(vget_high_f32(four), vget_high_f32(four)));
     }
   }
 }
@@ -81,6 +81,14 @@ LFM_INLINE void unpack_wide(const uint8_t* tile, int64_t groups, int quarter, Wi
 /// Where the sums of rows `2 * r` of a quarter of pair `pair` lie, mixed.
 LFM_INLINE float* mixed_sums(float* out, ptrdiff_t out_stride, int pair, int r) {
   return out + (2 * pair + r % 2) * out_stride + r / 2 * 16;
+}
+
+/// What `Start::load` gives, from a general register. Units that load are as scarce as those that
+/// multiply; a third of the sums start like this, so that neither waits for the other.
+LFM_INLINE int32x4_t fill(int32_t value) {
+  int32x4_t result;
+  asm volatile("dup %0.4s, %w1" : "=w"(result) : "r"(value));
+  return result;
 }
 
 /// Adds some groups of a quarter to the sums of `Pairs` pairs of tokens from `first` on.
@@ -99,7 +107,7 @@ LFM_INLINE void add_wide(const WideQuarter& quarter, const Mixed& mixed, int64_t
     LFM_UNROLL
     for (int i = 0; i < Pairs; ++i) {
       LFM_UNROLL
-      for (int r = 0; r < 4; ++r) dots[i][r] = start.load();
+      for (int r = 0; r < 4; ++r) dots[i][r] = i == 0 ? fill(kOneBits) : start.load();
     }
     LFM_UNROLL
     for (int k = 0; k < kWides; ++k) {
@@ -112,14 +120,16 @@ LFM_INLINE void add_wide(const WideQuarter& quarter, const Mixed& mixed, int64_t
         LFM_UNROLL
         for (int i = 0; i < Pairs; ++i) dots[i][r] = vmmlaq_s32(dots[i][r], inputs[i], weights);
       }
+      asm volatile("" ::: "memory");  // loads made earlier would need more registers than there are
     }
+    float32x4_t scales[Pairs];
     LFM_UNROLL
-    for (int i = 0; i < Pairs; ++i) {
-      const float32x4_t scales = vld1q_f32(mixed.scales[g][first + i]);
+    for (int i = 0; i < Pairs; ++i) scales[i] = vld1q_f32(mixed.scales[g][first + i]);
+    LFM_UNROLL
+    for (int r = 0; r < 4; ++r) {
       LFM_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        sums[i][r] = vfmaq_f32(sums[i][r], to_float(dots[i][r]),
-                               vmulq_f32(vld1q_f32(quarter.scales[g][r]), scales));
+      for (int i = 0; i < Pairs; ++i) {
+        sums[i][r] = vfmaq_f32(sums[i][r], quarter.scales[g][r].times(dots[i][r]), scales[i]);
       }
     }
   }
@@ -154,10 +164,12 @@ void multiply_pairs(const uint8_t* tile, const Rows& x, int64_t groups, int64_t 
       unpack_wide<Format>(tile, count, q, quarter);
       float* sums = out + 4 * q;
       int64_t i = 0;
-      for (; i + 2 <= pairs; i += 2) {
-        add_wide<2>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
+      for (; i + 3 <= pairs; i += 3) {
+        add_wide<3>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
       }
-      if (i < pairs) {
+      if (i + 2 == pairs) {
+        add_wide<2>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
+      } else if (i + 1 == pairs) {
         add_wide<1>(quarter, mixed, count, i, sums + 2 * i * out_stride, out_stride);
       }
     }

@@ -8,7 +8,7 @@ struct Q4 {
   static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
 
-  static LFM_INLINE __m512i start(int32_t offset) { return _mm512_set1_epi32(offset); }
+  static constexpr int32_t kOffsets = 1;
 
   static LFM_INLINE Pair load(const uint8_t* tile, int step) {
     const __m512i nibble = _mm512_set1_epi8(15);

@@ -56,9 +56,9 @@ void multiply_one_by_bytes(const uint8_t* tile, const Rows& x, int64_t groups, i
     for (int q = 0; q < kQuarters; ++q) {
       const float32x4_t high =
           vsubq_f32(vreinterpretq_f32_s32(whole[q]), vreinterpretq_f32_s32(low[q]));  // 16 times
-      sums[q] = vfmaq_f32(sums[q], to_float(low[q]), vmulq_n_f32(load_scales(half, q), scale));
-      sums[kQuarters + q] = vfmaq_f32(sums[kQuarters + q], high,
-                                      vmulq_n_f32(load_scales(half, kQuarters + q), high_scale));
+      const int p = kQuarters + q;
+      sums[q] = add_scaled(vmulq_f32(to_float(low[q]), load_scales(half, q)), scale, sums[q]);
+      sums[p] = add_scaled(vmulq_f32(high, load_scales(half, p)), high_scale, sums[p]);
     }
   }
   LFM_UNROLL

@@ -21,7 +21,7 @@ void add_tile(const uint8_t* tile, const int8_t* x, float scale, int32_t offset,
   }
   for (int r = 0; r < 32; ++r) {
     const float weight_scale = half_to_float(tile[512 + 2 * r] | tile[513 + 2 * r] << 8);
-    sums[r] = std::fma(static_cast<float>(dots[r]), weight_scale * scale, sums[r]);
+    sums[r] = std::fma(static_cast<float>(dots[r]) * weight_scale, scale, sums[r]);
   }
 }
 

@@ -9,7 +9,7 @@ struct Q8 {
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
 
   // Weights are 128 too large, not 8.
-  static LFM_INLINE __m512i start(int32_t offset) { return _mm512_set1_epi32(16 * offset); }
+  static constexpr int32_t kOffsets = 16;
 
   static LFM_INLINE Pair load(const uint8_t* tile, int step) {
     const __m512i sign = _mm512_set1_epi8(-128);

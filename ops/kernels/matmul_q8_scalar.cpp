@@ -18,7 +18,7 @@ void add_tile(const uint8_t* tile, const int8_t* x, float scale, float* sums) {
   }
   for (int r = 0; r < 32; ++r) {
     const float weight_scale = half_to_float(tile[1024 + 2 * r] | tile[1025 + 2 * r] << 8);
-    sums[r] = std::fma(static_cast<float>(dots[r]), weight_scale * scale, sums[r]);
+    sums[r] = std::fma(static_cast<float>(dots[r]) * weight_scale, scale, sums[r]);
   }
 }
 

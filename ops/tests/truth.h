@@ -131,7 +131,7 @@ inline float product(const Weights& w, int64_t row, const std::vector<Group>& x)
     } else {
       int dot = 0;
       for (size_t i = 0; i < 32; ++i) dot += group.integers[i] * w.integers[at + i];
-      sum = std::fma(static_cast<float>(dot), w.scale(row, g) * group.scale, sum);
+      sum = std::fma(static_cast<float>(dot) * w.scale(row, g), group.scale, sum);
     }
   }
   return sum;
