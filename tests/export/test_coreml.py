@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import subprocess
 import sys
@@ -15,18 +14,14 @@ import lfm_edge
 import numpy as np
 import onnx
 import pytest
-from coremltools.converters.mil.backend.mil import helper
 from coremltools.converters.mil.frontend.milproto.load import load as load_milproto
 from coremltools.libmilstoragepython import _BlobStorageReader as BlobReader
-from coremltools.libmilstoragepython import _BlobStorageWriter as BlobWriter
 from lfm_edge.bundle import Bundle
 from lfm_edge.coreml.evaluator import Evaluator
 from lfm_edge.coreml.package import Package
-from lfm_export.emit._coreml_blobs import BlobFile
 from lfm_export.emit._matmul_nbits import unpack
 from lfm_export.errors import ExportError
 from lfm_export.export import ExportOptions, export_bundle
-from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -260,67 +255,6 @@ def test_two_exports_are_the_same_to_the_byte(
     again = export(checkpoint, tmp_path / "again", target="coreml", context=CONTEXT)
     assert again.manifest.files == first.manifest.files
     assert again.manifest.golden == first.manifest.golden
-
-
-def test_the_weight_file_is_what_coremltools_writes(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    halves = random.standard_normal((3, 7)).astype(np.float16)
-    values = random.integers(-8, 8, (6, 32)).astype(np.int8)
-    scales = random.standard_normal((6, 1)).astype(np.float16)
-    bytes_ = random.integers(0, 256, (5, 3)).astype(np.uint8)
-    with BlobFile(tmp_path / "ours.bin") as file:
-        file.add("a", halves)
-        file.add_matrix("b", QuantizedTensor(4, values, scales))
-        file.add_matrix("c", QuantizedTensor(8, values, scales))
-        pieces = file.reserve("d", "uint8", bytes_.shape)
-        for row in (3, 1, 0, 4, 2):
-            file.write(pieces, row, bytes_[row : row + 1])
-        file.add("e", scales.astype(np.float32))
-        file.add("f", values.astype(np.int32))
-    writer = BlobWriter(str(tmp_path / "theirs.bin"))
-    writer.write_fp16_data(halves.reshape(-1).view(np.uint16))
-    writer.write_int4_data(values.reshape(-1))
-    writer.write_fp16_data(scales.reshape(-1).view(np.uint16))
-    writer.write_int8_data(values.reshape(-1))
-    writer.write_fp16_data(scales.reshape(-1).view(np.uint16))
-    writer.write_uint8_data(bytes_.reshape(-1))
-    writer.write_float_data(scales.astype(np.float32).reshape(-1))
-    writer.write_int32_data(values.astype(np.int32).reshape(-1))
-    del writer
-    assert (tmp_path / "ours.bin").read_bytes() == (tmp_path / "theirs.bin").read_bytes()
-
-
-# The private function of coremltools.
-
-
-def test_coremltools_still_asks_where_a_weight_lies() -> None:
-    """Fails when a new coremltools writes weights in another way: see emit/_coreml_hook.py."""
-    assert coremltools.__version__ == "9.0"
-    parameters = inspect.signature(helper._get_offset_by_writing_data).parameters
-    assert list(parameters) == ["output_var", "blob_writer"]
-
-
-@pytest.mark.parametrize("change", ["renamed", "not called"])
-def test_another_coremltools_is_refused(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    if change == "renamed":
-        monkeypatch.delattr(helper, "_get_offset_by_writing_data")
-    else:
-        monkeypatch.setattr("coremltools.converters.mil.backend.mil.load.helper", Unchanged())
-    with pytest.raises(ExportError, match=r"coremltools 9\.0 writes its weights in another way"):
-        export(checkpoint, tmp_path / "out", target="coreml")
-    assert list(tmp_path.iterdir()) == []
-
-
-class Unchanged:
-    """The module as it was before the hook."""
-
-    def __init__(self) -> None:
-        self._get_offset_by_writing_data = helper._get_offset_by_writing_data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(helper, name)
 
 
 # What is refused, and what is left behind.
