@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import lfm_edge
 import pytest
 from lfm_edge.bundle import Bundle
+
+from checks.measured import run
 
 SOURCE = "synthetic:lfm2.5-8b-a1b"
 GIGABYTE = 1e9
@@ -23,15 +22,12 @@ def exported(
 ) -> Iterator[tuple[Path, float]]:
     """The bundle, and the peak resident memory of its export in bytes."""
     out = tmp_path_factory.mktemp("full") / "bundle"
-    command = [sys.executable, "-m", "lfm_edge", "export", SOURCE, str(out)]
-    command += ["--target", request.param, "--quant", "q4"]
-    begun = time.monotonic()
-    process = os.posix_spawn(command[0], command, dict(os.environ))
-    _, status, usage = os.wait4(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    seconds, peak = time.monotonic() - begun, usage.ru_maxrss * 1024
-    print(f"\n{request.param}: export in {seconds:.0f} s, peak RSS {peak / GIGABYTE:.2f} GB")
-    yield out, peak
+    export = run("export", SOURCE, out, "--target", request.param, "--quant", "q4")
+    print(
+        f"\n{request.param}: export in {export.seconds:.0f} s, "
+        f"peak RSS {export.peak / GIGABYTE:.2f} GB"
+    )
+    yield out, export.peak
     shutil.rmtree(out)
 
 

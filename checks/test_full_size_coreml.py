@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import coremltools
 import pytest
 from lfm_edge.bundle import Bundle
 
+from checks.measured import Finished, run
+
 SOURCE = "synthetic:lfm2.5-8b-a1b"
 GIGABYTE = 1e9
-
-
-class Finished(NamedTuple):
-    """What a command took, and what it wrote to standard error."""
-
-    seconds: float
-    peak: float
-    """Resident memory in bytes."""
-    stderr: str
-
-
-def run(*arguments: object) -> Finished:
-    command, begun = [sys.executable, "-m", "lfm_edge", *map(str, arguments)], time.monotonic()
-    with tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(command, stderr=stderr)
-        _, status, usage = os.wait4(process.pid, 0)
-        stderr.seek(0)
-        text = stderr.read()
-    assert os.waitstatus_to_exitcode(status) == 0, text
-    return Finished(time.monotonic() - begun, usage.ru_maxrss * 1024, text)
 
 
 @pytest.fixture(scope="module")
