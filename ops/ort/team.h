@@ -1,5 +1,5 @@
-// The threads of a session at work on the tasks of one call: phases follow one
-// another without a return to ONNX Runtime, and whoever ends a phase begins the next.
+// The threads of a session at work on the tasks of one call: phases follow one another without a
+// return to ONNX Runtime, and whoever ends a phase begins the next.
 #pragma once
 
 #include <atomic>

@@ -80,9 +80,9 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     target = "arm" if found.emulator else "native"
     library = found.build / "liblfm_ops.so"
     if platform.system() != "Linux":
-        pytest.skip("run_graph is built and run on Linux")
+        pytest.skip("NOT RUN: run_graph is built and run on Linux")
     if not library.is_file() or not any(found.runtime.glob("libonnxruntime.so.*")):
-        pytest.skip(f"not built: `make {target}` does it, where its tools can be had")
+        pytest.skip(f"NOT RUN, not built: `make {target}` does it, where its tools can be had")
     return found
 
 
