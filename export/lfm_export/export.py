@@ -67,6 +67,9 @@ class Progress(Protocol):
     def advance(self, amount: int) -> None:
         """That many more are done."""
 
+    def note(self, text: str) -> None:
+        """Something of the checkpoint is passed over or changed; one line that says what."""
+
 
 class Quiet:
     """A progress that nobody watches."""
@@ -75,6 +78,9 @@ class Quiet:
         """Ignores it."""
 
     def advance(self, amount: int) -> None:
+        """Ignores it."""
+
+    def note(self, text: str) -> None:
         """Ignores it."""
 
 

@@ -17,7 +17,7 @@ class ConsoleProgress:
     """Shows stages of a known amount on standard error; to be used in a `with` block."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,6 +58,10 @@ class ConsoleProgress:
         if not self._console.is_terminal and (finished or now - self._shown > _LINE_SECONDS):
             self._shown = now
             self._console.print(f"{self._name}: {self._amount()}{self._estimate(now)}")
+
+    def note(self, text: str) -> None:
+        """Prints a line that begins with `note:`, whatever else is shown."""
+        self._console.print(f"note: {' '.join(text.split())}", soft_wrap=True)
 
     def _amount(self) -> str:
         scale, letter = (1e9, "G") if self._total >= 1e9 else (1e6, "M")
