@@ -29,15 +29,10 @@ WORK = ROOT / "build" / "benchmarks"
 OUT = "{out}"
 """Stands in a command for the folder that it writes."""
 BUNDLE_SOURCES = (
-    "export/lfm_export/architecture.py",
-    "export/lfm_export/weights.py",
-    "export/lfm_export/writer.py",
+    "export/lfm_export/*.py",
     "export/lfm_export/quantize/*.py",
-    "export/lfm_export/emit/external_data.py",
-    "export/lfm_export/emit/graph.py",
-    "export/lfm_export/emit/*onnx*.py",
-    "export/lfm_export/emit/_matmul_nbits.py",
-    "export/lfm_export/emit/_portable_*.py",
+    "export/lfm_export/emit/*.py",
+    "export/lfm_export/emit/onnx*/*.py",
     "ops/lfm_ops/layout.py",
 )
 AVX2_BUILD = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,18 @@ def saved(model: PreTrainedModel, folder: Path) -> Path:
 def export(source: Path | str, out: Path, **options: Any) -> Bundle:
     """A bundle of a local checkpoint."""
     with open_checkpoint(str(source)) as checkpoint:
-        return export_bundle(checkpoint, out, ExportOptions(**options))
+        return export_bundle(checkpoint, out, export_options(**options))
+
+
+def export_options(**options: Any) -> ExportOptions:
+    """Options of every export, and those of its target's own."""
+    general = {name: options.pop(name) for name in _GENERAL & options.keys()}
+    return ExportOptions(
+        **general, own={name.replace("_", "-"): value for name, value in options.items()}
+    )
+
+
+_GENERAL = {field.name for field in fields(ExportOptions)}
 
 
 def load_truth(folder: Path) -> PreTrainedModel:

@@ -2,52 +2,84 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
-from lfm_ops.reference import KvType
 from rich.console import Console
 
 from .checkpoint import open_checkpoint
-from .export import CONV_STATES, MOE_FORMS, TARGETS, ExportOptions, export_bundle
+from .emit import TARGETS
+from .export import ExportOptions, export_bundle
 from .progress import ConsoleProgress
 from .quantize import METHODS
 
 __all__ = ["export"]
 
+_TARGETS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGETS.values())
 
+
+def _with_target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds an option for every one that a target has, in place of the `own` of `command`."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters = {name: p for name, p in signature.parameters.items() if name != "own"}
+    for name, text in _own_options().items():
+        parameters[name] = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help=text)],
+        )
+
+    def run(**given: object) -> None:
+        own = {name.replace("_", "-"): given.pop(name) for name in _own_options()}
+        command(**given, own={name: value for name, value in own.items() if value is not None})
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    return run
+
+
+def _own_options() -> dict[str, str]:
+    """The help of every option that a target has, by the name of its parameter."""
+    found: dict[str, list[str]] = {}
+    helps: dict[str, str] = {}
+    for target in TARGETS.values():
+        for option in target.options:
+            name = option.name.replace("-", "_")
+            found.setdefault(name, []).append(f"{target.name}: {', '.join(option.values)}")
+            helps[name] = option.help
+    return {name: f"{helps[name]}; {'; '.join(values)}." for name, values in found.items()}
+
+
+@_with_target_options
 def export(
     source: Annotated[
         str, typer.Argument(help="Local folder, Hub id, or synthetic:lfm2.5-8b-a1b[:LAYERS].")
     ],
     out: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    target: Annotated[str, typer.Option(help=" or ".join(TARGETS))] = TARGETS[0],
+    *,
+    target: Annotated[str, typer.Option(help=_TARGETS_HELP)] = next(iter(TARGETS)),
     quant: Annotated[str, typer.Option(help=", ".join(METHODS))] = "q4",
     head: Annotated[
         str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
-    ] = None,
-    kv: Annotated[
-        str | None, typer.Option(help="KV cache: f32, f16 (default, f32 with f32) or int8.")
     ] = None,
     context: Annotated[
         int | None,
         typer.Option(help="Most tokens of a session (default: the model's, on Apple 4096)."),
     ] = None,
-    moe: Annotated[
-        str | None, typer.Option(help=f"Experts in coreml: {', '.join(MOE_FORMS)}.")
-    ] = None,
-    conv_state: Annotated[
-        str | None, typer.Option(help=f"Conv state in coreml: {' or '.join(CONV_STATES)}.")
-    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
+    own: dict[str, str],
 ) -> None:
     """Turn a checkpoint into a bundle.
 
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
-    options = ExportOptions(target, quant, head, cast(KvType | None, kv), context, moe, conv_state)
+    options = ExportOptions(target, quant, head, context, own)
     with (
         open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
         ConsoleProgress() as progress,

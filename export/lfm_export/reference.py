@@ -1,4 +1,4 @@
-"""The whole model in plain NumPy, a part at a time while the weights stream by.
+"""The whole model in plain NumPy, an operation at a time while the weights stream by.
 
 It answers what a graph must answer, without a runtime and without the model in memory: the golden
 vectors of a bundle. The same tokens run several times, side by side, multiplied as the target's
@@ -11,16 +11,19 @@ are let pass.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from lfm_edge.bundle import GoldenVectors
 from lfm_ops import reference as ops
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
-from .architecture import Attention, Embedding, Layer, Mlp, Norm, ShortConv, SparseMoe
-from .weights import Weights
+from .architecture import Architecture, Attention, Embedding, Mlp, Norm, ShortConv, SparseMoe
+from .decoder import Operations, decode
+from .weights import WeightStream
 
-__all__ = ["GoldenReference"]
+__all__ = ["Numerics", "Reference", "golden_vectors"]
 
 Array = NDArray[np.float32]
 
@@ -31,124 +34,136 @@ _TOLERANCE = 3.0  # times that error
 _LEAST_TOLERANCE = 2e-4  # the parity that every float32 graph is held to
 
 
-class GoldenReference:
-    """A consumer of the walk that computes the golden vectors.
+@dataclass(frozen=True)
+class Numerics:
+    """How a target computes, as far as the reference imitates it."""
 
-    Rows of `_hidden` are the tokens of the true run, then those of the disturbed ones.
+    matmul: ops.Matmul
+    """How its kernels multiply."""
+    kv: ops.KvType
+    """The type of its cache."""
+    disturbance: float
+    """Relative, of every part's input in all runs but the first."""
+    logit_rounding: float = 0.0
+    """Relative, what the type of its logits may take from them."""
+
+
+def golden_vectors(
+    architecture: Architecture, weights: WeightStream, ids: list[int], numerics: Numerics
+) -> GoldenVectors:
+    """Takes `weights` from first to last, and computes the golden vectors of `ids`."""
+    rng = np.random.default_rng(0)
+    vocab = architecture.vocab_size
+    probe_ids = np.sort(rng.choice(vocab, min(_PROBES, vocab), replace=False))
+    reference = Reference(weights, ids, numerics, _DISTURBED_RUNS, rng)
+    logits, *disturbed = reference.runs(decode(architecture, reference))
+    top_ids = np.argsort(-logits, axis=-1, kind="stable")[:, :_TOP]
+    errors = np.abs(np.stack(disturbed)[:, :, probe_ids] - logits[:, probe_ids])
+    worst = errors.max(axis=-1)  # [runs, tokens]
+    tolerance = max(_TOLERANCE * float(np.quantile(worst, _USUAL)), _LEAST_TOLERANCE)
+    tolerance += numerics.logit_rounding * float(np.abs(logits).max())
+    missed = int((worst > tolerance).sum(axis=-1).max())
+    return GoldenVectors(
+        ids=ids,
+        top_ids=top_ids.tolist(),
+        top_logits=np.take_along_axis(logits, top_ids, axis=-1).tolist(),
+        probe_ids=probe_ids.tolist(),
+        probe_logits=logits[:, probe_ids].tolist(),
+        tolerance=tolerance,
+        outliers=missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
+    )
+
+
+class Reference(Operations[Array, Array]):
+    """Every operation in NumPy, on a sequence that is read at once: its state starts empty.
+
+    Rows of the stream are the tokens of the true run, then those of the disturbed ones.
     """
 
-    _hidden: Array
     _head: QuantizedTensor
-    _logits: Array
 
     def __init__(
         self,
+        weights: WeightStream,
         ids: list[int],
-        vocab_size: int,
-        matmul: ops.Matmul,
-        kv: ops.KvType,
-        disturbance: float,
-        logit_rounding: float = 0.0,
+        numerics: Numerics,
+        disturbed_runs: int,
+        rng: np.random.Generator,
     ) -> None:
-        """Computes as the target does.
+        self._weights, self._ids, self._numerics = weights, ids, numerics
+        self._num_runs, self._rng = 1 + disturbed_runs, rng
+        self._matmul = numerics.matmul
 
-        Args:
-            ids: the tokens.
-            vocab_size: how many logits a token has.
-            matmul: how the target's kernels multiply.
-            kv: the type of the target's cache.
-            disturbance: relative, of every part's input in all runs but the first.
-            logit_rounding: relative, what the type of the target's logits may take from them.
-        """
-        self._ids, self._matmul, self._kv = ids, matmul, kv
-        self._disturbance = np.float32(disturbance)
-        self._logit_rounding = logit_rounding
-        self._rng = np.random.default_rng(0)
-        probes = min(_PROBES, vocab_size)
-        self._probe_ids = np.sort(self._rng.choice(vocab_size, probes, replace=False))
+    def runs(self, rows: Array) -> list[Array]:
+        """The rows of each run."""
+        return np.split(rows, self._num_runs)
 
-    def golden(self) -> GoldenVectors:
-        """The golden vectors, once the walk is over."""
-        logits, *disturbed = self._runs(self._logits)
-        top_ids = np.argsort(-logits, axis=-1, kind="stable")[:, :_TOP]
-        errors = np.abs(np.stack(disturbed)[:, :, self._probe_ids] - logits[:, self._probe_ids])
-        worst = errors.max(axis=-1)  # [runs, tokens]
-        tolerance = max(_TOLERANCE * float(np.quantile(worst, _USUAL)), _LEAST_TOLERANCE)
-        tolerance += self._logit_rounding * float(np.abs(logits).max())
-        missed = int((worst > tolerance).sum(axis=-1).max())
-        return GoldenVectors(
-            ids=self._ids,
-            top_ids=top_ids.tolist(),
-            top_logits=np.take_along_axis(logits, top_ids, axis=-1).tolist(),
-            probe_ids=self._probe_ids.tolist(),
-            probe_logits=logits[:, self._probe_ids].tolist(),
-            tolerance=tolerance,
-            outliers=missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
-        )
-
-    def embedding(self, part: Embedding, weights: Weights) -> None:
+    def embed(self, part: Embedding) -> Array:
         """Looks the tokens up, and keeps the head for the end."""
-        table = weights.matrix(part.tokens)
+        table = self._weights.matrix(part.tokens)
+        self._head = table if part.head is None else self._weights.matrix(part.head)
         rows = [table.rows(i, i + 1).dequantize() for i in self._ids]
-        self._hidden = np.concatenate(rows * (1 + _DISTURBED_RUNS))
-        self._head = table if part.head is None else weights.matrix(part.head)
+        return np.concatenate(rows * self._num_runs)
 
-    def operator(self, layer: Layer, weights: Weights) -> None:
-        """Adds attention or convolution; all tokens come at once, so state starts empty."""
-        part = layer.operator
-        x = self._normed(layer.operator_norm, weights)
-        if isinstance(part, Attention):
-            branches = [self._attention(run, part, weights) for run in self._runs(x)]
-        else:
-            branches = [self._short_conv(run, part, weights) for run in self._runs(x)]
-        self._hidden += np.concatenate(branches)
-
-    def mlp(self, layer: Layer, part: Mlp, weights: Weights) -> None:
-        """Adds the dense feed-forward."""
-        x = self._normed(layer.ffn_norm, weights)
-        self._hidden += ops.gated_mlp(x, *_matrices(part, weights), self._matmul)
-
-    def router(self, layer: Layer, part: SparseMoe, weights: Weights) -> None:
-        """Chooses each token's experts."""
-        self._moe_input = self._normed(layer.ffn_norm, weights)
-        self._experts, self._shares = ops.route(
-            self._moe_input,
-            weights.vector(part.router.weight),
-            weights.optional(part.router.bias),
-            part.router.num_experts_per_tok,
-            part.router.norm_topk_prob,
-            part.router.routed_scaling_factor,
-        )
-
-    def expert(self, index: int, part: Mlp, weights: Weights) -> None:
-        """Adds one expert's share to the tokens that chose it."""
-        mlp = _matrices(part, weights)
-        ops.add_expert(
-            self._hidden, self._moe_input, self._experts, self._shares, index, mlp, self._matmul
-        )
-
-    def end_of_experts(self) -> None:
-        """Nothing is left to do: experts were added as they came."""
-
-    def final_norm(self, part: Norm, weights: Weights) -> None:
-        """Computes the logits of every position."""
-        self._logits = self._matmul(self._normed(part, weights), self._head)
-
-    def _runs(self, rows: Array) -> list[Array]:
-        return np.split(rows, 1 + _DISTURBED_RUNS)
-
-    def _normed(self, norm: Norm, weights: Weights) -> Array:
-        x = ops.rms_norm(self._hidden, weights.vector(norm.weight), norm.eps)
+    def norm(self, stream: Array, part: Norm) -> Array:
+        """The norm, disturbed in all runs but the first."""
+        x = ops.rms_norm(stream, self._weights.vector(part.weight), part.eps)
         disturbed = x[len(self._ids) :]
         noise = self._rng.standard_normal(disturbed.shape, np.float32)
-        disturbed += disturbed * noise * self._disturbance
+        disturbed += disturbed * noise * np.float32(self._numerics.disturbance)
         return x
 
-    def _attention(self, x: Array, part: Attention, weights: Weights) -> Array:
-        projections = (part.q_proj, part.k_proj, part.v_proj)
+    def attention(self, x: Array, layer: int, part: Attention) -> Array:
+        """Each run apart, from an empty cache."""
+        del layer
+        return np.concatenate([self._attention(run, part) for run in self.runs(x)])
+
+    def short_conv(self, x: Array, layer: int, part: ShortConv) -> Array:
+        """Each run apart, from an empty state."""
+        del layer
+        return np.concatenate([self._short_conv(run, part) for run in self.runs(x)])
+
+    def mlp(self, x: Array, layer: int, part: Mlp) -> Array:
+        """Gate, up and down."""
+        del layer
+        return ops.gated_mlp(x, *self._matrices(part), self._matmul)
+
+    def sparse_moe(self, x: Array, layer: int, part: SparseMoe) -> Array:
+        """The experts' shares, added as the experts come."""
+        del layer
+        router = part.router
+        experts, shares = ops.route(
+            x,
+            self._weights.vector(router.weight),
+            self._weights.optional(router.bias),
+            router.num_experts_per_tok,
+            router.norm_topk_prob,
+            router.routed_scaling_factor,
+        )
+        out = np.zeros_like(x)
+        for index, expert in enumerate(part.experts):
+            ops.add_expert(out, x, experts, shares, index, self._matrices(expert), self._matmul)
+        return out
+
+    def add(self, stream: Array, branch: Array) -> Array:
+        """The sum, in place."""
+        stream += branch
+        return stream
+
+    def last_token(self, stream: Array) -> Array:
+        """All tokens: golden vectors have the logits of each."""
+        return stream
+
+    def lm_head(self, x: Array, part: Embedding) -> Array:
+        """The logits of every position."""
+        del part
+        return self._matmul(x, self._head)
+
+    def _attention(self, x: Array, part: Attention) -> Array:
+        weights = self._weights
         q, k, v = (
             self._matmul(x, weights.matrix(linear)).reshape(len(x), -1, part.head_dim)
-            for linear in projections
+            for linear in (part.q_proj, part.k_proj, part.v_proj)
         )
         empty = np.empty((part.num_kv_heads, 0, part.head_dim), np.float32)
         out, _, _ = ops.cached_attention(
@@ -161,11 +176,12 @@ class GoldenReference:
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
             part.rope_theta,
-            kv=self._kv,
+            kv=self._numerics.kv,
         )
         return self._matmul(out, weights.matrix(part.out_proj))
 
-    def _short_conv(self, x: Array, part: ShortConv, weights: Weights) -> Array:
+    def _short_conv(self, x: Array, part: ShortConv) -> Array:
+        weights = self._weights
         out, _ = ops.gated_short_conv(
             x,
             weights.matrix(part.in_proj),
@@ -179,8 +195,6 @@ class GoldenReference:
         )
         return out
 
-
-def _matrices(
-    part: Mlp, weights: Weights
-) -> tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor]:
-    return weights.matrix(part.gate), weights.matrix(part.up), weights.matrix(part.down)
+    def _matrices(self, part: Mlp) -> tuple[QuantizedTensor, QuantizedTensor, QuantizedTensor]:
+        gate, up, down = (self._weights.matrix(m) for m in (part.gate, part.up, part.down))
+        return gate, up, down

@@ -1,16 +1,18 @@
-"""The one walk over a model's weights: read, quantize once, hand each part to every consumer.
+"""A model's weights as they stream by: read, quantized once, stored, and gone.
 
-Parts come in the order of the architecture, an expert at a time; while the consumers work on one,
-the next is read and quantized. Nothing here or in a consumer holds the model.
+They come in parts, in the order in which `decoder.py` meets them. While one is stored and used, the
+next are read and quantized. Nothing here holds the model.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from lfm_ops.quantized import QuantizedTensor
@@ -33,13 +35,26 @@ from .architecture import (
 from .checkpoint import Checkpoint
 from .quantize import METHODS, Scheme
 
-__all__ = ["Consumer", "Weights", "walk"]
+__all__ = ["Part", "WeightStream", "Weights"]
 
 Array = NDArray[np.float32]
-Operator = Attention | ShortConv
 
 _ROWS_BYTES = 64 << 20  # float32 bytes of a large tensor that are in memory at once
-_AHEAD = 3  # parts that are read while one is being consumed
+_AHEAD = 3  # parts that are read while one is being used
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is read, quantized and stored at once, with the norms before and within it."""
+
+    description: Embedding | Attention | ShortConv | Mlp | Router | Norm
+    layer: Layer | None = None
+    """The layer it belongs to; none for the embedding and the norm at the end."""
+    expert: int | None = None
+    """Its place among the layer's experts, where it is one."""
+    linears: tuple[tuple[Linear, str], ...] = ()
+    """Matrices, each with the method of its quantization."""
+    vectors: tuple[Vector, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,94 +74,92 @@ class Weights:
         """A linear layer's weight, quantized."""
         return self.matrices[linear.name]
 
+
+class WeightStream:
+    """All weights of a model, once, in order; to be used in a `with` block.
+
+    Who asks for a tensor moves the stream on to its part; every part that comes is handed to
+    `store`, and only the last one can be asked for.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        checkpoint: Checkpoint,
+        scheme: Scheme,
+        store: Callable[[Part, Weights], None],
+        progress: Callable[[int], None],
+    ) -> None:
+        """`progress` receives the number of weights that have come since its last call."""
+        self._store, self._progress = store, progress
+        self._parts = _read_ahead(_parts(architecture, scheme), checkpoint)
+        self._current = Weights({}, {})
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        # One thread for NumPy's products: two quantize beside them, and sums keep their order.
+        self._cleanup.enter_context(threadpool_limits(1, "blas"))
+        self._cleanup.callback(self._parts.close)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    def matrix(self, linear: Linear) -> QuantizedTensor:
+        """A linear layer's weight, quantized.
+
+        Raises:
+            CheckpointError: a tensor cannot be read.
+            LookupError: it went by, or is not of this model.
+        """
+        while linear.name not in self._current.matrices:
+            self._advance(linear.name)
+        return self._current.matrices[linear.name]
+
     def vector(self, vector: Vector) -> Array:
-        """A small tensor in float32."""
-        return self.vectors[vector.name]
+        """A small tensor in float32. Raises what `matrix` raises."""
+        while vector.name not in self._current.vectors:
+            self._advance(vector.name)
+        return self._current.vectors[vector.name]
 
     def optional(self, vector: Vector | None) -> Array | None:
         """The same for one that the model may not have."""
-        return None if vector is None else self.vectors[vector.name]
+        return None if vector is None else self.vector(vector)
+
+    def _advance(self, wanted: str) -> None:
+        part, self._current = next(self._parts, (None, self._current))
+        if part is None:
+            raise LookupError(f"{wanted} is not among the weights that are still to come")
+        self._store(part, self._current)
+        self._progress(self._current.size)
 
 
-class Consumer(Protocol):
-    """What meets every part, once, in this order; experts in theirs, between router and end."""
-
-    def embedding(self, part: Embedding, weights: Weights) -> None:
-        """The token embedding and, where it is not tied, the LM head."""
-
-    def operator(self, layer: Layer, weights: Weights) -> None:
-        """A layer's operator with its norm."""
-
-    def mlp(self, layer: Layer, part: Mlp, weights: Weights) -> None:
-        """A layer's dense feed-forward with its norm."""
-
-    def router(self, layer: Layer, part: SparseMoe, weights: Weights) -> None:
-        """A layer's router with its norm; its experts follow."""
-
-    def expert(self, index: int, part: Mlp, weights: Weights) -> None:
-        """One expert of the layer whose router came last."""
-
-    def end_of_experts(self) -> None:
-        """The last expert of a layer has come."""
-
-    def final_norm(self, part: Norm, weights: Weights) -> None:
-        """The norm before the LM head; nothing follows."""
-
-
-Deliver = Callable[[Consumer, Weights], None]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One part: what to read for it, and how a consumer receives it."""
-
-    linears: tuple[tuple[Linear, str], ...]
-    vectors: tuple[Vector, ...]
-    deliver: Deliver
-
-
-def walk(
-    architecture: Architecture,
-    checkpoint: Checkpoint,
-    scheme: Scheme,
-    consumers: Iterable[Consumer],
-    progress: Callable[[int], None],
-) -> None:
-    """Takes every weight through quantization to all consumers.
-
-    `progress` receives the number of weights that were consumed since its last call.
-
-    Raises:
-        CheckpointError: a tensor cannot be read.
-    """
-    consumers = tuple(consumers)
-    # One thread for NumPy's products: two quantize beside them, and sums keep their order.
-    with threadpool_limits(1, "blas"):
-        for step, weights in _read_ahead(_steps(architecture, scheme), checkpoint):
-            for consumer in consumers:
-                step.deliver(consumer, weights)
-            progress(weights.size)
-
-
-def _steps(architecture: Architecture, scheme: Scheme) -> Iterator[_Step]:
+def _parts(architecture: Architecture, scheme: Scheme) -> Iterator[Part]:
     embedding = architecture.embedding
     tables = (embedding.tokens,) if embedding.head is None else (embedding.tokens, embedding.head)
-    yield _Step(
-        tuple((table, scheme.head) for table in tables),
-        (),
-        lambda consumer, weights: consumer.embedding(embedding, weights),
-    )
+    yield Part(embedding, linears=tuple((table, scheme.head) for table in tables))
     for layer in architecture.layers:
-        yield _operator_step(layer, scheme)
+        yield _operator_part(layer, scheme)
+        norm = layer.ffn_norm.weight
         if isinstance(layer.feed_forward, Mlp):
-            yield _mlp_step(layer, layer.feed_forward, scheme)
+            yield Part(
+                layer.feed_forward,
+                layer,
+                linears=_linears(layer.feed_forward, scheme),
+                vectors=(norm,),
+            )
         else:
-            yield from _moe_steps(layer, layer.feed_forward, scheme)
-    norm = architecture.final_norm
-    yield _Step((), (norm.weight,), lambda consumer, weights: consumer.final_norm(norm, weights))
+            yield from _moe_parts(layer, layer.feed_forward, scheme)
+    norm = architecture.final_norm.weight
+    yield Part(architecture.final_norm, vectors=(norm,))
 
 
-def _operator_step(layer: Layer, scheme: Scheme) -> _Step:
+def _operator_part(layer: Layer, scheme: Scheme) -> Part:
     operator = layer.operator
     linears: tuple[Linear, ...]
     vectors: tuple[Vector, ...]
@@ -157,18 +170,11 @@ def _operator_step(layer: Layer, scheme: Scheme) -> _Step:
         linears = (operator.in_proj, operator.out_proj)
         vectors = (operator.taps, *([operator.bias] if operator.bias else []))
     biases = tuple(linear.bias for linear in linears if linear.bias)
-    return _Step(
-        tuple((linear, scheme.linear) for linear in linears),
-        (layer.operator_norm.weight, *vectors, *biases),
-        lambda consumer, weights: consumer.operator(layer, weights),
-    )
-
-
-def _mlp_step(layer: Layer, part: Mlp, scheme: Scheme) -> _Step:
-    return _Step(
-        _linears(part, scheme),
-        (layer.ffn_norm.weight,),
-        lambda consumer, weights: consumer.mlp(layer, part, weights),
+    return Part(
+        operator,
+        layer,
+        linears=tuple((linear, scheme.linear) for linear in linears),
+        vectors=(layer.operator_norm.weight, *vectors, *biases),
     )
 
 
@@ -176,31 +182,23 @@ def _linears(part: Mlp, scheme: Scheme) -> tuple[tuple[Linear, str], ...]:
     return tuple((linear, scheme.linear) for linear in (part.gate, part.up, part.down))
 
 
-def _moe_steps(layer: Layer, moe: SparseMoe, scheme: Scheme) -> Iterator[_Step]:
-    router: Router = moe.router
+def _moe_parts(layer: Layer, moe: SparseMoe, scheme: Scheme) -> Iterator[Part]:
+    router = moe.router
     vectors = (layer.ffn_norm.weight, router.weight, *([router.bias] if router.bias else []))
-    yield _Step((), vectors, lambda consumer, weights: consumer.router(layer, moe, weights))
-    last = len(moe.experts) - 1
+    yield Part(router, layer, vectors=vectors)
     for index, expert in enumerate(moe.experts):
-        yield _Step(_linears(expert, scheme), (), _expert_delivery(index, expert, index == last))
+        yield Part(expert, layer, index, linears=_linears(expert, scheme))
 
 
-def _expert_delivery(index: int, expert: Mlp, last: bool) -> Deliver:
-    def deliver(consumer: Consumer, weights: Weights) -> None:
-        consumer.expert(index, expert, weights)
-        if last:
-            consumer.end_of_experts()
-
-    return deliver
-
-
-def _read_ahead(steps: Iterator[_Step], checkpoint: Checkpoint) -> Iterator[tuple[_Step, Weights]]:
-    """Yields each step with its weights; two threads work on the steps to come."""
-    pending: deque[tuple[_Step, Future[Weights]]] = deque()
+def _read_ahead(
+    parts: Iterator[Part], checkpoint: Checkpoint
+) -> Generator[tuple[Part, Weights], None, None]:
+    """Yields each part with its weights; two threads work on the parts to come."""
+    pending: deque[tuple[Part, Future[Weights]]] = deque()
     pool = ThreadPoolExecutor(max_workers=2)
     try:
-        for step in steps:
-            pending.append((step, pool.submit(_read, step, checkpoint)))
+        for part in parts:
+            pending.append((part, pool.submit(_read, part, checkpoint)))
             if len(pending) > _AHEAD:
                 ready, future = pending.popleft()
                 yield ready, future.result()
@@ -211,10 +209,10 @@ def _read_ahead(steps: Iterator[_Step], checkpoint: Checkpoint) -> Iterator[tupl
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(step: _Step, checkpoint: Checkpoint) -> Weights:
+def _read(part: Part, checkpoint: Checkpoint) -> Weights:
     return Weights(
-        {linear.name: _quantize(linear, method, checkpoint) for linear, method in step.linears},
-        {vector.name: checkpoint.read(vector.name) for vector in step.vectors},
+        {linear.name: _quantize(linear, method, checkpoint) for linear, method in part.linears},
+        {vector.name: checkpoint.read(vector.name) for vector in part.vectors},
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "MANIFEST",
     "Bundle",
     "FileEntry",
+    "Function",
     "GoldenVectors",
     "Graph",
     "Manifest",
@@ -75,8 +76,35 @@ class StateTensor(msgspec.Struct, frozen=True):
     input: str | None
     """The graph's input that takes it, or null where the runtime keeps it by its name."""
     output: str | None
+    columns: str | None = None
+    """Of a conv state, the output of what the run's last tokens would leave in it."""
     window: Count | None = None
     """Positions that attention looks back on, or null for all of them."""
+
+
+class Function(msgspec.Struct, frozen=True):
+    """One function of the graph: the ports of its tokens and logits, by their names.
+
+    The ports of the state, the same for every function, are `StateTensor.input` and `output`.
+    """
+
+    name: str
+    input_ids: str
+    """Takes the tokens `[1, S]`."""
+    logits: str
+    """Gives the last token's logits; `vocab_size` values."""
+    attention_mask: str | None = None
+    """Takes ones `[1, position + S]`: its length tells where the tokens go."""
+    position: str | None = None
+    """Takes the first token's place `[1]`, where there is no mask."""
+    valid: str | None = None
+    """Takes how many of `tokens` count `[1]`, from the first."""
+    replayed: str | None = None
+    """Takes how many of the first tokens stand in the cache already `[1]`: nothing is appended."""
+    conv_columns: str | None = None
+    """Takes how many columns `StateTensor.columns` are to have `[1]`."""
+    tokens: Count | None = None
+    """S, where it is fixed."""
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -85,7 +113,7 @@ class Graph(msgspec.Struct, frozen=True):
     target: str
     file: PlainName
     """One of the bundle's files, or a folder that holds some of them."""
-    functions: list[str]
+    functions: list[Function]
     state: list[StateTensor]
 
 

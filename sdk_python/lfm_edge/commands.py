@@ -194,6 +194,7 @@ def _stream(generation: Generation) -> str:
 def _facts(bundle: Bundle) -> Table:
     manifest = bundle.manifest
     model, graph, quantization = manifest.model, manifest.graph, manifest.quantization
+    functions = ", ".join(function.name for function in graph.functions)
     growing = sum(state_bytes(t, 1) for t in graph.state if "capacity" in t.shape)
     fixed = sum(state_bytes(t, 1) for t in graph.state if "capacity" not in t.shape)
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -202,7 +203,7 @@ def _facts(bundle: Bundle) -> Table:
         ("layers", f"{model.num_hidden_layers}, {model.hidden_size} wide"),
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("context", f"up to {model.max_context:,} tokens"),
-        ("graph", f"{graph.file}, target {graph.target}, {', '.join(graph.functions)}"),
+        ("graph", f"{graph.file}, target {graph.target}, {functions}"),
         ("state", f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes"),
         (
             "quantization",

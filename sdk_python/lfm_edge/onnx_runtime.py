@@ -14,9 +14,9 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 
-from .bundle import Bundle, StateTensor
+from .bundle import Bundle, Function, StateTensor
 from .errors import BundleError
-from .runtime import state_bytes, state_shape
+from .runtime import require_ports, state_bytes, state_shape
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
@@ -44,6 +44,7 @@ class OnnxRuntime:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.graph = bundle.manifest.graph
+        self.ports = _the_function(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
         with _one_line_errors(f"{bundle.graph_path}: does not load"):
             options = _options(threads)
@@ -70,23 +71,19 @@ class OnnxRuntime:
             ) from None
 
     def _check_signature(self, bundle: Bundle) -> None:
-        state = self.graph.state
+        ports, state = self.ports, self.graph.state
         types = {tensor.name: _ONNX_TYPES[tensor.dtype] for tensor in state}
-        inputs = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}
+        assert ports.attention_mask is not None
+        inputs = {ports.input_ids: "tensor(int64)", ports.attention_mask: "tensor(int64)"}
         inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
-        outputs = {"logits": "tensor(float)"}
+        outputs = {ports.logits: "tensor(float)"}
         outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
         for side, wanted, nodes in (
             ("inputs", inputs, self.session.get_inputs()),
             ("outputs", outputs, self.session.get_outputs()),
         ):
             found = {node.name: node.type for node in nodes}
-            if odd := sorted(dict(wanted.items() ^ found.items())):
-                name = odd[0]
-                raise BundleError(
-                    f"{bundle.graph_path}: the {side} are not those of the manifest: {name} is "
-                    f"{found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
-                )
+            require_ports(bundle.graph_path, side, wanted, found)
 
 
 class BoundState:
@@ -111,7 +108,8 @@ class BoundState:
             past, present = _ports(tensor)
             self.binding.bind_ortvalue_input(past, value)
             self.binding.bind_ortvalue_output(present, value)
-        self.binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
+        logits = ort.OrtValue.ortvalue_from_numpy(self._logits)
+        self.binding.bind_ortvalue_output(runtime.ports.logits, logits)
 
     def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
@@ -119,9 +117,10 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
+        ports, mask = self._runtime.ports, self._ones[:, : position + len(ids)]
         with _one_line_errors(f"{self._runtime.graph.file}: failed to run"):
-            self.binding.bind_cpu_input("input_ids", ids[None])
-            self.binding.bind_cpu_input("attention_mask", self._ones[:, : position + len(ids)])
+            self.binding.bind_cpu_input(ports.input_ids, ids[None])
+            self.binding.bind_cpu_input(ports.attention_mask, mask)
             self._runtime.session.run_with_iobinding(self.binding)
         return self._logits.reshape(-1).copy()
 
@@ -133,6 +132,17 @@ class BoundState:
         for tensor in self._runtime.graph.state:
             if tensor.kind == "conv":
                 self.tensors[tensor.name].fill(0)
+
+
+def _the_function(bundle: Bundle) -> Function:
+    """The ports of an ONNX graph, which has one function, of any number of tokens."""
+    functions = bundle.manifest.graph.functions
+    if len(functions) != 1 or functions[0].attention_mask is None or functions[0].tokens:
+        raise BundleError(
+            f"{bundle.folder}: an ONNX graph has one function, which takes an attention_mask and "
+            "any number of tokens; the manifest describes another"
+        )
+    return functions[0]
 
 
 def _ports(tensor: StateTensor) -> tuple[str, str]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import StateTensor
+from .errors import BundleError
 
-__all__ = ["Runtime", "State", "state_bytes", "state_shape"]
+__all__ = ["Runtime", "State", "require_ports", "state_bytes", "state_shape"]
 
 
 class State(Protocol):
@@ -57,3 +58,25 @@ def state_shape(tensor: StateTensor, capacity: int) -> tuple[int, ...]:
 def state_bytes(tensor: StateTensor, capacity: int) -> int:
     """Bytes of one state tensor in a session of that capacity."""
     return math.prod(state_shape(tensor, capacity)) * np.dtype(tensor.dtype).itemsize
+
+
+def require_ports(
+    where: object, side: str, wanted: Mapping[str, object], found: Mapping[str, object]
+) -> None:
+    """Holds one side of a graph, such as its inputs, to what the manifest says of it.
+
+    Args:
+        where: the graph, for the message.
+        side: what is compared.
+        wanted: the type of each port by its name, as the manifest says.
+        found: the same of the graph.
+
+    Raises:
+        BundleError: a port is missing, too many or of another type; names the first.
+    """
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise BundleError(
+                f"{where}: the {side} are not those of the manifest: {name} is "
+                f"{found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
+            )

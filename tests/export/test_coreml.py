@@ -19,7 +19,7 @@ from coremltools.libmilstoragepython import _BlobStorageReader as BlobReader
 from lfm_edge.bundle import Bundle
 from lfm_edge.coreml.evaluator import Evaluator
 from lfm_edge.coreml.package import Package
-from lfm_export.emit._matmul_nbits import unpack
+from lfm_export.emit.matrices import unpack
 from lfm_export.errors import ExportError
 from lfm_export.export import ExportOptions, export_bundle
 from numpy.typing import NDArray
@@ -119,7 +119,8 @@ def test_coremltools_reads_it_back_with_the_documented_interface(
     assert spec.specificationVersion == 9  # iOS 18, macOS 15
     assert spec.description.defaultFunctionName == "decode"
     functions = {function.name: function for function in spec.description.functions}
-    assert list(functions) == bundle.manifest.graph.functions == ["decode", "prefill"]
+    assert list(functions) == ["decode", "prefill"]
+    assert [ports.name for ports in bundle.manifest.graph.functions] == list(functions)
     conv, past = ("INT32", [1]), ("FLOAT16", [2, HIDDEN, 2])
     for name, tokens in (("decode", 1), ("prefill", 64)):
         inputs = {"input_ids": ("INT32", [1, tokens]), "position": conv}
@@ -264,12 +265,21 @@ def test_two_exports_are_the_same_to_the_byte(
     ("options", "message"),
     [
         ({"quant": "f32"}, "--quant f32: with --target coreml expected q8 or q4"),
-        ({"kv": "int8"}, "--kv int8: with --target coreml the cache is float16"),
-        ({"moe": "cond"}, "--moe cond: expected wide or gather or gatherq"),
-        ({"conv_state": "x"}, "--conv-state x: expected io or state"),
+        (
+            {"kv": "int8"},
+            "--kv int8: not an option of --target coreml, ",
+        ),
+        ({"moe": "cond"}, "--moe cond: with --target coreml expected wide or gather or gatherq"),
+        ({"conv_state": "x"}, "--conv-state x: with --target coreml expected io or state"),
         ({"context": 257}, "--context 257: this model holds 1 to 256"),
-        ({"target": "onnx", "moe": "wide"}, "--moe wide: only for --target coreml"),
-        ({"target": "onnx", "conv_state": "io"}, "--conv-state io: only for --target coreml"),
+        (
+            {"target": "onnx", "moe": "wide"},
+            "--moe wide: not an option of --target onnx, ",
+        ),
+        (
+            {"target": "onnx", "conv_state": "io"},
+            "--conv-state io: not an option of --target onnx, ",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -277,7 +287,7 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ExportError) as error:
         export(checkpoint, tmp_path / "out", **{"target": "coreml", **options})
-    assert str(error.value) == message
+    assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 

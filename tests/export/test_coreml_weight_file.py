@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from coremltools.converters.mil.backend.mil import helper
 from coremltools.libmilstoragepython import _BlobStorageWriter as BlobWriter
-from lfm_export.emit._coreml_blobs import BlobFile
+from lfm_export.emit.coreml.blobs import BlobFile
 from lfm_export.errors import ExportError
 from lfm_ops.quantized import QuantizedTensor
 

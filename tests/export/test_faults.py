@@ -177,7 +177,7 @@ def test_a_spoilt_checkpoint_is_refused_in_one_line(
         (["--quant", "q3"], "expected one of f32, q8, q4"),
         (["--quant", "q8", "--head", "q4"], "--head q4"),
         (["--target", "tflite"], "--target tflite"),
-        (["--kv", "f8"], "--kv f8: with --target onnx expected f32 or f16 or int8"),
+        (["--kv", "f8"], "--kv f8: with --target onnx expected f16 or f32 or int8"),
         (["--kv", "int8", "--target", "onnx-portable"], "--kv int8: with --target onnx-portable"),
         (["--context", "0"], "--context 0"),
         (["--context", "100000"], "--context 100000"),

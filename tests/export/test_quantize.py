@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfm_export.emit._matmul_nbits import pack, unpack
+from lfm_export.emit.matrices import pack, unpack
 from lfm_export.quantize import METHODS
 from lfm_ops.reference import Array
 

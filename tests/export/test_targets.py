@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 import pytest
 from lfm_edge.bundle import Bundle
-from lfm_export.emit._matmul_nbits import unpack
-from lfm_export.export import TARGETS
+from lfm_export.emit import TARGETS
+from lfm_export.emit.matrices import unpack
 from lfm_ops import layout
 from onnx import numpy_helper
 

@@ -15,7 +15,7 @@ import pytest
 from lfm_edge.bundle import Bundle
 from lfm_edge.session import Session
 from lfm_edge.verify import verify
-from lfm_export.emit._matmul_nbits import unpack
+from lfm_export.emit.matrices import unpack
 from lfm_export.errors import ExportError
 from lfm_export.export import ExportOptions, export_bundle
 from numpy.typing import NDArray
@@ -187,7 +187,9 @@ def test_only_the_chosen_experts_are_turned_into_floats(tmp_path: Path) -> None:
 
 def test_the_bundle_says_how_it_is_called(golden_source: Path) -> None:
     graph = lfm_edge.load(golden_source).bundle.manifest.graph
-    assert (graph.target, graph.file, graph.functions) == ("coreai", "model.aimodel", ["decode"])
+    assert (graph.target, graph.file) == ("coreai", "model.aimodel")
+    (ports,) = graph.functions
+    assert (ports.name, ports.position, ports.tokens) == ("decode", "position", 1)
     assert [tensor.name for tensor in graph.state][:4] == ["0.conv", "1.conv", "2.key", "2.value"]
     assert graph.state[2].shape == [1, 2, 512, 64]
     assert {tensor.input for tensor in graph.state} == {None}
@@ -202,9 +204,9 @@ def test_no_path_of_this_machine_is_in_the_program(golden_source: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kv": "int8"}, "--kv int8: with --target coreai expected f32 or f16"),
+        ({"kv": "int8"}, "--kv int8: with --target coreai expected f16 or f32"),
         ({"context": 0}, "--context 0: this model holds 1 to 256"),
-        ({"moe": "wide"}, "--moe wide: only for --target coreml"),
+        ({"moe": "wide"}, "--moe wide: not an option of --target coreai, which has --kv"),
     ],
 )
 def test_options_that_do_not_fit(

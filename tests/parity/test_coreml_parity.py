@@ -27,7 +27,7 @@ from lfm_edge.coreml.package import Package
 from lfm_edge.coreml.runtime import CoreMLRuntime, EvaluatorEngine
 from lfm_edge.coreml.weights import Stored
 from lfm_edge.session import Session
-from lfm_export.export import MOE_FORMS
+from lfm_export.emit.coreml.moe import FORMS as FORM_CLASSES
 from numpy.typing import NDArray
 from transformers import Lfm2MoeConfig, PreTrainedModel
 
@@ -35,6 +35,7 @@ from tests.parity.test_tiny_models import CONFIGS
 from tests.sdk.toy import write_manifest
 from tests.support import dequantized, export, logits_of, random_model, saved
 
+FORMS = tuple(FORM_CLASSES)
 BOUNDS: dict[Mode, float] = {"exact": 2e-5, "fp16": 3e-2}
 CHUNKS = [8, 8, 5] + [1] * 24
 """Three padded runs of `prefill`, then `decode`."""
@@ -53,7 +54,7 @@ def cases() -> Iterator[Case]:
     options = list(itertools.product(("q4", "q8"), ("io", "state")))
     turn = itertools.cycle(options)
     for name, config in CONFIGS.items():
-        for moe in MOE_FORMS if isinstance(config, Lfm2MoeConfig) else MOE_FORMS[:1]:
+        for moe in FORMS if isinstance(config, Lfm2MoeConfig) else FORMS[:1]:
             chosen = options if name in {"dense", "moe"} else [next(turn)]
             yield from (Case(name, moe, *option) for option in chosen)
 
@@ -157,7 +158,7 @@ def test_a_package_computes_what_transformers_computes(make: Any, case: Case) ->
 
 
 @pytest.mark.parametrize("conv_state", ["io", "state"])
-@pytest.mark.parametrize("moe", MOE_FORMS)
+@pytest.mark.parametrize("moe", FORMS)
 def test_padding_may_reach_beyond_the_context(make: Any, moe: str, conv_state: str) -> None:
     """The last chunks of several tokens begin so late that 64 do not fit."""
     check(make(Case("moe", moe, "q4", conv_state)), "exact", [1, 13, 2, 8, 1, 15, 5])
@@ -248,7 +249,7 @@ def test_swapped_experts_are_found(copy: Made) -> None:
         lfm_edge.verify(copy.bundle.folder)
 
 
-@pytest.mark.parametrize("moe", MOE_FORMS)
+@pytest.mark.parametrize("moe", FORMS)
 def test_verify_replays_a_bundle_on_any_machine(make: Any, moe: str) -> None:
     bundle = make(Case("moe", moe, "q4", "io")).bundle
     report = lfm_edge.verify(bundle.folder)

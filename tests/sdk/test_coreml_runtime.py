@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
-from coremltools.converters.mil.mil import Function, types
+from coremltools.converters.mil.mil import Function as Program
+from coremltools.converters.mil.mil import types
 from lfm_edge import (
     BundleError,
     ContextFullError,
@@ -21,7 +22,7 @@ from lfm_edge import (
     UnsupportedBundleError,
     cli,
 )
-from lfm_edge.bundle import Bundle, StateTensor
+from lfm_edge.bundle import Bundle, Function, StateTensor
 from lfm_edge.coreml import apple
 from lfm_edge.coreml.package import Package
 from lfm_edge.coreml.runtime import CoreMLRuntime
@@ -36,7 +37,7 @@ VOCAB, CONTEXT, CHUNK = 300, 100, 64
 KV, CONV = (2, 1, CONTEXT, 4), (3, 5, 2)
 
 
-def program(tokens: int, conv_state: str, vocab: int = VOCAB) -> Function:
+def program(tokens: int, conv_state: str, vocab: int = VOCAB) -> Program:
     """The signature of a real one; what it computes is left to the fake."""
     inputs = {
         "input_ids": mb.TensorSpec((1, tokens), types.int32),
@@ -50,7 +51,7 @@ def program(tokens: int, conv_state: str, vocab: int = VOCAB) -> Function:
     inputs["value_cache"] = mb.StateTensorSpec(KV, types.fp16)
     if conv_state == "state":
         inputs["conv_state"] = mb.StateTensorSpec(CONV, types.fp16)
-    with Function(inputs, opset_version=coremltools.target.iOS18) as function:
+    with Program(inputs, opset_version=coremltools.target.iOS18) as function:
         for name, value in function.inputs.items():
             if name in {"key_cache", "value_cache", "conv_state"}:
                 mb.read_state(input=value)
@@ -73,7 +74,17 @@ def write_bundle(folder: Path, conv_state: str = "io", vocab: int = VOCAB) -> Pa
         manifest.graph,
         target="coreml",
         file="model.mlpackage",
-        functions=list(functions),
+        functions=[
+            Function(
+                name,
+                "input_ids",
+                "logits",
+                position="position",
+                valid=None if size == 1 else "valid",
+                tokens=size,
+            )
+            for name, size in functions.items()
+        ],
         state=[
             StateTensor("key_cache", "key", None, "float16", [*KV], None, None),
             StateTensor("value_cache", "value", None, "float16", [*KV], None, None),
@@ -146,8 +157,9 @@ def functions(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> dict[str, Fake
     conv = "io" if bundle.manifest.graph.state[-1].input else "state"
     made = {"decode": FakeFunction(1, conv), "prefill": FakeFunction(CHUNK, conv)}
 
-    def load(package: Path, units: str) -> Mapping[str, FakeFunction]:
+    def load(package: Path, names: Sequence[str], units: str) -> Mapping[str, FakeFunction]:
         assert (package, units) == (bundle.graph_path, "CPU_AND_GPU")
+        assert list(names) == list(made)
         return made
 
     monkeypatch.setattr(apple, "_load", load)
@@ -211,7 +223,7 @@ def test_what_core_ml_says_is_told_in_one_line(
     assert session.position == 0
     np.testing.assert_array_equal(session.decode(4), logits([4]))
 
-    def fail(package: Path, units: str) -> Mapping[str, FakeFunction]:
+    def fail(package: Path, names: Sequence[str], units: str) -> Mapping[str, FakeFunction]:
         raise Exception("Error compiling model:\n no such op")
 
     monkeypatch.setattr(apple, "_load", fail)

@@ -15,6 +15,7 @@ import onnx
 from lfm_edge.bundle import (
     FORMAT_VERSION,
     MANIFEST,
+    Function,
     GoldenVectors,
     Graph,
     Manifest,
@@ -214,7 +215,7 @@ def toy_manifest(toy: ToyModel) -> Manifest:
         graph=Graph(
             target="onnx-portable",
             file="model.onnx",
-            functions=["main"],
+            functions=[Function("main", "input_ids", "logits", attention_mask="attention_mask")],
             state=[
                 StateTensor(
                     name=f"0.{kind}",

@@ -1,1 +1,14 @@
-"""One emitter per target: each walks the same description and packs the same integers."""
+"""Targets, a folder each: what a checkpoint can be exported to."""
+
+from .coreai import CoreAI
+from .coreml import CoreML
+from .onnx import Onnx
+from .onnx_portable import OnnxPortable
+from .target import Job, Option, Store, Target
+
+__all__ = ["TARGETS", "Job", "Option", "Store", "Target"]
+
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (Onnx(), OnnxPortable(), CoreML(), CoreAI())
+}
+"""By name; the first is the default."""

@@ -1,4 +1,4 @@
-"""A Core AI bundle's function `decode`, run by Apple's own interpreter.
+"""A Core AI bundle's function, run by Apple's own interpreter.
 
 The interpreter is there to prove a bundle, not to be fast: it takes one token at a time.
 """
@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, StateTensor
+from ..bundle import Bundle, Function, StateTensor
 from ..errors import BundleError, MissingDependencyError
-from ..runtime import state_shape
+from ..runtime import require_ports, state_shape
 
 try:
     from coreai.authoring import AIModelAsset
@@ -29,7 +29,6 @@ except ModuleNotFoundError as error:
 
 __all__ = ["CoreAIRuntime"]
 
-FUNCTION = "decode"
 _PROGRAM = "main.mlirb"
 
 T = TypeVar("T")
@@ -48,6 +47,7 @@ class CoreAIRuntime:
 
     def __init__(self, bundle: Bundle) -> None:
         self.graph = bundle.manifest.graph
+        self.ports = _the_function(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
         self.context = bundle.manifest.model.max_context
         if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:
@@ -60,7 +60,7 @@ class CoreAIRuntime:
             executable = AIModelAsset.load(bundle.graph_path).executable()
             model = self._wait(executable.__aenter__())
             weakref.finalize(self, _close, self._loop, executable)
-            self._function = model.load_function(FUNCTION)
+            self._function = model.load_function(self.ports.name)
         self._check_signature(bundle)
 
     def bind(self, capacity: int) -> CoreAIState:
@@ -79,39 +79,38 @@ class CoreAIRuntime:
             ) from None
 
     def call(self, inputs: dict[str, Value], states: dict[str, Value]) -> NDArray[np.float32]:
-        """Runs `decode`, which changes `states`, and returns the logits [vocab]."""
+        """Runs the function, which changes `states`, and returns the logits [vocab]."""
         with _one_line_errors(f"{self.graph.file}: failed to run"):
             outputs = self._wait(self._function({**inputs}, states))
-            logits: NDArray[np.float32] = cast(Value, outputs["logits"]).numpy()[0].copy()
+            logits: NDArray[np.float32] = cast(Value, outputs[self.ports.logits]).numpy()[0].copy()
         return logits
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _check_signature(self, bundle: Bundle) -> None:
-        signature = self._function.desc
-        wanted: dict[str, _Type] = {
-            "input_ids": ("int32", (1, 1)),
-            "position": ("int32", (1,)),
-            "logits": ("float32", (1, self.vocab_size)),
+        signature, ports = self._function.desc, self.ports
+        assert ports.position is not None
+        inputs: dict[str, _Type] = {
+            ports.input_ids: ("int32", (1, 1)),
+            ports.position: ("int32", (1,)),
         }
-        for tensor in self.graph.state:
-            wanted[tensor.name] = (tensor.dtype, state_shape(tensor, self.context))
-        found: dict[str, _Type] = {}
-        for names, describe in (
-            (signature.input_names, signature.input_descriptor),
-            (signature.output_names, signature.output_descriptor),
-            (signature.state_names, signature.state_descriptor),
+        states: dict[str, _Type] = {
+            tensor.name: (tensor.dtype, state_shape(tensor, self.context))
+            for tensor in self.graph.state
+        }
+        for side, wanted, names, describe in (
+            ("inputs", inputs, signature.input_names, signature.input_descriptor),
+            (
+                "outputs",
+                {ports.logits: ("float32", (1, self.vocab_size))},
+                signature.output_names,
+                signature.output_descriptor,
+            ),
+            ("states", states, signature.state_names, signature.state_descriptor),
         ):
-            for name in names:
-                described = describe(name)
-                found[name] = (described.dtype, tuple(described.shape))
-        if odd := sorted(dict(wanted.items() ^ found.items())):
-            name = odd[0]
-            raise BundleError(
-                f"{bundle.graph_path}: {FUNCTION} is not what the manifest says: {name} is "
-                f"{found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
-            )
+            found = {name: (describe(name).dtype, tuple(describe(name).shape)) for name in names}
+            require_ports(bundle.graph_path, f"{side} of {ports.name}", wanted, found)
 
 
 class CoreAIState:
@@ -133,10 +132,12 @@ class CoreAIState:
         Raises:
             BundleError: the program failed to run; the state is then undefined.
         """
+        ports = self._runtime.ports
+        assert ports.position is not None
         for place, token in enumerate(ids.tolist(), position):
             inputs = {
-                "input_ids": Value(np.array([[token]], np.int32)),
-                "position": Value(np.array([place], np.int32)),
+                ports.input_ids: Value(np.array([[token]], np.int32)),
+                ports.position: Value(np.array([place], np.int32)),
             }
             logits = self._runtime.call(inputs, self.values)
         return logits
@@ -149,6 +150,17 @@ class CoreAIState:
 
     def _zeros(self, tensor: StateTensor) -> Value:
         return Value(np.zeros(state_shape(tensor, self._runtime.context), tensor.dtype))
+
+
+def _the_function(bundle: Bundle) -> Function:
+    """The ports of the program's one function, which takes one token."""
+    functions = bundle.manifest.graph.functions
+    if len(functions) != 1 or functions[0].position is None or functions[0].tokens != 1:
+        raise BundleError(
+            f"{bundle.folder}: a Core AI program has one function, which takes one token and its "
+            "position; the manifest describes another"
+        )
+    return functions[0]
 
 
 def _close(loop: asyncio.AbstractEventLoop, executable: AbstractAsyncContextManager[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import BundleError, UnsupportedBundleError
 from .package import Package
-from .runtime import DECODE, PREFILL, Conversation, CoreMLRuntime
+from .runtime import Conversation, CoreMLRuntime
 
 __all__ = ["COMPUTE_UNITS", "AppleEngine", "open_on_mac"]
 
@@ -37,8 +37,8 @@ class LoadedFunction(Protocol):
         ...
 
 
-Load = Callable[[Path, str], Mapping[str, LoadedFunction]]
-"""Loads a package's functions, by name, for compute units."""
+Load = Callable[[Path, Sequence[str], str], Mapping[str, LoadedFunction]]
+"""Loads the functions of these names from a package, for compute units."""
 
 
 class AppleEngine:
@@ -58,7 +58,7 @@ class AppleEngine:
     ) -> None:
         self.package = package
         with _one_line_errors(f"{package.folder}: does not load"):
-            self.functions = (load or _load)(package.folder, units)
+            self.functions = (load or _load)(package.folder, list(package.functions), units)
 
     def begin(self) -> Conversation:
         """A conversation whose states are zero; raises BundleError where there is no memory."""
@@ -68,10 +68,11 @@ class AppleEngine:
 class _AppleConversation:
     def __init__(self, engine: AppleEngine) -> None:
         self._engine = engine
-        self._names = engine.package.functions[DECODE].states.keys()
+        first, function = next(iter(engine.package.functions.items()))
+        self._names = function.states.keys()
         with _one_line_errors(f"{engine.package.folder}: no state"):
-            # One function's state serves the other too: they declare the same tensors.
-            self._state: Any = engine.functions[DECODE].make_state() if self._names else None
+            # One function's state serves the others too: they declare the same tensors.
+            self._state: Any = engine.functions[first].make_state() if self._names else None
 
     @property
     def states(self) -> Mapping[str, Array]:
@@ -103,16 +104,19 @@ def open_on_mac(bundle: Bundle) -> CoreMLRuntime:
     return CoreMLRuntime(bundle, package, AppleEngine(package))
 
 
-def _load(package: Path, units: str) -> Mapping[str, LoadedFunction]:
-    """Both functions of a package, which is compiled once."""
+def _load(package: Path, names: Sequence[str], units: str) -> Mapping[str, LoadedFunction]:
+    """Functions of a package, which is compiled once."""
     coremltools = importlib.import_module("coremltools")
     unit = coremltools.ComputeUnit[units]
     # It owns the compiled package, and removes it when it goes.
-    decode = coremltools.models.MLModel(str(package), compute_units=unit, function_name=DECODE)
-    prefill = coremltools.models.CompiledMLModel(
-        decode.get_compiled_model_path(), compute_units=unit, function_name=PREFILL
-    )
-    return {DECODE: decode, PREFILL: prefill}
+    owner = coremltools.models.MLModel(str(package), compute_units=unit, function_name=names[0])
+    others = {
+        name: coremltools.models.CompiledMLModel(
+            owner.get_compiled_model_path(), compute_units=unit, function_name=name
+        )
+        for name in names[1:]
+    }
+    return {names[0]: owner} | others
 
 
 @contextmanager

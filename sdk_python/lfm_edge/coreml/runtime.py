@@ -11,17 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, Function
 from ..errors import BundleError
+from ..runtime import require_ports, state_shape
 from .evaluator import Evaluator, Mode
-from .package import Function, Package, TensorType
+from .package import Package, TensorType
 
 __all__ = ["Conversation", "CoreMLRuntime", "Engine", "EvaluatorEngine"]
 
 Array = NDArray[Any]
-
-DECODE, PREFILL = "decode", "prefill"
-PAST_CONV, PRESENT_CONV = "past_conv", "present_conv"
 
 
 class Conversation(Protocol):
@@ -64,9 +62,11 @@ class CoreMLRuntime:
     def __init__(self, bundle: Bundle, package: Package, engine: Engine) -> None:
         self.vocab_size = bundle.manifest.model.vocab_size
         self.engine = engine
-        self.conv_shape = _check_signature(bundle, package)
-        self.chunk = package.functions[PREFILL].inputs["input_ids"].shape[1]
-        """The most tokens of one run."""
+        self.decode, self.prefill = _functions(bundle)
+        """The ports of both functions."""
+        self.passed = [tensor for tensor in bundle.manifest.graph.state if tensor.input]
+        """State that is no state of the program's, but an input and an output."""
+        _check_signature(bundle, package)
 
     def bind(self, capacity: int) -> CoreMLState:
         """The state of a new conversation; its room is the program's, whatever the capacity."""
@@ -88,14 +88,15 @@ class CoreMLState:
     @property
     def tensors(self) -> Mapping[str, Array]:
         """The states, and the conv state where it is an input and output, by name."""
-        own = {} if self._conv is None else {"conv": self._conv}
-        return {**self._conversation.states, **own}
+        return {**self._conversation.states, **self._passed}
 
     def clear(self) -> None:
         """Forgets everything."""
         self._conversation = self._runtime.engine.begin()
-        shape = self._runtime.conv_shape
-        self._conv: Array | None = None if shape is None else np.zeros(shape, np.float16)
+        self._passed: dict[str, Array] = {
+            tensor.name: np.zeros(state_shape(tensor, 0), tensor.dtype)
+            for tensor in self._runtime.passed
+        }
 
     def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
@@ -103,28 +104,26 @@ class CoreMLState:
         Raises:
             BundleError: the program failed to run; the state is then undefined.
         """
-        chunk = self._runtime.chunk
+        chunk = self._runtime.prefill.tokens or 1
         for start in range(0, len(ids), chunk):
             logits = self._run_chunk(ids[start : start + chunk], position + start)
         return logits
 
     def _run_chunk(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
-        function = DECODE if len(ids) == 1 else PREFILL
-        size = 1 if function == DECODE else self._runtime.chunk
-        padded = np.zeros((1, size), np.int32)
+        runtime = self._runtime
+        ports = runtime.decode if len(ids) == 1 else runtime.prefill
+        padded = np.zeros((1, ports.tokens or 1), np.int32)
         padded[0, : len(ids)] = ids
-        inputs: dict[str, Array] = {
-            "input_ids": padded,
-            "position": np.array([position], np.int32),
-        }
-        if function == PREFILL:
-            inputs["valid"] = np.array([len(ids)], np.int32)
-        if self._conv is not None:
-            inputs[PAST_CONV] = self._conv
-        outputs = self._conversation.predict(function, inputs)
-        if self._conv is not None:
-            self._conv = np.asarray(outputs[PRESENT_CONV])
-        return np.asarray(outputs["logits"]).astype(np.float32).reshape(-1)
+        inputs: dict[str, Array] = {ports.input_ids: padded}
+        for port, value in ((ports.position, position), (ports.valid, len(ids))):
+            if port is not None:
+                inputs[port] = np.array([value], np.int32)
+        for tensor in runtime.passed:
+            inputs[tensor.input or ""] = self._passed[tensor.name]
+        outputs = self._conversation.predict(ports.name, inputs)
+        for tensor in runtime.passed:
+            self._passed[tensor.name] = np.asarray(outputs[tensor.output or ""])
+        return np.asarray(outputs[ports.logits]).astype(np.float32).reshape(-1)
 
 
 class EvaluatorEngine:
@@ -141,59 +140,52 @@ class EvaluatorEngine:
 class _EvaluatorConversation:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self.states = evaluator.state(DECODE)
+        # Every function declares the same states.
+        self.states = evaluator.state(next(iter(evaluator.package.functions)))
 
     def predict(self, function: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         return self._evaluator.run(function, inputs, self.states)
 
 
-def _check_signature(bundle: Bundle, package: Package) -> tuple[int, ...] | None:
-    """Holds the functions to the manifest; returns the shape of a conv state that is an input."""
+def _functions(bundle: Bundle) -> tuple[Function, Function]:
+    """The functions of one token, and of several."""
+    functions = sorted(bundle.manifest.graph.functions, key=lambda ports: ports.tokens or 0)
+    if len(functions) != 2 or functions[0].tokens != 1 or functions[1].valid is None:
+        raise BundleError(
+            f"{bundle.folder}: a Core ML program has a function of one token, and one of a fixed "
+            "number of which the first count; the manifest describes others"
+        )
+    return functions[0], functions[1]
+
+
+def _check_signature(bundle: Bundle, package: Package) -> None:
+    """Holds the functions to the manifest."""
     states: dict[str, TensorType] = {}
-    passed: dict[str, TensorType] = {}
+    inputs: dict[str, TensorType] = {}
+    outputs: dict[str, TensorType] = {}
     for tensor in bundle.manifest.graph.state:
         if "capacity" in tensor.shape:
             raise BundleError(f"{bundle.folder}: state {tensor.name} has no fixed shape")
-        fixed = TensorType(tensor.dtype, tuple(int(size) for size in tensor.shape))
-        (states if tensor.input is None else passed)[tensor.input or tensor.name] = fixed
-    for name in (DECODE, PREFILL):
-        if name not in package.functions:
-            raise BundleError(f"{package.folder}: has no function {name}")
-        function = package.functions[name]
-        _check_function(package, function, states, passed, bundle.manifest.model.vocab_size)
-    return passed[PAST_CONV].shape if PAST_CONV in passed else None
-
-
-def _check_function(
-    package: Package,
-    function: Function,
-    states: Mapping[str, TensorType],
-    passed: Mapping[str, TensorType],
-    vocab_size: int,
-) -> None:
-    tokens = function.inputs.get("input_ids", TensorType("int32", (1, 0)))
-    is_decode = function.name == DECODE
-    sized = tokens.shape[:1] == (1,) and len(tokens.shape) == 2 and tokens.shape[1] >= 1
-    size = tokens.shape[1] if sized and not is_decode else 1
-    scalar = TensorType("int32", (1,))
-    inputs = {"input_ids": TensorType("int32", (1, size)), "position": scalar, **passed}
-    if not is_decode:
-        inputs["valid"] = scalar
-    logits = function.outputs.get("logits")
-    as_float = logits and logits.dtype in {"float16", "float32"}
-    outputs = {
-        "logits": TensorType(logits.dtype if logits and as_float else "float32", (1, vocab_size)),
-        **({PRESENT_CONV: passed[PAST_CONV]} if PAST_CONV in passed else {}),
-    }
-    for side, wanted, found in (
-        ("inputs", inputs, function.inputs),
-        ("states", states, function.states),
-        ("outputs", outputs, function.outputs),
-    ):
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
-                raise BundleError(
-                    f"{package.folder}: the {side} of {function.name} are not those of the "
-                    f"manifest: {name} is {found.get(name, 'missing')}, expected "
-                    f"{wanted.get(name, 'none')}"
-                )
+        fixed = TensorType(tensor.dtype, state_shape(tensor, 0))
+        if tensor.input is None:
+            states[tensor.name] = fixed
+        elif tensor.output is None:
+            raise BundleError(f"{bundle.folder}: state {tensor.name} has an input, but no output")
+        else:
+            inputs[tensor.input] = outputs[tensor.output] = fixed
+    for ports in bundle.manifest.graph.functions:
+        if ports.name not in package.functions:
+            raise BundleError(f"{package.folder}: has no function {ports.name}")
+        found = package.functions[ports.name]
+        own = {ports.input_ids: TensorType("int32", (1, ports.tokens or 0))}
+        own |= {p: TensorType("int32", (1,)) for p in (ports.position, ports.valid) if p}
+        logits = found.outputs.get(ports.logits)
+        as_float = logits and logits.dtype in {"float16", "float32"}
+        dtype = logits.dtype if logits and as_float else "float32"
+        given = {ports.logits: TensorType(dtype, (1, bundle.manifest.model.vocab_size))}
+        for side, wanted, there in (
+            ("inputs", inputs | own, found.inputs),
+            ("states", states, found.states),
+            ("outputs", outputs | given, found.outputs),
+        ):
+            require_ports(package.folder, f"{side} of {ports.name}", wanted, there)

@@ -1,7 +1,8 @@
-"""The layout that ONNX Runtime's `MatMulNBits`, `QMoE` and `GatherBlockQuantized` read.
+"""Matrices put together as operators want them, and integers in the bytes that others read.
 
-Integers are stored unsigned with the middle as zero point (128, or 8); of two 4-bit ones in a byte
-the one of the lower column takes the low half.
+ONNX Runtime's `MatMulNBits`, `QMoE` and `GatherBlockQuantized` read unsigned integers with the
+middle as zero point (128, or 8); of two 4-bit ones in a byte the one of the lower column takes the
+low half.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
-__all__ = ["interleave_rows", "pack", "stack_rows", "unpack"]
+__all__ = ["interleave_rows", "join_columns", "pack", "stack_rows", "unpack"]
 
 
 def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
@@ -41,6 +42,16 @@ def stack_rows(weights: Sequence[QuantizedTensor]) -> QuantizedTensor:
         weights[0].bits,
         np.concatenate([weight.values for weight in weights]),
         np.concatenate(scales) if scales else None,
+    )
+
+
+def join_columns(weights: Sequence[QuantizedTensor]) -> QuantizedTensor:
+    """One matrix with the inputs of several, whose outputs are added."""
+    scales = [weight.scales for weight in weights if weight.scales is not None]
+    return QuantizedTensor(
+        weights[0].bits,
+        np.concatenate([weight.values for weight in weights], axis=1),
+        np.concatenate(scales, axis=1) if scales else None,
     )
 
 

@@ -1,8 +1,8 @@
-"""A graph under construction: nodes in order, constants shared, weights in the external file."""
+"""A graph under construction: nodes in order, constants shared, weights by their stored names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,26 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .external_data import ExternalData, Region
+from .initializers import Initializers
 
 __all__ = ["GraphBuilder"]
 
 _IR_VERSION = 10
 _ONNX_OPSET = 21
-_INLINE_BYTES = 1024  # smaller tensors lie in the graph itself: the runtime folds them at load
 
 
 class GraphBuilder:
     """Collects inputs, outputs, initializers and nodes, then writes the model."""
 
-    def __init__(self, data: ExternalData, domains: Sequence[str]) -> None:
+    def __init__(self, stored: Initializers, domains: Sequence[str]) -> None:
         """`domains` are those of the operators used beside ONNX's own, each at version 1."""
-        self.data = data
+        self._stored = stored
         self._opsets = {"": _ONNX_OPSET} | dict.fromkeys(domains, 1)
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
         self._initializers: dict[str, ir.Value] = {}
         self._nodes: list[ir.Node] = []
+        self._shared: dict[str, ir.Value] = {}
 
     def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
         """Declares an input of the graph."""
@@ -71,15 +71,21 @@ class GraphBuilder:
         """Adds a node that has one output."""
         return self.node(op_type, *inputs, name=name, domain=domain, **attributes)[0]
 
-    def weight(self, name: str, values: NDArray[Any]) -> ir.Value:
-        """Adds an initializer, inline or in the external file by its size."""
-        if values.nbytes <= _INLINE_BYTES:
-            return self._initializer(ir.tensor(np.ascontiguousarray(values), name=name))
-        return self._initializer(self.data.add(name, values))
+    def once(self, name: str, make: Callable[[], ir.Value]) -> ir.Value:
+        """A value that several nodes use, made when it is first asked for."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
 
-    def region(self, region: Region) -> ir.Value:
-        """Adds an initializer that is written to the external file in pieces."""
-        return self._initializer(region.tensor())
+    def stored(self, name: str) -> ir.Value:
+        """A tensor that was stored under `name`."""
+        return self._initializers.get(name) or self._initializer(self._stored.tensor(name))
+
+    def constant(self, name: str, values: NDArray[Any]) -> ir.Value:
+        """A tensor of the graph's own, stored when it is first asked for."""
+        if name not in self._stored:
+            self._stored.add(name, values)
+        return self.stored(name)
 
     def integers(self, *values: int) -> ir.Value:
         """A constant int64 vector, one for each distinct content."""

@@ -20,13 +20,22 @@ from lfm_ops.reference import Array
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..architecture import Attention, Router, ShortConv
+from ...architecture import (
+    Architecture,
+    Attention,
+    Embedding,
+    Mlp,
+    Norm,
+    Router,
+    ShortConv,
+    SparseMoe,
+)
+from ...decoder import Operations, decode
 
 __all__ = [
     "AttentionStep",
     "DecoderStep",
     "ExpertsStep",
-    "LayerStep",
     "Matrix",
     "MlpStep",
     "RmsNorm",
@@ -172,9 +181,8 @@ class ShortConvStep(nn.Module):
         self.register_buffer("conv", torch.zeros(1, part.hidden_size, part.kernel_size - 1))
         self.conv: Tensor
 
-    def forward(self, x: Tensor, position: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`[hidden] -> [hidden]`; where the token stands does not matter."""
-        del position, cos, sin
+    def forward(self, x: Tensor) -> Tensor:
+        """`[hidden] -> [hidden]`."""
         before, after, values = self.in_proj(x).chunk(3)
         window = torch.cat([self.conv[0], (before * values)[:, None]], -1)
         self.conv.copy_(window[None, :, 1:])
@@ -231,41 +239,86 @@ class ExpertsStep(nn.Module):
         return _product(outputs.transpose(0, 1), shares)
 
 
-class LayerStep(nn.Module):
-    """An operator and a feed-forward, each on the normed residual stream."""
-
-    def __init__(self, operator_norm: RmsNorm, operator: AttentionStep | ShortConvStep) -> None:
-        super().__init__()
-        self.operator_norm, self.operator = operator_norm, operator
-        self.ffn_norm: RmsNorm
-        self.feed_forward: MlpStep | ExpertsStep
-
-    def forward(self, x: Tensor, position: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`[hidden] -> [hidden]`."""
-        x = x + self.operator(self.operator_norm(x), position, cos, sin)
-        y: Tensor = x + self.feed_forward(self.ffn_norm(x))
-        return y
-
-
 class DecoderStep(nn.Module):
     """The whole model: a token in, the logits of the next one out."""
 
-    def __init__(self, tokens: Matrix, head: Matrix, rope: Sequence[Array]) -> None:
+    def __init__(self, architecture: Architecture, rope: Sequence[Array]) -> None:
         """`rope` are the cosines and sines `[context, head_dim / 2]`."""
         super().__init__()
-        self.tokens, self.head = tokens, head
+        self._architecture = architecture
+        self.tokens: Matrix
+        self.head: Matrix
         self.cos, self.sin = map(_constant, rope)
-        self.layers = nn.ModuleList()
-        self.final_norm: RmsNorm
+        self.norms = nn.ModuleDict()
+        """By the names of their weights, without dots."""
+        self.operators = nn.ModuleList()
+        self.feed_forwards = nn.ModuleList()
+
+    def add_norm(self, part: Norm, weight: Array) -> None:
+        """Keeps one of the norms of the residual stream."""
+        self.norms[_key(part)] = RmsNorm(weight, part.eps)
 
     def forward(self, input_ids: Tensor, position: Tensor) -> Tensor:
         """`input_ids` int32 `[1, 1]` at `position` int32 `[1]`; returns `[1, vocab]`."""
-        x = self.tokens.weight()[input_ids[0]][0]
-        cos, sin = self.cos[position][0], self.sin[position][0]
-        for layer in self.layers:
-            x = layer(x, position, cos, sin)
-        logits: Tensor = self.head(self.final_norm(x))[None]
+        return decode(self._architecture, _Step(self, input_ids, position))[None]
+
+
+class _Step(Operations[Tensor, Tensor]):
+    """One token's way through the modules."""
+
+    def __init__(self, model: DecoderStep, input_ids: Tensor, position: Tensor) -> None:
+        self._model, self._input_ids, self._position = model, input_ids, position
+        self._rope = model.cos[position][0], model.sin[position][0]
+
+    def embed(self, part: Embedding) -> Tensor:
+        """`[hidden]`."""
+        del part
+        return self._model.tokens.weight()[self._input_ids[0]][0]
+
+    def norm(self, stream: Tensor, part: Norm) -> Tensor:
+        """`[hidden]`."""
+        normed: Tensor = self._model.norms[_key(part)](stream)
+        return normed
+
+    def attention(self, x: Tensor, layer: int, part: Attention) -> Tensor:
+        """`[hidden] -> [hidden]`."""
+        del part
+        mixed: Tensor = self._model.operators[layer](x, self._position, *self._rope)
+        return mixed
+
+    def short_conv(self, x: Tensor, layer: int, part: ShortConv) -> Tensor:
+        """`[hidden] -> [hidden]`."""
+        del part
+        mixed: Tensor = self._model.operators[layer](x)
+        return mixed
+
+    def mlp(self, x: Tensor, layer: int, part: Mlp | SparseMoe) -> Tensor:
+        """`[hidden] -> [hidden]`."""
+        del part
+        out: Tensor = self._model.feed_forwards[layer](x)
+        return out
+
+    def sparse_moe(self, x: Tensor, layer: int, part: SparseMoe) -> Tensor:
+        """`[hidden] -> [hidden]`."""
+        return self.mlp(x, layer, part)
+
+    def add(self, stream: Tensor, branch: Tensor) -> Tensor:
+        """`[hidden]`."""
+        return stream + branch
+
+    def last_token(self, stream: Tensor) -> Tensor:
+        """The only one."""
+        return stream
+
+    def lm_head(self, x: Tensor, part: Embedding) -> Tensor:
+        """`[vocab]`."""
+        del part
+        logits: Tensor = self._model.head(x)
         return logits
+
+
+def _key(norm: Norm) -> str:
+    return norm.weight.name.replace(".", "/")
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from coremltools.converters.mil.mil import types
 from lfm_ops.quantized import BLOCK_SIZE
 from numpy.typing import DTypeLike, NDArray
 
-from ..architecture import Linear, Norm, Vector
-from ._coreml_blobs import BlobFile, BlobType
+from ...architecture import Linear, Norm, Vector
+from .blobs import BlobFile, BlobType
 
-__all__ = ["MAX_ROWS", "Ops", "Var"]
+__all__ = ["MAX_ROWS", "Pieces", "Var"]
 
 Var = Any
 
@@ -28,7 +28,7 @@ MAX_ROWS = 16384  # outputs of one product: more do not fit the Neural Engine
 _INLINE_VALUES = 10  # a constant of fewer values lies in the graph itself
 
 
-class Ops:
+class Pieces:
     """One function's operations on weights that lie in `blobs` and small tensors in `vectors`."""
 
     def __init__(self, blobs: BlobFile, vectors: Mapping[str, NDArray[np.float32]]) -> None:

@@ -15,12 +15,10 @@ from coremltools.converters.mil.mil import types
 from lfm_edge.bundle import StateTensor
 from msgspec.structs import replace
 
-from ..architecture import Architecture, Attention, ShortConv
-from ._coreml_ops import Ops, Var
+from ...architecture import Architecture, Attention, ShortConv
+from .pieces import Pieces, Var
 
-__all__ = ["CONV_STATES", "Caches", "StateLayout"]
-
-CONV_STATES = ("io", "state")
+__all__ = ["Caches", "StateLayout"]
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,12 @@ def _spec(tensor: StateTensor) -> Any:
 class Caches:
     """The state within one function, from what a run receives to what it leaves."""
 
-    def __init__(self, ops: Ops, layout: StateLayout, inputs: dict[str, Var]) -> None:
-        self._ops, self._layout = ops, layout
+    def __init__(self, pieces: Pieces, layout: StateLayout, inputs: dict[str, Var]) -> None:
+        self._pieces, self._layout = pieces, layout
         self._inputs = inputs
-        self._tokens = inputs["input_ids"].shape[1]
+        self.input_ids: Var = inputs["input_ids"]
+        self.valid: Var | None = inputs.get("valid")
+        self._tokens = self.input_ids.shape[1]
         self._position = inputs["position"]
         self._past = {
             tensor.name: inputs[tensor.input]
@@ -92,13 +92,15 @@ class Caches:
         }
         self._next = dict.fromkeys(("key_cache", "value_cache", "conv"), 0)
         self._present_conv: list[Var] = []
-        self._steps = ops.constant("context_positions", np.arange(layout.context, dtype=np.int32))
+        self._steps = pieces.constant(
+            "context_positions", np.arange(layout.context, dtype=np.int32)
+        )
         self._written = None if self._tokens == 1 else self._place_of_tokens()
 
     def positions(self) -> Var:
         """Where each token goes, `[tokens]`; padded ones no further than the context."""
         steps = np.arange(self._tokens, dtype=np.int32)
-        places = mb.add(x=self._position, y=self._ops.constant(f"steps.{self._tokens}", steps))
+        places = mb.add(x=self._position, y=self._pieces.constant(f"steps.{self._tokens}", steps))
         if self._tokens == 1:
             return places
         return mb.minimum(x=places, y=np.int32(self._layout.context - 1))
@@ -107,7 +109,7 @@ class Caches:
         """`[1, 1, tokens, context]`: 0 where a token sees a position, and -30000 elsewhere."""
         at = mb.expand_dims(x=self.positions(), axes=[1])
         seen = mb.less_equal(x=mb.expand_dims(x=self._steps, axes=[0]), y=at)
-        hidden = mb.sub(x=self._ops.half(seen), y=np.float16(1))
+        hidden = mb.sub(x=self._pieces.half(seen), y=np.float16(1))
         return mb.expand_dims(x=mb.mul(x=hidden, y=np.float16(30000)), axes=[0, 1])
 
     def append(self, name: str, rows: Var) -> Var:
@@ -158,7 +160,7 @@ class Caches:
         """The state that a function gives back as outputs."""
         if not self._present_conv:
             return []
-        stacked = self._ops.joined(self._present_conv, 0)
+        stacked = self._pieces.joined(self._present_conv, 0)
         return [mb.identity(x=stacked, name="present_conv")]
 
     def _update(self, name: str, values: Var, begin: Any, end: Any) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import coremltools
 from coremltools.converters.mil.backend.mil import helper
 
-from ..errors import ExportError
-from ._coreml_blobs import BlobFile
+from ...errors import ExportError
+from .blobs import BlobFile
 
 __all__ = ["weights_from"]
 

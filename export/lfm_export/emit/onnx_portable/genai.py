@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lfm_edge.bundle import Graph
 
-from ..architecture import Architecture, Attention, ShortConv
-from ..checkpoint import Checkpoint
+from ...architecture import Architecture, Attention
+from ..target import Job
 
 __all__ = ["write_genai_config"]
 
 _FILE = "genai_config.json"
 
 
-def write_genai_config(
-    architecture: Architecture, checkpoint: Checkpoint, graph: Graph, context: int, folder: Path
-) -> None:
+def write_genai_config(job: Job, graph: Graph) -> None:
     """Writes the description of a portable graph; GenAI reads the tokenizer beside it itself."""
+    architecture = job.architecture
     eos = list(architecture.eos_token_ids)
     config = {
         "model": {
             "type": architecture.family,
             "vocab_size": architecture.vocab_size,
-            "context_length": context,
+            "context_length": job.context,
             "bos_token_id": architecture.bos_token_id,
             "eos_token_id": eos,
             "pad_token_id": architecture.pad_token_id
@@ -33,15 +33,15 @@ def write_genai_config(
             else eos[0],
             "decoder": _decoder(architecture, graph),
         },
-        "search": _search(checkpoint, context),
+        "search": _search(job.files, job.context),
     }
-    (folder / _FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (job.folder / _FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def _decoder(architecture: Architecture, graph: Graph) -> dict[str, Any]:
     operators = [layer.operator for layer in architecture.layers]
     attention = next((part for part in operators if isinstance(part, Attention)), None)
-    conv = next((part for part in operators if isinstance(part, ShortConv)), None)
+    (main,) = graph.functions
     decoder: dict[str, Any] = {
         "session_options": {"provider_options": []},
         "filename": graph.file,
@@ -50,8 +50,8 @@ def _decoder(architecture: Architecture, graph: Graph) -> dict[str, Any]:
         "layer_types": [
             "full_attention" if isinstance(part, Attention) else "conv" for part in operators
         ],
-        "inputs": {"input_ids": "input_ids", "attention_mask": "attention_mask"},
-        "outputs": {"logits": "logits"},
+        "inputs": {"input_ids": main.input_ids, "attention_mask": main.attention_mask},
+        "outputs": {"logits": main.logits},
     }
     if attention:
         decoder |= {
@@ -59,17 +59,20 @@ def _decoder(architecture: Architecture, graph: Graph) -> dict[str, Any]:
             "num_attention_heads": attention.num_heads,
             "num_key_value_heads": attention.num_kv_heads,
         }
-        for name in ("key", "value"):
-            decoder["inputs"][f"past_{name}_names"] = f"past_key_values.%d.{name}"
-            decoder["outputs"][f"present_{name}_names"] = f"present.%d.{name}"
-    if conv:
-        decoder["conv_cache_size"] = conv.kernel_size - 1
-        decoder["inputs"]["past_conv_names"] = "past.%d.conv"
-        decoder["outputs"]["present_conv_names"] = "present.%d.conv"
+    for kind, tensor in {tensor.kind: tensor for tensor in graph.state}.items():
+        layer = f"{tensor.layer}"
+        for side, port, name in (
+            ("inputs", tensor.input, f"past_{kind}_names"),
+            ("outputs", tensor.output, f"present_{kind}_names"),
+        ):
+            assert port is not None
+            decoder[side][name] = port.replace(layer, "%d", 1)
+        if kind == "conv":
+            decoder["conv_cache_size"] = tensor.shape[-1]
     return decoder
 
 
-def _search(checkpoint: Checkpoint, context: int) -> dict[str, Any]:
+def _search(files: Mapping[str, Path], context: int) -> dict[str, Any]:
     """GenAI's defaults, overridden by the checkpoint's own generation config."""
     search: dict[str, Any] = {
         "do_sample": False,
@@ -78,7 +81,7 @@ def _search(checkpoint: Checkpoint, context: int) -> dict[str, Any]:
         "top_p": 1.0,
         "repetition_penalty": 1.0,
     }
-    path = checkpoint.files.get("generation_config.json")
+    path = files.get("generation_config.json")
     if path is not None:
         chosen = json.loads(path.read_text(encoding="utf-8"))
         search |= {name: chosen[name] for name in search if chosen.get(name) is not None}

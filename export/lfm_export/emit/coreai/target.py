@@ -1,0 +1,66 @@
+"""The target `coreai`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from lfm_ops import reference as ops
+from lfm_ops.quantized import BLOCK_SIZE
+
+from ...architecture import Architecture
+from ...errors import ExportError
+from ...quantize import Scheme
+from ...reference import Numerics
+from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
+
+__all__ = ["CoreAI"]
+
+_MOST_BYTES = 2_000_000_000
+_BYTES = {"f32": 4.0, "q8": 1 + 4 / BLOCK_SIZE, "q4": 0.5 + 4 / BLOCK_SIZE}  # of one weight
+
+
+class CoreAI(Target):
+    """Apple's newer format, written and run by its own beta packages, which need torch."""
+
+    name = "coreai"
+    summary = "experimental: Apple's newer format, up to 2 GB of weights"
+    options = (kv_option(("f16", "f32")),)
+    usual_context = 4096  # the whole cache is allocated at once
+
+    def check(self, architecture: Architecture, scheme: Scheme) -> None:
+        """Refuses a model that would not fit in an ordinary computer's memory meanwhile.
+
+        The whole model is in memory, as a torch module and again as Core AI's program.
+
+        Raises:
+            ExportError: its weights take too many bytes.
+        """
+        embedding = architecture.embedding
+        tables = (embedding.tokens, embedding.head) if embedding.head else (embedding.tokens,)
+        in_tables = sum(table.rows * table.columns for table in tables)
+        others = architecture.num_parameters() - in_tables
+        size = in_tables * _BYTES[scheme.head] + others * _BYTES[scheme.linear]
+        if size > _MOST_BYTES:
+            raise ExportError(
+                f"--target {self.name}: the weights take {size / 1e9:.1f} GB, and Core AI's "
+                "converter holds them in memory four times; expected at most "
+                f"{_MOST_BYTES / 1e9:.1f} GB, so take fewer bits or a smaller model"
+            )
+
+    def numerics(self, options: Mapping[str, str]) -> Numerics:
+        """Weights are dequantized to float32, and activations stay that."""
+        return Numerics(ops.matmul_float32, cast(ops.KvType, options["kv"]), SUM_DISTURBANCE)
+
+    @contextmanager
+    def open(self, job: Job) -> Iterator[Store]:
+        """The program, built when all weights have come."""
+        with warnings.catch_warnings():
+            # Of a torch that it takes for a newer one, when it is the very one, built for CPUs.
+            warnings.filterwarnings("ignore", "coreai-torch has only been validated")
+            # Imported here: no other target needs torch.
+            from .store import CoreAIStore  # noqa: PLC0415
+
+        yield CoreAIStore(job)

@@ -1,0 +1,97 @@
+"""The inputs and outputs that both ONNX graphs have, by one set of names.
+
+Inputs are `input_ids` `[1, S]`, `attention_mask` `[1, past + S]` (only its length counts) and the
+state; outputs are the state and the logits of the last token, `[1, 1, vocab]`. Names are those
+that ONNX Runtime GenAI looks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import onnx_ir as ir
+from lfm_edge.bundle import Function, Graph, StateTensor
+from lfm_ops.reference import rope_table
+
+from ...architecture import Attention
+from .builder import GraphBuilder
+
+__all__ = ["GRAPH_FILE", "WEIGHTS_FILE", "Shape", "Signature", "StateType"]
+
+GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = f"{GRAPH_FILE}.data"
+
+StateType = Literal["float32", "float16", "int8"]
+Shape = list[int | Literal["capacity"]]
+
+_KINDS: dict[str, Literal["key", "value", "scale", "conv"]] = {
+    "key": "key",
+    "value": "value",
+    "key_scale": "scale",
+    "value_scale": "scale",
+    "conv": "conv",
+}
+_ELEMENTS = {
+    "float32": ir.DataType.FLOAT,
+    "float16": ir.DataType.FLOAT16,
+    "int8": ir.DataType.INT8,
+}
+_MAIN = Function("main", "input_ids", "logits", attention_mask="attention_mask")
+
+
+class Signature:
+    """Declares a graph's ports as operations ask for them, and says at last what they are."""
+
+    def __init__(self, graph: GraphBuilder, max_context: int) -> None:
+        self._graph, self._max_context = graph, max_context
+        self._state: list[StateTensor] = []
+        self._rope: dict[tuple[int, float], tuple[ir.Value, ir.Value]] = {}
+        self.input_ids = graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
+        self.attention_mask = graph.input(
+            "attention_mask", ir.DataType.INT64, [1, "total_sequence_length"]
+        )
+
+    def past(self, layer: int, name: str, shape: Shape, dtype: StateType = "float32") -> ir.Value:
+        """Declares a state tensor; its input names are ONNX Runtime GenAI's."""
+        kind = _KINDS[name]
+        name = f"{layer}.{name}"
+        past = f"past.{name}" if kind == "conv" else f"past_key_values.{name}"
+        self._state.append(
+            StateTensor(
+                name=name,
+                kind=kind,
+                layer=layer,
+                dtype=dtype,
+                shape=shape,
+                input=past,
+                output=f"present.{name}",
+            )
+        )
+        return self._graph.input(past, _ELEMENTS[dtype], shape)
+
+    def present(self, values: Sequence[ir.Value]) -> None:
+        """Declares the outputs of the state tensors that were declared last, in their order."""
+        for value, tensor in zip(values, self._state[-len(values) :], strict=True):
+            assert tensor.output is not None
+            self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
+
+    def logits(self, value: ir.Value, vocab_size: int) -> None:
+        """Declares the logits of the last token."""
+        self._graph.output(value, "logits", ir.DataType.FLOAT, [1, 1, vocab_size])
+
+    def rope_tables(self, part: Attention) -> tuple[ir.Value, ir.Value]:
+        """Cosines and sines of every position, one pair for all layers that rotate alike."""
+        key = (part.head_dim, part.rope_theta)
+        if key not in self._rope:
+            cos, sin = rope_table(self._max_context, *key)
+            suffix = f".{len(self._rope)}" if self._rope else ""
+            self._rope[key] = (
+                self._graph.constant(f"cos_cache{suffix}", cos),
+                self._graph.constant(f"sin_cache{suffix}", sin),
+            )
+        return self._rope[key]
+
+    def describe(self, target: str) -> Graph:
+        """How the graph is called."""
+        return Graph(target=target, file=GRAPH_FILE, functions=[_MAIN], state=self._state)

@@ -1,0 +1,56 @@
+"""The target `onnx-portable`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from lfm_edge.bundle import Graph
+from lfm_ops import reference as ops
+
+from ...reference import Numerics
+from ..onnx_graph.external_data import ExternalData
+from ..onnx_graph.initializers import Initializers
+from ..onnx_graph.signature import WEIGHTS_FILE
+from ..onnx_graph.store import GraphStore
+from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
+from .genai import write_genai_config
+from .operations import MICROSOFT, PortableOperations
+from .weights import PortableWeights
+
+__all__ = ["OnnxPortable"]
+
+
+class OnnxPortable(Target):
+    """Operators of ONNX Runtime itself; ONNX Runtime GenAI runs the bundle as it is."""
+
+    name = "onnx-portable"
+    summary = "operators of ONNX and com.microsoft only; ONNX Runtime GenAI runs it too"
+    options = (kv_option(("f32",)),)
+
+    def numerics(self, options: Mapping[str, str]) -> Numerics:
+        """Activations are rounded to int8 where weights are integers; the cache is float32."""
+        del options
+        return Numerics(ops.matmul_int8, "f32", SUM_DISTURBANCE)
+
+    @contextmanager
+    def open(self, job: Job) -> Iterator[Store]:
+        """The graph, its weights, and the config that ONNX Runtime GenAI reads."""
+        with ExternalData(job.folder / WEIGHTS_FILE) as data:
+            initializers = Initializers(data)
+            weights = PortableWeights(initializers)
+            yield _WithGenaiConfig(
+                job,
+                self.name,
+                (MICROSOFT,),
+                initializers,
+                weights.put,
+                lambda graph, signature: PortableOperations(graph, signature, weights),
+            )
+
+
+class _WithGenaiConfig(GraphStore):
+    def finish(self) -> Graph:
+        graph = super().finish()
+        write_genai_config(self.job, graph)
+        return graph
