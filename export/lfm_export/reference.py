@@ -160,7 +160,7 @@ class GoldenReference:
             weights.vector(part.q_norm.weight),
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
-            part.rope_theta,
+            part.rope.table(len(x)),
             kv=self._kv,
         )
         return self._matmul(out, weights.matrix(part.out_proj))
