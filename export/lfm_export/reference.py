@@ -175,7 +175,7 @@ class Reference(Operations[Array, Array]):
             weights.vector(part.q_norm.weight),
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
-            part.rope_theta,
+            part.rope.table(len(x)),
             kv=self._numerics.kv,
         )
         return self._matmul(out, weights.matrix(part.out_proj))

@@ -15,10 +15,9 @@ import coreai_torch
 import torch
 from coreai.runtime import AIModelAssetMetadata
 from lfm_edge.bundle import Function, Graph, StateTensor
-from lfm_ops.reference import rope_table
 from torch.export.graph_signature import InputKind
 
-from ...architecture import Attention, Embedding, Linear, Mlp, Norm, Router, ShortConv
+from ...architecture import Attention, Embedding, Linear, Mlp, Norm, Rope, Router, ShortConv
 from ...weights import Part, Weights
 from ..target import Job
 from .modules import (
@@ -56,11 +55,9 @@ class CoreAIStore:
     def __init__(self, job: Job) -> None:
         self._job = job
         operators = [layer.operator for layer in job.architecture.layers]
-        ropes = {
-            (part.head_dim, part.rope_theta) for part in operators if isinstance(part, Attention)
-        }
+        ropes = {part.rope for part in operators if isinstance(part, Attention)}
         assert len(ropes) <= 1, ropes
-        rope = rope_table(job.context, *(ropes.pop() if ropes else (2, 1.0)))
+        rope = (ropes.pop() if ropes else Rope((1.0,))).table(job.context)
         self._model = DecoderStep(job.architecture, rope)
         self._cache, self._torch_cache = _CACHES[job.options["kv"]]
         self._state: dict[str, StateTensor] = {}

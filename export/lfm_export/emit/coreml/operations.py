@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
-from lfm_ops.reference import rope_table
 
-from ...architecture import Architecture, Attention, Embedding, Mlp, Norm, ShortConv, SparseMoe
+from ...architecture import (
+    Architecture,
+    Attention,
+    Embedding,
+    Mlp,
+    Norm,
+    Rope,
+    ShortConv,
+    SparseMoe,
+)
 from ...decoder import Operations
 from .moe import MoeForm
 from .pieces import MAX_ROWS, Pieces, Var
@@ -42,7 +50,7 @@ class CoreMLOperations(Operations[Var, Var]):
     ) -> None:
         self._pieces, self._architecture, self._context = pieces, architecture, context
         self._moe, self._caches = moe, caches
-        self._rope: dict[tuple[int, float], tuple[Var, Var]] = {}
+        self._rope: dict[Rope, tuple[Var, Var]] = {}
         self._positions = caches.positions()
         self._mask = caches.mask()
 
@@ -163,12 +171,11 @@ class CoreMLOperations(Operations[Var, Var]):
 
     def _rope_rows(self, part: Attention) -> tuple[Var, Var]:
         """Cosines and sines `[tokens, head_dim / 2]` of the tokens' positions."""
-        key = (part.head_dim, part.rope_theta)
-        if key not in self._rope:
-            names = (f"rope/{name}.{part.head_dim}.{part.rope_theta:g}" for name in ("cos", "sin"))
+        if part.rope not in self._rope:
+            names = (f"rope/{name}.{len(self._rope)}" for name in ("cos", "sin"))
             cos, sin = (
                 mb.gather(x=self._pieces.constant(name, table), indices=self._positions, axis=0)
-                for name, table in zip(names, rope_table(self._context, *key), strict=True)
+                for name, table in zip(names, part.rope.table(self._context), strict=True)
             )
-            self._rope[key] = (cos, sin)
-        return self._rope[key]
+            self._rope[part.rope] = (cos, sin)
+        return self._rope[part.rope]

@@ -12,9 +12,8 @@ from typing import Literal
 
 import onnx_ir as ir
 from lfm_edge.bundle import Function, Graph, StateTensor
-from lfm_ops.reference import rope_table
 
-from ...architecture import Attention
+from ...architecture import Attention, Rope
 from .builder import GraphBuilder
 
 __all__ = ["GRAPH_FILE", "WEIGHTS_FILE", "Shape", "Signature", "StateType"]
@@ -46,7 +45,7 @@ class Signature:
     def __init__(self, graph: GraphBuilder, max_context: int) -> None:
         self._graph, self._max_context = graph, max_context
         self._state: list[StateTensor] = []
-        self._rope: dict[tuple[int, float], tuple[ir.Value, ir.Value]] = {}
+        self._rope: dict[Rope, tuple[ir.Value, ir.Value]] = {}
         self.input_ids = graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
         self.attention_mask = graph.input(
             "attention_mask", ir.DataType.INT64, [1, "total_sequence_length"]
@@ -82,15 +81,14 @@ class Signature:
 
     def rope_tables(self, part: Attention) -> tuple[ir.Value, ir.Value]:
         """Cosines and sines of every position, one pair for all layers that rotate alike."""
-        key = (part.head_dim, part.rope_theta)
-        if key not in self._rope:
-            cos, sin = rope_table(self._max_context, *key)
+        if part.rope not in self._rope:
+            cos, sin = part.rope.table(self._max_context)
             suffix = f".{len(self._rope)}" if self._rope else ""
-            self._rope[key] = (
+            self._rope[part.rope] = (
                 self._graph.constant(f"cos_cache{suffix}", cos),
                 self._graph.constant(f"sin_cache{suffix}", sin),
             )
-        return self._rope[key]
+        return self._rope[part.rope]
 
     def describe(self, target: str) -> Graph:
         """How the graph is called."""
