@@ -72,7 +72,9 @@ def export(
         typer.Option(help="Most tokens of a session (default: the model's, on Apple 4096)."),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of synthetic weights (default: 0).")
+    ] = None,
     own: dict[str, str],
 ) -> None:
     """Turn a checkpoint into a bundle.

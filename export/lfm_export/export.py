@@ -11,11 +11,12 @@ from typing import Protocol
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization
 from lfm_ops.quantized import BLOCK_SIZE
 
-from .architecture import Architecture, describe
+from .architecture import Architecture
 from .checkpoint import Checkpoint
 from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
+from .loading import architecture_of
 from .quantize import Scheme
 from .reference import golden_vectors
 from .weights import WeightStream
@@ -84,10 +85,9 @@ def export_bundle(
         raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
     target = TARGETS[options.target]
     scheme = Scheme.choose(options.quant, options.head)
-    architecture = describe(checkpoint.config)
+    architecture = architecture_of(checkpoint, progress.note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
-    checkpoint.check(architecture.tensors())
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"
         job = Job(architecture, scheme, context, own, checkpoint.files, folder, producer)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .architecture import Architecture, Attention, Embedding, Mlp, Norm, ShortConv, SparseMoe
 from .decoder import Operations, decode
+from .errors import ExportError
 from .weights import WeightStream
 
 __all__ = ["Numerics", "Reference", "golden_vectors"]
@@ -51,12 +52,21 @@ class Numerics:
 def golden_vectors(
     architecture: Architecture, weights: WeightStream, ids: list[int], numerics: Numerics
 ) -> GoldenVectors:
-    """Takes `weights` from first to last, and computes the golden vectors of `ids`."""
+    """Takes `weights` from first to last, and computes the golden vectors of `ids`.
+
+    Raises:
+        ExportError: the model's logits are no numbers.
+        CheckpointError: a tensor cannot be read, or holds no finite numbers.
+    """
     rng = np.random.default_rng(0)
     vocab = architecture.vocab_size
     probe_ids = np.sort(rng.choice(vocab, min(_PROBES, vocab), replace=False))
     reference = Reference(weights, ids, numerics, _DISTURBED_RUNS, rng)
     logits, *disturbed = reference.runs(decode(architecture, reference))
+    if not np.isfinite(logits).all():
+        raise ExportError(
+            "the model's own logits are not finite: its weights are too large for float32"
+        )
     top_ids = np.argsort(-logits, axis=-1, kind="stable")[:, :_TOP]
     errors = np.abs(np.stack(disturbed)[:, :, probe_ids] - logits[:, probe_ids])
     worst = errors.max(axis=-1)  # [runs, tokens]

@@ -33,7 +33,7 @@ from .architecture import (
     Vector,
 )
 from .checkpoint import Checkpoint
-from .quantize import METHODS, Scheme
+from .quantize import METHODS, Scheme, UnfitWeightError, check_fit
 
 __all__ = ["Part", "WeightStream", "Weights"]
 
@@ -114,7 +114,7 @@ class WeightStream:
         """A linear layer's weight, quantized.
 
         Raises:
-            CheckpointError: a tensor cannot be read.
+            CheckpointError: a tensor cannot be read, or holds no finite numbers.
             LookupError: it went by, or is not of this model.
         """
         while linear.name not in self._current.matrices:
@@ -212,17 +212,29 @@ def _read_ahead(
 def _read(part: Part, checkpoint: Checkpoint) -> Weights:
     return Weights(
         {linear.name: _quantize(linear, method, checkpoint) for linear, method in part.linears},
-        {vector.name: checkpoint.read(vector.name) for vector in part.vectors},
+        {vector.name: _vector(vector, checkpoint) for vector in part.vectors},
     )
+
+
+def _vector(vector: Vector, checkpoint: Checkpoint) -> Array:
+    values = checkpoint.read(vector.name)
+    try:
+        check_fit(values)
+    except UnfitWeightError as error:
+        raise checkpoint.unfit(vector.name, error.row, error.value) from None
+    return values
 
 
 def _quantize(linear: Linear, method: str, checkpoint: Checkpoint) -> QuantizedTensor:
     """A few rows at a time, so that a large tensor is whole only as integers."""
     rows = max(1, _ROWS_BYTES // (4 * linear.columns))
-    parts = [
-        METHODS[method](checkpoint.read(linear.name, start, min(start + rows, linear.rows)))
-        for start in range(0, linear.rows, rows)
-    ]
+    parts = []
+    for start in range(0, linear.rows, rows):
+        values = checkpoint.read(linear.name, start, min(start + rows, linear.rows))
+        try:
+            parts.append(METHODS[method](values))
+        except UnfitWeightError as error:
+            raise checkpoint.unfit(linear.name, start + error.row, error.value) from None
     first = parts[0]
     if len(parts) == 1:
         return first

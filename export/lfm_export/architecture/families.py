@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArchitectureError
+from ..notes import Note, unheard
 from .config import Config, quoted
 from .parts import (
     Architecture,
@@ -32,8 +33,6 @@ MOST_LAYERS = 1024
 MOST_EXPERTS = 4096
 MOST_EXPERTS_IN_ALL = 1 << 17
 MOST_POSITIONS = 1 << 20  # of a session: a bundle holds RoPE's table for all of them
-
-Note = Callable[[str], None]
 
 # What transformers takes for a field that is not there.
 _COMMON: Mapping[str, Any] = {
@@ -74,11 +73,7 @@ _LFM2_MOE: Mapping[str, Any] = {
 }
 
 
-def _ignore(text: str) -> None:
-    """What nobody asked to hear."""
-
-
-def describe(config: Mapping[str, Any], note: Note = _ignore) -> Architecture:
+def describe(config: Mapping[str, Any], note: Note = unheard) -> Architecture:
     """The description of a model from its `config.json`.
 
     Args:

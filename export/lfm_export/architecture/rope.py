@@ -14,6 +14,7 @@ import numpy as np
 from lfm_ops.reference import Array, rope_frequencies
 
 from ..errors import ArchitectureError
+from ..notes import Note
 from .config import Config, quoted
 from .parts import Rope
 
@@ -24,8 +25,6 @@ _LAYER_TYPES = ("full_attention", "conv")
 _WITH_ORIGINAL_LENGTH = ("llama3", "yarn", "longrope")
 _ORIGINAL = "original_max_position_embeddings"
 _POSITIONS = "max_position_embeddings"
-
-Note = Callable[[str], None]
 
 
 def rope(config: Config, head_dim: int, note: Note) -> Rope:

@@ -6,10 +6,11 @@ says it is something else is refused here by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ArchitectureError
+from ..notes import Note
 from .config import Config, quoted
 
 __all__ = ["check_scope"]
@@ -33,7 +34,7 @@ _SAME_AS = {
 }
 
 
-def check_scope(config: Config, family: str, note: Callable[[str], None]) -> None:
+def check_scope(config: Config, family: str, note: Note) -> None:
     """Refuses what is no causal language model of full precision, and notes what is passed over.
 
     Raises:
@@ -63,11 +64,11 @@ def check_scope(config: Config, family: str, note: Callable[[str], None]) -> Non
             _note_unread(values, name, note)
 
 
-def _note_unread(values: Mapping[str, Any], name: str, note: Callable[[str], None]) -> None:
+def _note_unread(values: Mapping[str, Any], name: str, note: Note) -> None:
     note(f"config.json: {name} {quoted(values[name])} is passed over, as transformers does")
 
 
-def _check_class(named: Any, family: str, note: Callable[[str], None]) -> None:
+def _check_class(named: Any, family: str, note: Note) -> None:
     """`architectures` may be absent, null or empty; else it must name the language model."""
     wanted, base = f"{_CLASSES[family]}ForCausalLM", f"{_CLASSES[family]}Model"
     names = [named] if isinstance(named, str) else named

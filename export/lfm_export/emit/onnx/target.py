@@ -8,9 +8,12 @@ from typing import cast
 
 from lfm_ops import reference as ops
 
+from ...architecture import Architecture
+from ...quantize import Scheme
 from ...reference import Numerics
 from ..onnx_graph.external_data import ExternalData
 from ..onnx_graph.initializers import Initializers
+from ..onnx_graph.limits import check_onnx
 from ..onnx_graph.signature import WEIGHTS_FILE, StateType
 from ..onnx_graph.store import GraphStore
 from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
@@ -28,6 +31,11 @@ class Onnx(Target):
     name = "onnx"
     summary = "our operators (domain ai.lfm), fastest"
     options = (kv_option(("f16", "f32", "int8")),)
+
+    def check(self, architecture: Architecture, scheme: Scheme) -> None:
+        """Refuses heads and kernels that the operators do not take."""
+        del scheme
+        check_onnx(architecture, self.name)
 
     def numerics(self, options: Mapping[str, str]) -> Numerics:
         """Activations are rounded to int8 where weights are integers."""

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from lfm_edge.bundle import Graph
 from lfm_ops import reference as ops
 
+from ...architecture import Architecture
+from ...quantize import Scheme
 from ...reference import Numerics
 from ..onnx_graph.external_data import ExternalData
 from ..onnx_graph.initializers import Initializers
+from ..onnx_graph.limits import check_onnx
 from ..onnx_graph.signature import WEIGHTS_FILE
 from ..onnx_graph.store import GraphStore
 from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
@@ -27,6 +30,11 @@ class OnnxPortable(Target):
     name = "onnx-portable"
     summary = "operators of ONNX and com.microsoft only; ONNX Runtime GenAI runs it too"
     options = (kv_option(("f32",)),)
+
+    def check(self, architecture: Architecture, scheme: Scheme) -> None:
+        """Refuses heads and kernels that the operators do not take."""
+        del scheme
+        check_onnx(architecture, self.name)
 
     def numerics(self, options: Mapping[str, str]) -> Numerics:
         """Activations are rounded to int8 where weights are integers; the cache is float32."""
