@@ -102,6 +102,7 @@ def export_bundle(
     checkpoint.check(plan.architecture.tensors())
     with bundle_folder(out) as folder:
         write_manifest(_write_graph(checkpoint, plan, folder, progress), folder)
+        Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)
 
 
