@@ -31,6 +31,7 @@ __all__ = [
     "file_entry",
     "manifest_schema",
     "restore_replaced",
+    "stays_within",
 ]
 
 FORMAT_VERSION = "1.0"
@@ -156,6 +157,16 @@ def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> Fil
     return FileEntry(size, digest.hexdigest())
 
 
+def stays_within(folder: Path, path: Path) -> bool:
+    """Whether no link leads `path` out of `folder`, or only to the blobs of its Hub cache.
+
+    There, `REPO/snapshots/COMMIT` holds links to files in `REPO/blobs`.
+    """
+    home, target = folder.resolve(), path.resolve()
+    caches = [parent.parent for parent in home.parents if parent.name == "snapshots"]
+    return any(target.is_relative_to(place) for place in (home, *(c / "blobs" for c in caches)))
+
+
 def restore_replaced(folder: Path) -> None:
     """Puts a bundle back that an export was killed while replacing, if `folder` is missing.
 
@@ -216,7 +227,7 @@ class Bundle:
     def _check_files(self) -> None:
         for name, expected in self.manifest.files.items():
             path = self.folder / name
-            if not path.resolve().is_relative_to(self.folder.resolve()):
+            if not stays_within(self.folder, path):
                 raise BundleError(f"{path}: links to a place outside the bundle")
             if not path.is_file():
                 raise BundleError(f"{self.folder}: {name} is listed in {MANIFEST} but missing")
