@@ -92,6 +92,7 @@ def export_bundle(
         producer = f"{PRODUCER} {version(PRODUCER)}"
         job = Job(architecture, scheme, context, own, checkpoint.files, folder, producer)
         write_manifest(_write(checkpoint, target, job, progress), folder)
+        Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)
 
 
