@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -31,7 +31,7 @@ from .architecture import (
     Vector,
 )
 from .checkpoint import Checkpoint
-from .quantize import METHODS, Scheme
+from .quantize import METHODS, Scheme, check_width
 
 __all__ = ["Consumer", "Weights", "walk"]
 
@@ -118,8 +118,12 @@ def walk(
 
     Raises:
         CheckpointError: a tensor cannot be read.
+        ExportError: a matrix whose width its method does not take; nothing is read then.
     """
     consumers = tuple(consumers)
+    for step in _steps(architecture, scheme):
+        for linear, method in step.linears:
+            check_width(method, linear.name, linear.columns)
     # One thread for NumPy's products: two quantize beside them, and sums keep their order.
     with threadpool_limits(1, "blas"):
         for step, weights in _read_ahead(_steps(architecture, scheme), checkpoint):
@@ -225,12 +229,4 @@ def _quantize(linear: Linear, method: str, checkpoint: Checkpoint) -> QuantizedT
         METHODS[method](checkpoint.read(linear.name, start, min(start + rows, linear.rows)))
         for start in range(0, linear.rows, rows)
     ]
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    scales = (
-        None
-        if first.scales is None
-        else np.concatenate([p.scales for p in parts if p.scales is not None])
-    )
-    return QuantizedTensor(first.bits, np.concatenate([p.values for p in parts]), scales)
+    return parts[0] if len(parts) == 1 else stack_rows(parts)

@@ -10,13 +10,13 @@ import abc
 
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, common_format, stack_rows
 
 from ..architecture import Layer, Mlp, Router, SparseMoe
 from ..weights import Weights
-from ._coreml_blobs import BlobFile, BlobType
+from ._coreml_blobs import INTEGERS, BlobFile
 from ._coreml_ops import MAX_ROWS, Ops, Var
-from ._matmul_nbits import pack, stack_rows
+from ._matmul_nbits import pack
 
 __all__ = ["FORMS", "MoeForm"]
 
@@ -109,12 +109,12 @@ class Gather(MoeForm):
             (_name(layer, "gate_up"), _gate_up(part, weights)),
             (_name(layer, "down"), weights.matrix(part.down)),
         ):
-            integers = pack(weight) if self.packed and weight.bits == 4 else weight.values
+            integers = pack(weight) if self.packed and weight.format.name == "q4" else weight.values
             scales = weight.scales
             assert scales is not None
             if index == 0:
                 count = len(_experts(layer))
-                dtype: BlobType = "int4" if weight.bits == 4 else "int8"
+                dtype = INTEGERS[weight.format.name]
                 if integers.dtype == np.uint8:
                     dtype = "uint8"
                 self._blobs.reserve(name, dtype, (count, *integers.shape))
@@ -218,7 +218,7 @@ def _gate_up(part: Mlp, weights: Weights) -> QuantizedTensor:
 def _join_columns(parts: tuple[QuantizedTensor, ...]) -> QuantizedTensor:
     """One matrix with the inputs of several, whose outputs are added."""
     return QuantizedTensor(
-        parts[0].bits,
+        common_format(parts),
         np.concatenate([part.values for part in parts], axis=1),
         np.concatenate([part.scales for part in parts if part.scales is not None], axis=1),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx_ir as ir
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.formats import Format
+from lfm_ops.quantized import QuantizedTensor
 from lfm_ops.reference import Array
 
 from ._matmul_nbits import pack
@@ -21,7 +22,7 @@ INT8_ACTIVATIONS = 4  # `accuracy_level`: activations are rounded to int8 per gr
 class StoredMatrix:
     """A matrix `[rows, columns]` in the graph's initializers."""
 
-    bits: int
+    format: Format
     rows: int
     columns: int
     data: ir.Value
@@ -33,11 +34,11 @@ class StoredMatrix:
         """Writes the weight under `name`; float weights as they are, integers packed."""
         rows, columns = weight.shape
         if weight.scales is None:
-            return cls(32, rows, columns, graph.weight(name, weight.values), None)
-        packed = pack(weight).reshape(rows, columns // BLOCK_SIZE, -1)
+            return cls(weight.format, rows, columns, graph.weight(name, weight.values), None)
+        packed = pack(weight).reshape(rows, columns // weight.format.group_size, -1)
         half = graph.weight(f"{name}.scales", weight.scales)
         scales = graph.op("Cast", half, name=f"{name}.scales/float", to=int(ir.DataType.FLOAT))
-        return cls(weight.bits, rows, columns, graph.weight(name, packed), scales)
+        return cls(weight.format, rows, columns, graph.weight(name, packed), scales)
 
     def multiply(
         self, graph: GraphBuilder, x: ir.Value, name: str, bias: Array | None = None
@@ -53,8 +54,8 @@ class StoredMatrix:
             domain=MICROSOFT,
             K=self.columns,
             N=self.rows,
-            bits=self.bits,
-            block_size=BLOCK_SIZE,
+            bits=self.format.bits,
+            block_size=self.format.group_size,
             accuracy_level=INT8_ACTIVATIONS,
         )
 
@@ -74,8 +75,8 @@ class StoredMatrix:
             column,
             name=f"{name}/groups",
             domain=MICROSOFT,
-            bits=self.bits,
-            block_size=BLOCK_SIZE,
+            bits=self.format.bits,
+            block_size=self.format.group_size,
             gather_axis=0,
             quantize_axis=2,
         )

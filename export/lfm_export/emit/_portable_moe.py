@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from lfm_ops.quantized import BLOCK_SIZE
+from lfm_ops.formats import Format
+from lfm_ops.quantized import common_format
 
 from ..architecture import Mlp, SparseMoe
 from ..weights import Weights
@@ -36,7 +37,7 @@ class PortableMoe:
         """`x` is the normed input `[1, tokens, hidden]`."""
         self._graph, self._name, self._x, self._part = graph, name, x, part
         self._regions: dict[str, Region] = {}
-        self._bits = 0
+        self._format: Format
         router = part.router
         matrix = graph.weight(router.weight.name, weights.vector(router.weight))
         flat = self._op("Reshape", x, graph.integers(-1, router.weight.shape[1]), name="rows")
@@ -50,7 +51,7 @@ class PortableMoe:
         """Writes one expert: gate and up interleaved row by row, then down."""
         gate_up = interleave_rows(weights.matrix(part.gate), weights.matrix(part.up))
         down = weights.matrix(part.down)
-        self._bits = down.bits
+        self._format = common_format([gate_up, down])
         for name, weight in (("gate_up", gate_up), ("down", down)):
             packed = weight.values if weight.scales is None else pack(weight)
             self._region(name, packed).write(index, packed[None])
@@ -59,7 +60,7 @@ class PortableMoe:
 
     def output(self) -> ir.Value:
         """Closes the layer and returns its output `[1, tokens, hidden]`."""
-        if self._bits == 32:
+        if self._format.group_size == 0:
             return self._float_moe()
         out = self._op(
             "QMoE",
@@ -75,8 +76,8 @@ class PortableMoe:
             name="experts",
             **self._attributes(),
             normalize_routing_weights=int(self._part.router.norm_topk_prob),
-            expert_weight_bits=self._bits,
-            block_size=BLOCK_SIZE,
+            expert_weight_bits=self._format.bits,
+            block_size=self._format.group_size,
             accuracy_level=INT8_ACTIVATIONS,
         )
         factor = self._part.router.routed_scaling_factor

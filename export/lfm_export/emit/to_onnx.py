@@ -5,10 +5,12 @@ Weights lie in the packed layout of `lfm_ops.layout`, are mapped from the file a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from lfm_ops import layout
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 
 from ..architecture import (
@@ -24,7 +26,6 @@ from ..architecture import (
     Vector,
 )
 from ..weights import Weights
-from ._matmul_nbits import stack_rows
 from ._onnx import OnnxWalk, StateType
 from .external_data import ExternalData, Region
 
@@ -43,7 +44,7 @@ class OnnxEmitter(OnnxWalk):
     _regions: dict[str, Region]
     _moe_input: ir.Value
     _moe_vectors: list[ir.Value | None]
-    _bits: int
+    _formats: dict[str, str]
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class OnnxEmitter(OnnxWalk):
     def embedding(self, part: Embedding, weights: Weights) -> None:
         """Looks the tokens up; the head is used at the end."""
         self._head, table = part.tokens, weights.matrix(part.tokens)
-        self._head_bits = table.bits
+        self._head_format = table.format
         self._head_weight = self._graph.weight(part.tokens.name, layout.pack(table))
         self._hidden = self._lfm(
             "QuantizedEmbedding",
@@ -68,7 +69,7 @@ class OnnxEmitter(OnnxWalk):
         )
         if part.head is not None:
             self._head, head = part.head, weights.matrix(part.head)
-            self._head_bits = head.bits
+            self._head_format = head.format
             self._head_weight = self._graph.weight(part.head.name, layout.pack(head))
 
     def router(self, layer: Layer, part: SparseMoe, weights: Weights) -> None:
@@ -83,7 +84,7 @@ class OnnxEmitter(OnnxWalk):
     def expert(self, index: int, part: Mlp, weights: Weights) -> None:
         """Writes one expert."""
         gate_up, down = _pack_mlp(part, weights)
-        self._bits = weights.matrix(part.down).bits
+        self._formats = _mlp_formats(part, weights)
         for name, packed in (("gate_up", gate_up), ("down", down)):
             self._region(name, packed.size).write(index, packed[None])
 
@@ -104,8 +105,7 @@ class OnnxEmitter(OnnxWalk):
             num_experts_per_tok=router.num_experts_per_tok,
             norm_topk_prob=int(router.norm_topk_prob),
             routed_scaling_factor=router.routed_scaling_factor,
-            bits=self._bits,
-            block_size=BLOCK_SIZE,
+            **self._formats,
         )
 
     def _mlp(self, x: ir.Value, index: int, part: Mlp, weights: Weights) -> ir.Value:
@@ -119,8 +119,7 @@ class OnnxEmitter(OnnxWalk):
             name=name,
             hidden_size=part.gate.columns,
             intermediate_size=part.gate.rows,
-            bits=weights.matrix(part.down).bits,
-            block_size=BLOCK_SIZE,
+            **_mlp_formats(part, weights),
         )
 
     def _add_and_norm(self, norm: Norm, weights: Weights) -> ir.Value:
@@ -143,8 +142,7 @@ class OnnxEmitter(OnnxWalk):
             name="lm_head",
             rows=self._head.rows,
             columns=self._head.columns,
-            bits=self._head_bits,
-            block_size=BLOCK_SIZE,
+            format=self._head_format.name,
         )
 
     def _attention(self, x: ir.Value, index: int, part: Attention, weights: Weights) -> ir.Value:
@@ -196,8 +194,8 @@ class OnnxEmitter(OnnxWalk):
             outputs=2,
             hidden_size=part.hidden_size,
             kernel_size=part.kernel_size,
-            bits=in_proj.bits,
-            block_size=BLOCK_SIZE,
+            in_proj_format=in_proj.format.name,
+            out_proj_format=out_proj.format.name,
         )
         self._present(present)
         return out
@@ -225,14 +223,19 @@ class OnnxEmitter(OnnxWalk):
         return self._regions[name]
 
     def _lfm(
-        self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: int | float
+        self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: Any
     ) -> ir.Value:
         return self._graph.op(op_type, *inputs, name=name, domain=DOMAIN, **attributes)
 
 
-def _matrix(weight: QuantizedTensor) -> dict[str, int]:
+def _matrix(weight: QuantizedTensor) -> dict[str, Any]:
     rows, columns = weight.shape
-    return {"rows": rows, "columns": columns, "bits": weight.bits, "block_size": BLOCK_SIZE}
+    return {"rows": rows, "columns": columns, "format": weight.format.name}
+
+
+def _mlp_formats(part: Mlp, weights: Weights) -> dict[str, str]:
+    gate_up, down = (weights.matrix(linear).format.name for linear in (part.gate, part.down))
+    return {"gate_up_format": gate_up, "down_format": down}
 
 
 def _pack_mlp(part: Mlp, weights: Weights) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

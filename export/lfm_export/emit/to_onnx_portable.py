@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
+from lfm_ops.quantized import stack_rows
 
 from ..architecture import (
     Architecture,
@@ -22,7 +23,6 @@ from ..architecture import (
     SparseMoe,
 )
 from ..weights import Weights
-from ._matmul_nbits import stack_rows
 from ._onnx import MICROSOFT, OnnxWalk
 from ._portable_linear import StoredMatrix
 from ._portable_moe import PortableMoe

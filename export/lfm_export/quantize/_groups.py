@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.formats import Format
+from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 __all__ = ["Array", "quantize_groups", "round_to_half"]
@@ -17,15 +18,15 @@ _SMALLEST = np.float32(2.0**-24)  # float16's smallest step: below it a scale wo
 _GROUPS_AT_ONCE = 8192  # a megabyte of float32
 
 
-def quantize_groups(rows: Array, bits: int, rounding: Rounding) -> QuantizedTensor:
-    """Applies `rounding`, groups `[n, 32]` to scales `[n]` and whole steps `[n, 32]`."""
-    groups = rows.reshape(-1, BLOCK_SIZE)
+def quantize_groups(rows: Array, format: Format, rounding: Rounding) -> QuantizedTensor:
+    """Applies `rounding`, groups `[n, size]` to scales `[n]` and whole steps `[n, size]`."""
+    groups = rows.reshape(-1, format.group_size)
     values = np.empty(groups.shape, np.int8)
     scales = np.empty(len(groups), np.float16)
     for start in range(0, len(groups), _GROUPS_AT_ONCE):
         part = slice(start, start + _GROUPS_AT_ONCE)
         scales[part], values[part] = rounding(groups[part])
-    return QuantizedTensor(bits, values.reshape(rows.shape), scales.reshape(rows.shape[0], -1))
+    return QuantizedTensor(format, values.reshape(rows.shape), scales.reshape(rows.shape[0], -1))
 
 
 def round_to_half(scale: Array) -> Array:
