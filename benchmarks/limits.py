@@ -82,33 +82,43 @@ class Machine:
 
 
 def token_matrices(graph: onnx.GraphProto, choice: random.Random) -> Iterator[str]:
-    """`OFFSET:BITS:ROWS:COLUMNS` of the packed matrices that one token needs, in order.
+    """`OFFSET:FORMAT:ROWS:COLUMNS` of the packed matrices that one token needs, in order.
 
     Experts are drawn at random.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        formats = {a.name: a.s.decode() for a in node.attribute if a.name.endswith("format")}
         hidden, inner = sizes.get("hidden_size", 0), sizes.get("intermediate_size", 0)
         experts = [0]
         match node.op_type:
             case "QuantizedLinear":
-                shapes = [(1, sizes["rows"], sizes["columns"])]
+                shapes = [(1, "format", sizes["rows"], sizes["columns"])]
             case "GatedShortConv":
-                shapes = [(1, 3 * hidden, hidden), (5, hidden, hidden)]
+                shapes = [
+                    (1, "in_proj_format", 3 * hidden, hidden),
+                    (5, "out_proj_format", hidden, hidden),
+                ]
             case "GatedMlp":
-                shapes = [(1, 2 * inner, hidden), (2, hidden, inner)]
+                shapes = [
+                    (1, "gate_up_format", 2 * inner, hidden),
+                    (2, "down_format", hidden, inner),
+                ]
             case "SparseMoe":
-                shapes = [(3, 2 * inner, hidden), (4, hidden, inner)]
+                shapes = [
+                    (3, "gate_up_format", 2 * inner, hidden),
+                    (4, "down_format", hidden, inner),
+                ]
                 experts = choice.sample(range(sizes["num_experts"]), sizes["num_experts_per_tok"])
             case _:
                 continue
-        for place, rows, columns in shapes:
+        for place, format, rows, columns in shapes:
             tensor = weights[node.input[place]]
             stored = {entry.key: entry.value for entry in tensor.external_data}
             for expert in experts:
                 offset = int(stored["offset"]) + expert * tensor.dims[-1]
-                yield f"{offset}:{sizes['bits']}:{rows}:{columns}"
+                yield f"{offset}:{formats[format]}:{rows}:{columns}"
 
 
 def _program() -> Path:

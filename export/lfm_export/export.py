@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization
-from lfm_ops.quantized import BLOCK_SIZE
+from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
+from lfm_ops.formats import format_named
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
@@ -121,9 +121,20 @@ def _write(checkpoint: Checkpoint, target: Target, job: Job, progress: Progress)
         producer=job.producer,
         model=_model(checkpoint.name, architecture, job.context),
         graph=graph,
-        quantization=Quantization(scheme.linear, scheme.head, BLOCK_SIZE),
+        quantization=_quantization(scheme, target),
         golden=golden,
         files=describe_files(job.folder, progress.advance),
+    )
+
+
+def _quantization(scheme: Scheme, target: Target) -> Quantization:
+    """Each method has the name of the format that it makes."""
+    formats = [format_named(name) for name in sorted({scheme.linear, scheme.head})]
+    return Quantization(
+        method=scheme.linear,
+        head=scheme.head,
+        formats=[WeightFormat(f.name, f.bits, f.group_size) for f in formats],
+        layout_version=target.layout_version,
     )
 
 

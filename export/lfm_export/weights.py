@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -33,7 +33,7 @@ from .architecture import (
     Vector,
 )
 from .checkpoint import Checkpoint
-from .quantize import METHODS, Scheme, UnfitWeightError, check_fit
+from .quantize import METHODS, Scheme, UnfitWeightError, check_fit, check_width
 
 __all__ = ["Part", "WeightStream", "Weights"]
 
@@ -90,7 +90,14 @@ class WeightStream:
         store: Callable[[Part, Weights], None],
         progress: Callable[[int], None],
     ) -> None:
-        """`progress` receives the number of weights that have come since its last call."""
+        """`progress` receives the number of weights that have come since its last call.
+
+        Raises:
+            ExportError: a matrix whose width its method does not take; nothing is read then.
+        """
+        for part in _parts(architecture, scheme):
+            for linear, method in part.linears:
+                check_width(method, linear.name, linear.columns)
         self._store, self._progress = store, progress
         self._parts = _read_ahead(_parts(architecture, scheme), checkpoint)
         self._current = Weights({}, {})
@@ -235,12 +242,4 @@ def _quantize(linear: Linear, method: str, checkpoint: Checkpoint) -> QuantizedT
             parts.append(METHODS[method](values))
         except UnfitWeightError as error:
             raise checkpoint.unfit(linear.name, start + error.row, error.value) from None
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    scales = (
-        None
-        if first.scales is None
-        else np.concatenate([p.scales for p in parts if p.scales is not None])
-    )
-    return QuantizedTensor(first.bits, np.concatenate([p.values for p in parts]), scales)
+    return parts[0] if len(parts) == 1 else stack_rows(parts)

@@ -3,6 +3,7 @@
 
 #include "functions.h"
 #include "numerics.h"
+#include "padded_group.h"
 
 namespace lfm {
 namespace {
@@ -119,10 +120,11 @@ void dots_avx2(const float* x, const float* w, int64_t rows, int64_t columns, fl
     LFM_UNROLL
     for (int i = 0; i < kParts; ++i) sums[i] = _mm256_setzero_ps();
     for (int64_t k = 0; k < columns; k += 32) {
+      const PaddedGroup inputs(x, k, columns), weights(w, k, columns);
       LFM_UNROLL
       for (int i = 0; i < kParts; ++i) {
-        sums[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x + k + 8 * i), _mm256_loadu_ps(w + k + 8 * i),
-                                  sums[i]);
+        sums[i] = _mm256_fmadd_ps(_mm256_loadu_ps(inputs.data + 8 * i),
+                                  _mm256_loadu_ps(weights.data + 8 * i), sums[i]);
       }
     }
     const __m256 eight =

@@ -3,6 +3,7 @@
 
 #include "functions.h"
 #include "numerics.h"
+#include "padded_group.h"
 
 namespace lfm {
 namespace {
@@ -84,8 +85,10 @@ void dots_avx512(const float* x, const float* w, int64_t rows, int64_t columns, 
     __m512 low = _mm512_setzero_ps();
     __m512 high = _mm512_setzero_ps();
     for (int64_t i = 0; i < columns; i += 32) {
-      low = _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(w + i), low);
-      high = _mm512_fmadd_ps(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(w + i + 16), high);
+      const PaddedGroup inputs(x, i, columns), weights(w, i, columns);
+      low = _mm512_fmadd_ps(_mm512_loadu_ps(inputs.data), _mm512_loadu_ps(weights.data), low);
+      high = _mm512_fmadd_ps(_mm512_loadu_ps(inputs.data + 16), _mm512_loadu_ps(weights.data + 16),
+                             high);
     }
     const __m512 sums = _mm512_add_ps(low, high);
     const __m256 eight =

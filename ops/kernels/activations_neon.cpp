@@ -3,6 +3,7 @@
 
 #include "functions.h"
 #include "numerics.h"
+#include "padded_group.h"
 
 namespace lfm {
 namespace {
@@ -106,9 +107,11 @@ void dots_neon(const float* x, const float* w, int64_t rows, int64_t columns, fl
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
     for (int64_t k = 0; k < columns; k += 32) {
+      const PaddedGroup inputs(x, k, columns), weights(w, k, columns);
       LFM_UNROLL
       for (int p = 0; p < kParts; ++p) {
-        sums[p] = vfmaq_f32(sums[p], vld1q_f32(x + k + 4 * p), vld1q_f32(w + k + 4 * p));
+        sums[p] =
+            vfmaq_f32(sums[p], vld1q_f32(inputs.data + 4 * p), vld1q_f32(weights.data + 4 * p));
       }
     }
     for (int half = 4; half > 0; half /= 2) {

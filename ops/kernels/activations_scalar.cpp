@@ -67,8 +67,11 @@ void prepare_int8_scalar(const float* x, ptrdiff_t stride, int64_t columns, int6
 void prepare_f32_scalar(const float* x, ptrdiff_t stride, int64_t columns, int64_t first,
                         int64_t tokens, const Rows& rows) {
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t g = 0; g < columns / kGroup; ++g) {
-      std::memcpy(rows.float_at(g, first + t), x + t * stride + g * kGroup, kGroup * sizeof *x);
+    for (int64_t at = 0; at < columns; at += kGroup) {
+      float* group = rows.float_at(at / kGroup, first + t);
+      const int64_t count = columns - at < kGroup ? columns - at : kGroup;
+      std::memcpy(group, x + t * stride + at, static_cast<size_t>(count) * sizeof *x);
+      for (int64_t i = count; i < kGroup; ++i) group[i] = 0.0f;
     }
   }
 }
@@ -93,7 +96,9 @@ void dots_scalar(const float* x, const float* w, int64_t rows, int64_t columns, 
   for (int64_t r = 0; r < rows; ++r, w += columns) {
     float sums[32] = {};
     for (int64_t i = 0; i < columns; i += 32) {
-      for (int j = 0; j < 32; ++j) sums[j] = std::fma(x[i + j], w[i + j], sums[j]);
+      for (int j = 0; j < 32 && i + j < columns; ++j) {
+        sums[j] = std::fma(x[i + j], w[i + j], sums[j]);
+      }
     }
     for (int half = 16; half > 0; half /= 2) {
       for (int j = 0; j < half; ++j) sums[j] += sums[j + half];

@@ -17,10 +17,12 @@
 namespace lfm {
 
 constexpr int64_t kBlockRows = LFM_OPS_BLOCK_ROWS;
-constexpr int64_t kGroup = LFM_OPS_BLOCK_SIZE;
+constexpr int64_t kGroup = LFM_OPS_BLOCK_COLUMNS;
 
-/// The activations of a matrix product, group by group, as `FormatKernels::prepare` makes them.
-/// For integer weights: int8, rounded per group of 32; for float weights: floats, and no more.
+using Format = LfmOpsFormat;
+
+/// The activations of a matrix product, group by group, as `ActivationKernels::prepare` makes them.
+/// int8: integers, rounded per group of 32; float32: floats, and no more.
 struct Rows {
   void* values;      ///< [group][token][32]
   float* scales;     ///< [group][token]: largest magnitude / 127
@@ -44,6 +46,7 @@ using Matmul = void(const uint8_t* block, const Rows& x, int64_t groups, int64_t
                     int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch);
 
 /// Makes tokens `first .. first + tokens` of `rows` from `x[t * stride + column]`, t from 0.
+/// Columns that are missing to whole groups become zeros; int8 has only whole groups.
 using Prepare = void(const float* x, ptrdiff_t stride, int64_t columns, int64_t first,
                      int64_t tokens, const Rows& rows);
 
@@ -53,30 +56,31 @@ using Swiglu = void(const float* gate, const float* up, int64_t group, int64_t f
                     int64_t tokens, const Rows& rows);
 
 /// `out[r] = x . w[r * columns ...]`: lanes j, j + 32, ... are summed in order, then the 32 sums in
-/// halves. `columns` is a multiple of 32.
+/// halves.
 using Dots = void(const float* x, const float* w, int64_t rows, int64_t columns, float* out);
 
 /// `out[r] = fma(weight, in[r], out[r])` for the 32 rows of a block.
 using AddScaled = void(const float* in, float weight, float* out);
 
-/// What depends on the format of the weights.
-struct FormatKernels {
-  Matmul* matmul;
+/// What depends on the kind of activations.
+struct ActivationKernels {
   Prepare* prepare;
   Swiglu* swiglu;
 };
 
 struct Kernels {
   Isa isa;
-  FormatKernels q4;
-  FormatKernels q8;
-  FormatKernels f32;
+  Matmul* matmuls[LFM_OPS_FORMATS];                           ///< by id of the weights' format
+  ActivationKernels activation_kernels[LFM_OPS_ACTIVATIONS];  ///< by kind
   Dots* dots;
   AddScaled* add_scaled;
   ptrdiff_t prefetch_one;   ///< how far ahead `matmul` should fetch for one token
   ptrdiff_t prefetch_many;  ///< and for more
 
-  const FormatKernels& format(int64_t bits) const { return bits == 4 ? q4 : bits == 8 ? q8 : f32; }
+  Matmul* matmul(const Format& weights) const { return matmuls[weights.id]; }
+  const ActivationKernels& activations(const Format& weights) const {
+    return activation_kernels[weights.activations];
+  }
 };
 
 /// The table of an available instruction set.

@@ -26,14 +26,14 @@ void multiply_blocks(const Kernels& kernels, const PackedMatrix& weight, const f
   });
 }
 
-void multiply_gated(const Kernels& kernels, const PackedMatrix& gate_up, const Rows& x,
-                    int64_t begin, int64_t end, const Rows& inner, void* scratch) {
+void multiply_gated(const Kernels& kernels, const PackedMatrix& gate_up, const Format& down,
+                    const Rows& x, int64_t begin, int64_t end, const Rows& inner, void* scratch) {
   float* gate = static_cast<float*>(scratch);
   float* up = gate + kTokenBlock * kBlockRows;
   for_each_block(begin, end, x.tokens, [&](int64_t pair, int64_t first, int64_t tokens) {
     multiply_block(kernels, gate_up, 2 * pair, x, first, tokens, gate);
     multiply_block(kernels, gate_up, 2 * pair + 1, x, first, tokens, up);
-    kernels.format(gate_up.bits).swiglu(gate, up, pair, first, tokens, inner);
+    kernels.activations(down).swiglu(gate, up, pair, first, tokens, inner);
   });
 }
 
@@ -45,11 +45,11 @@ LinearWork::LinearWork(const Kernels& kernels, const PackedMatrix& weight, const
       x_(x),
       tokens_(tokens),
       out_(out),
-      rows_(Workspace(workspace).take_rows(weight.bits, tokens, weight.columns)) {}
+      rows_(Workspace(workspace).take_rows(*weight.format, tokens, weight.columns)) {}
 
-int64_t LinearWork::workspace_bytes(int64_t bits, int64_t tokens, int64_t columns) {
+int64_t LinearWork::workspace_bytes(const Format& weight, int64_t tokens, int64_t columns) {
   Workspace workspace(nullptr);
-  workspace.take_rows(bits, tokens, columns);
+  workspace.take_rows(weight, tokens, columns);
   return workspace.bytes();
 }
 
@@ -57,7 +57,7 @@ int64_t LinearWork::tasks(int phase) const { return phase == 0 ? tokens_ : weigh
 
 void LinearWork::run(int phase, int64_t begin, int64_t end, void* scratch) {
   if (phase == 0) {
-    kernels_.format(weight_.bits)
+    kernels_.activations(*weight_.format)
         .prepare(x_ + begin * weight_.columns, weight_.columns, weight_.columns, begin, end - begin,
                  rows_);
   } else {
@@ -70,14 +70,15 @@ GatedMlpWork::GatedMlpWork(const Kernels& kernels, const PackedMatrix& gate_up,
                            void* workspace)
     : kernels_(kernels), gate_up_(gate_up), down_(down), x_(x), tokens_(tokens), out_(out) {
   Workspace space(workspace);
-  rows_ = space.take_rows(gate_up.bits, tokens, gate_up.columns);
-  inner_ = space.take_rows(down.bits, tokens, down.columns);
+  rows_ = space.take_rows(*gate_up.format, tokens, gate_up.columns);
+  inner_ = space.take_rows(*down.format, tokens, down.columns);
 }
 
-int64_t GatedMlpWork::workspace_bytes(int64_t bits, int64_t tokens, int64_t hidden, int64_t inner) {
+int64_t GatedMlpWork::workspace_bytes(const PackedMatrix& gate_up, const PackedMatrix& down,
+                                      int64_t tokens) {
   Workspace workspace(nullptr);
-  workspace.take_rows(bits, tokens, hidden);
-  workspace.take_rows(bits, tokens, inner);
+  workspace.take_rows(*gate_up.format, tokens, gate_up.columns);
+  workspace.take_rows(*down.format, tokens, down.columns);
   return workspace.bytes();
 }
 
@@ -87,11 +88,11 @@ int64_t GatedMlpWork::tasks(int phase) const {
 
 void GatedMlpWork::run(int phase, int64_t begin, int64_t end, void* scratch) {
   if (phase == 0) {
-    kernels_.format(gate_up_.bits)
+    kernels_.activations(*gate_up_.format)
         .prepare(x_ + begin * gate_up_.columns, gate_up_.columns, gate_up_.columns, begin,
                  end - begin, rows_);
   } else if (phase == 1) {
-    multiply_gated(kernels_, gate_up_, rows_, begin, end, inner_, scratch);
+    multiply_gated(kernels_, gate_up_, *down_.format, rows_, begin, end, inner_, scratch);
   } else {
     multiply_blocks(kernels_, down_, nullptr, inner_, begin, end, out_, scratch);
   }

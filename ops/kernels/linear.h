@@ -12,18 +12,18 @@ namespace lfm {
 constexpr int64_t kTokenBlock = 128;  // tokens whose sums for one block of rows stay in L1
 constexpr int64_t kScratchBytes = 2 * kTokenBlock * kBlockRows * sizeof(float);
 
-/// Packed weights; `columns` is a multiple of 32.
+/// Packed weights; the format takes so many columns.
 struct PackedMatrix {
   const uint8_t* data;
-  int64_t bits;
+  const Format* format;
   int64_t rows;
   int64_t columns;
 
-  int64_t groups() const { return columns / kGroup; }
+  int64_t groups() const { return lfm_ops_column_groups(columns); }
   int64_t row_blocks() const { return lfm_ops_row_blocks(rows); }
-  int64_t bytes() const { return lfm_ops_packed_bytes(bits, rows, columns); }
+  int64_t bytes() const { return lfm_ops_packed_bytes(format, rows, columns); }
   const uint8_t* block(int64_t index) const {
-    return data + index * lfm_ops_block_bytes(bits, columns);
+    return data + index * lfm_ops_block_bytes(format, columns);
   }
 };
 
@@ -32,7 +32,7 @@ class LinearWork final : public Work {
  public:
   LinearWork(const Kernels& kernels, const PackedMatrix& weight, const float* bias, const float* x,
              int64_t tokens, float* out, void* workspace);
-  static int64_t workspace_bytes(int64_t bits, int64_t tokens, int64_t columns);
+  static int64_t workspace_bytes(const Format& weight, int64_t tokens, int64_t columns);
 
   int phases() const override { return 2; }  // prepare, multiply
   int64_t tasks(int phase) const override;
@@ -49,12 +49,14 @@ class LinearWork final : public Work {
   Rows rows_;
 };
 
-/// `out = down(silu(gate(x)) * up(x))`; blocks of `gate_up` [2 * inner, hidden] alternate.
+/// `out = down(silu(gate(x)) * up(x))`; blocks of `gate_up` [2 * inner in whole blocks, hidden]
+/// alternate.
 class GatedMlpWork final : public Work {
  public:
   GatedMlpWork(const Kernels& kernels, const PackedMatrix& gate_up, const PackedMatrix& down,
                const float* x, int64_t tokens, float* out, void* workspace);
-  static int64_t workspace_bytes(int64_t bits, int64_t tokens, int64_t hidden, int64_t inner);
+  static int64_t workspace_bytes(const PackedMatrix& gate_up, const PackedMatrix& down,
+                                 int64_t tokens);
 
   int phases() const override { return 3; }  // prepare, gate and up, down
   int64_t tasks(int phase) const override;
@@ -73,7 +75,8 @@ class GatedMlpWork final : public Work {
 };
 
 struct MoeShape {
-  int64_t bits;
+  const Format* gate_up_format;
+  const Format* down_format;
   int64_t hidden;
   int64_t inner;
   int64_t experts;
@@ -122,6 +125,7 @@ class SparseMoeWork final : public Work {
   void select();
   void gather(int64_t begin, int64_t end);
   void gate_up(int64_t begin, int64_t end, void* scratch);
+  void add(const float* in, float weight, int64_t block, float* out) const;
   void down(int64_t begin, int64_t end, void* scratch);
 
   const Kernels& kernels_;

@@ -27,16 +27,17 @@ void for_each_block(int64_t begin, int64_t end, int64_t tokens, const Visit& vis
 inline void multiply_block(const Kernels& kernels, const PackedMatrix& weight, int64_t block,
                            const Rows& x, int64_t first, int64_t tokens, float* out) {
   const ptrdiff_t prefetch = tokens == 1 ? kernels.prefetch_one : kernels.prefetch_many;
-  kernels.format(weight.bits)
-      .matmul(weight.block(block), x, weight.groups(), first, tokens, out, kBlockRows, prefetch);
+  kernels.matmul (*weight.format)(weight.block(block), x, weight.groups(), first, tokens, out,
+                                  kBlockRows, prefetch);
 }
 
 /// Blocks `begin .. end` of `out[tokens][weight.rows] = x * weight^T (+ bias)`.
 void multiply_blocks(const Kernels& kernels, const PackedMatrix& weight, const float* bias,
                      const Rows& x, int64_t begin, int64_t end, float* out, void* scratch);
 
-/// Pairs `begin .. end` of blocks of `gate_up`: groups `begin .. end` of `inner`.
-void multiply_gated(const Kernels& kernels, const PackedMatrix& gate_up, const Rows& x,
-                    int64_t begin, int64_t end, const Rows& inner, void* scratch);
+/// Pairs `begin .. end` of blocks of `gate_up`: groups `begin .. end` of `inner`, as weights of
+/// format `down` want them.
+void multiply_gated(const Kernels& kernels, const PackedMatrix& gate_up, const Format& down,
+                    const Rows& x, int64_t begin, int64_t end, const Rows& inner, void* scratch);
 
 }  // namespace lfm

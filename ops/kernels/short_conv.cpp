@@ -29,7 +29,9 @@ GatedShortConvWork::Memory GatedShortConvWork::plan(const ShortConvWeights& weig
   Memory memory;
   memory.projected = space.take<float>(tokens * 3 * hidden);
   memory.gated = space.take<float>(tokens * hidden);
-  memory.rows = space.take<char>(LinearWork::workspace_bytes(weights.in_proj.bits, tokens, hidden));
+  memory.rows = space.take<char>(
+      std::max(LinearWork::workspace_bytes(*weights.in_proj.format, tokens, hidden),
+               LinearWork::workspace_bytes(*weights.out_proj.format, tokens, hidden)));
   memory.bytes = space.bytes();
   return memory;
 }

@@ -15,8 +15,8 @@ constexpr float kWeightEpsilon = 1e-6f;
 float sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + std::exp(-double{x}))); }
 
 /// Copies a token's activations from one place to another.
-void copy_token(const Rows& from, int64_t token, const Rows& to, int64_t to_token, int64_t groups,
-                int64_t value_bytes) {
+void copy_token(const Rows& from, int64_t token, const Rows& to, int64_t to_token, int64_t groups) {
+  const int64_t value_bytes = from.scales == nullptr ? sizeof(float) : sizeof(int8_t);
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t source = from.index(g, token);
     const int64_t target = to.index(g, to_token);
@@ -33,11 +33,14 @@ void copy_token(const Rows& from, int64_t token, const Rows& to, int64_t to_toke
 }  // namespace
 
 PackedMatrix MoeShape::gate_up(const uint8_t* data, int64_t expert) const {
-  return {data + expert * lfm_ops_packed_bytes(bits, 2 * inner, hidden), bits, 2 * inner, hidden};
+  const int64_t rows = lfm_ops_gate_up_rows(inner);
+  return {data + expert * lfm_ops_packed_bytes(gate_up_format, rows, hidden), gate_up_format, rows,
+          hidden};
 }
 
 PackedMatrix MoeShape::down(const uint8_t* data, int64_t expert) const {
-  return {data + expert * lfm_ops_packed_bytes(bits, hidden, inner), bits, hidden, inner};
+  return {data + expert * lfm_ops_packed_bytes(down_format, hidden, inner), down_format, hidden,
+          inner};
 }
 
 SparseMoeWork::SparseMoeWork(const Kernels& kernels, const MoeShape& shape,
@@ -63,8 +66,8 @@ int64_t SparseMoeWork::plan(void* workspace) {
   slot_weights_ = space.take<float>(choices);
   experts_ = space.take<Expert>(shape_.experts);
   active_ = space.take<int32_t>(shape_.experts);
-  rows_ = space.take_rows(shape_.bits, choices, shape_.hidden);
-  inner_ = space.take_rows(shape_.bits, choices, shape_.inner);
+  rows_ = space.take_rows(*shape_.gate_up_format, choices, shape_.hidden);
+  inner_ = space.take_rows(*shape_.down_format, choices, shape_.inner);
   return space.bytes();
 }
 
@@ -81,9 +84,9 @@ int64_t SparseMoeWork::tasks(int phase) const {
     case kGather:
       return tokens_;
     case kGateUp:
-      return active_count_ * (shape_.inner / kGroup);
+      return active_count_ * lfm_ops_column_groups(shape_.inner);
     default:
-      return shape_.hidden / kBlockRows;
+      return lfm_ops_row_blocks(shape_.hidden);
   }
 }
 
@@ -175,45 +178,53 @@ void SparseMoeWork::select() {
 /// The part of `all` that belongs to one expert: its tokens lie group by group, like any Rows.
 Rows SparseMoeWork::rows_of(int64_t expert, const Rows& all, int64_t columns) const {
   const Expert& e = experts_[expert];
-  const int64_t group = e.first * (columns / kGroup);
-  if (shape_.bits == 32) return {all.float_at(0, 0) + group * kGroup, nullptr, nullptr, e.tokens};
+  const int64_t group = e.first * lfm_ops_column_groups(columns);
+  if (all.scales == nullptr)
+    return {all.float_at(0, 0) + group * kGroup, nullptr, nullptr, e.tokens};
   return {all.int8_at(0, 0) + group * kGroup, all.scales + group, all.offsets + group, e.tokens};
 }
 
 void SparseMoeWork::gather(int64_t begin, int64_t end) {
-  const int64_t value_bytes = shape_.bits == 32 ? sizeof(float) : sizeof(int8_t);
   for (int64_t token = begin; token < end; ++token) {
     const int32_t* choices = choices_ + token * shape_.top_k;
     const int32_t* slots = slots_ + token * shape_.top_k;
     const Rows first = rows_of(choices[0], rows_, shape_.hidden);
     const int64_t at = slots[0] - experts_[choices[0]].first;
-    kernels_.format(shape_.bits)
+    kernels_.activations(*shape_.gate_up_format)
         .prepare(x_ + token * shape_.hidden, shape_.hidden, shape_.hidden, at, 1, first);
     for (int64_t k = 1; k < shape_.top_k; ++k) {
       copy_token(first, at, rows_of(choices[k], rows_, shape_.hidden),
-                 slots[k] - experts_[choices[k]].first, shape_.hidden / kGroup, value_bytes);
+                 slots[k] - experts_[choices[k]].first, lfm_ops_column_groups(shape_.hidden));
     }
   }
 }
 
 void SparseMoeWork::gate_up(int64_t begin, int64_t end, void* scratch) {
-  const int64_t pairs = shape_.inner / kGroup;
+  const int64_t pairs = lfm_ops_column_groups(shape_.inner);
   while (begin < end) {
     const int64_t expert = active_[begin / pairs];
     const int64_t pair = begin % pairs;
     const int64_t pair_end = std::min(pairs, pair + end - begin);
-    multiply_gated(kernels_, shape_.gate_up(weights_.gate_up, expert),
+    multiply_gated(kernels_, shape_.gate_up(weights_.gate_up, expert), *shape_.down_format,
                    rows_of(expert, rows_, shape_.hidden), pair, pair_end,
                    rows_of(expert, inner_, shape_.inner), scratch);
     begin += pair_end - pair;
   }
 }
 
+/// Adds an expert's outputs of one block to a token's; of the last block only those that there are.
+void SparseMoeWork::add(const float* in, float weight, int64_t block, float* out) const {
+  const int64_t rows = shape_.hidden - block * kBlockRows;
+  if (rows >= kBlockRows) return kernels_.add_scaled(in, weight, out);
+  for (int64_t r = 0; r < rows; ++r) out[r] = std::fma(weight, in[r], out[r]);
+}
+
 void SparseMoeWork::down(int64_t begin, int64_t end, void* scratch) {
   float* sums = static_cast<float*>(scratch);
+  const int64_t first_row = begin * kBlockRows;
+  const int64_t rows = std::min(end * kBlockRows, shape_.hidden) - first_row;
   for (int64_t t = 0; t < tokens_; ++t) {
-    std::memset(out_ + t * shape_.hidden + begin * kBlockRows, 0,
-                static_cast<size_t>((end - begin) * kBlockRows) * sizeof *out_);
+    std::memset(out_ + t * shape_.hidden + first_row, 0, static_cast<size_t>(rows) * sizeof *out_);
   }
   for (int64_t i = 0; i < active_count_; ++i) {
     const int64_t expert = active_[i];
@@ -223,9 +234,9 @@ void SparseMoeWork::down(int64_t begin, int64_t end, void* scratch) {
     for_each_block(begin, end, inner.tokens, [&](int64_t block, int64_t first, int64_t tokens) {
       multiply_block(kernels_, weight, block, inner, first, tokens, sums);
       for (int64_t t = 0; t < tokens; ++t) {
-        kernels_.add_scaled(
-            sums + t * kBlockRows, slot_weights_[slot + first + t],
-            out_ + slot_tokens_[slot + first + t] * shape_.hidden + block * kBlockRows);
+        const int64_t at = slot + first + t;
+        float* out = out_ + slot_tokens_[at] * shape_.hidden + block * kBlockRows;
+        add(sums + t * kBlockRows, slot_weights_[at], block, out);
       }
     });
   }

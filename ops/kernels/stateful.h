@@ -81,7 +81,7 @@ struct ShortConv {
   int64_t kernel;  // 1 to kMaxConvTaps
 };
 
-// RMS norm over `size` values, a multiple of 16.
+// RMS norm over `size` values.
 struct AddNorm {
   const float* weight;  // [size]
   float epsilon;

@@ -19,11 +19,15 @@ class Workspace {
     return at;
   }
 
-  Rows take_rows(int64_t bits, int64_t tokens, int64_t columns) {
-    if (bits == 32) return {take<float>(tokens * columns), nullptr, nullptr, tokens};
-    int8_t* values = take<int8_t>(tokens * columns);
-    float* scales = take<float>(tokens * columns / kGroup);
-    return {values, scales, take<int32_t>(tokens * columns / kGroup), tokens};
+  // The activations that weights of this format are multiplied with.
+  Rows take_rows(const Format& weights, int64_t tokens, int64_t columns) {
+    const int64_t groups = tokens * lfm_ops_column_groups(columns);
+    if (weights.activations == LFM_OPS_FLOAT32) {
+      return {take<float>(groups * kGroup), nullptr, nullptr, tokens};
+    }
+    int8_t* values = take<int8_t>(groups * kGroup);
+    float* scales = take<float>(groups);
+    return {values, scales, take<int32_t>(groups), tokens};
   }
 
   int64_t bytes() const { return bytes_; }

@@ -1,123 +1,156 @@
 """The packed weight layout, as `include/lfm_ops/layout.h` describes it: pack and unpack.
 
-A tile holds 32 rows x 32 columns. Its dtypes below are the layout: `words` are four neighbouring
-columns of one row, a byte each (of 4 bits: a nibble of two rows), stored row after row.
+A tile holds 32 rows x 32 columns: the weights as its format's `TileCodec` lays them out, then the
+scales of the rows, where the format has such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .quantized import BLOCK_SIZE, QuantizedTensor
+from .formats import Format
+from .quantized import QuantizedTensor, common_format
 
-__all__ = ["BLOCK_ROWS", "LAYOUT_VERSION", "interleave_blocks", "pack", "packed_bytes", "unpack"]
+__all__ = [
+    "BLOCK_COLUMNS",
+    "BLOCK_ROWS",
+    "CODECS",
+    "LAYOUT_VERSION",
+    "TileCodec",
+    "interleave_blocks",
+    "pack",
+    "packed_bytes",
+    "unpack",
+]
 
 LAYOUT_VERSION = 1
 BLOCK_ROWS = 32
+BLOCK_COLUMNS = 32
 
-_TILES = {
-    4: np.dtype([("words", "<u4", (8, 16)), ("scales", "<f2", (32,))]),  # [step][row]
-    8: np.dtype([("words", "<u4", (8, 2, 16)), ("scales", "<f2", (32,))]),  # [step][half][row]
-    32: np.dtype([("floats", "<f4", (32, 32))]),  # [column][row]
-}
+Values = NDArray[Any]
+
 _NIBBLES = np.uint32(0x0F0F0F0F)
 _EIGHTS = np.uint32(0x08080808)
 _VALUES_AT_ONCE = 1 << 18  # so that what lies between source and target stays in the cache
 
 
-def packed_bytes(bits: int, rows: int, columns: int, block_size: int = BLOCK_SIZE) -> int:
+@dataclass(frozen=True)
+class TileCodec:
+    """How the weights of one format lie in their tiles.
+
+    `lines` is the dtype of a tile's weights. `pack` makes them, `[blocks, groups, ...]`, of values
+    `[blocks * 32, groups * 32]`; `unpack` writes the values of such lines.
+    """
+
+    lines: np.dtype[Any]
+    pack: Callable[[Values], Values]
+    unpack: Callable[[Values, Values], None]
+
+
+def packed_bytes(format: Format, rows: int, columns: int) -> int:
     """Bytes of a packed matrix.
 
     Raises:
         ValueError: weights that the layout has no place for.
     """
-    return _blocks(rows) * _groups(bits, columns, block_size) * _TILES[bits].itemsize
+    return _blocks(rows) * _groups(format, columns) * _tile(format).itemsize
 
 
 def pack(tensor: QuantizedTensor) -> NDArray[np.uint8]:
-    """Packs a matrix; rows missing to a multiple of 32 become zeros with scale zero.
+    """Packs a matrix; what is missing to whole tiles becomes zeros with scale zero.
 
     Raises:
         ValueError: weights that the layout has no place for.
     """
     rows, columns = tensor.shape
-    shape = _blocks(rows), _groups(tensor.bits, columns, tensor.block_size)
-    packed = np.empty(shape, _TILES[tensor.bits])
+    shape = _blocks(rows), _groups(tensor.format, columns)
+    packed = np.empty(shape, _tile(tensor.format))
     for part in _parts(rows, columns):
-        _pack_blocks(
-            _whole_blocks(tensor.rows(part.start * BLOCK_ROWS, part.stop * BLOCK_ROWS)),
-            packed[part],
-        )
+        some = tensor.rows(part.start * BLOCK_ROWS, part.stop * BLOCK_ROWS)
+        tiles, missing = packed[part], -some.shape[0] % BLOCK_ROWS
+        values = _padded(some.values, missing, -columns % BLOCK_COLUMNS)
+        tiles["lines"] = CODECS[tensor.format.name].pack(values)
+        if some.scales is not None:
+            scales = _padded(some.scales, missing, 0).reshape(len(tiles), BLOCK_ROWS, -1)
+            tiles["scales"] = scales.transpose(0, 2, 1)
     return packed.reshape(-1).view(np.uint8)
 
 
-def unpack(
-    packed: NDArray[np.uint8], bits: int, rows: int, columns: int, block_size: int = BLOCK_SIZE
-) -> QuantizedTensor:
+def unpack(packed: NDArray[np.uint8], format: Format, rows: int, columns: int) -> QuantizedTensor:
     """The matrix that was packed.
 
     Raises:
         ValueError: a number of bytes that is not the matrix's, or weights that cannot be packed.
     """
-    expected = packed_bytes(bits, rows, columns, block_size)
+    expected = packed_bytes(format, rows, columns)
     if packed.dtype != np.uint8 or packed.shape != (expected,):
         raise ValueError(
-            f"packed weights of {bits} bits [{rows}, {columns}]: expected {expected} bytes,"
+            f"packed {format.name} weights [{rows}, {columns}]: expected {expected} bytes,"
             f" got {packed.dtype} {list(packed.shape)}"
         )
-    padded = _blocks(rows) * BLOCK_ROWS
-    tiles = packed.view(_TILES[bits]).reshape(_blocks(rows), -1)
-    values = np.empty((padded, columns), np.float32 if bits == 32 else np.int8)
+    blocks, groups = _blocks(rows), _groups(format, columns)
+    tiles = packed.view(_tile(format)).reshape(blocks, groups)
+    dtype = np.int8 if format.group_size else np.float32
+    values = np.empty((blocks * BLOCK_ROWS, groups * BLOCK_COLUMNS), dtype)
     for part in _parts(rows, columns):
-        _unpack_blocks(tiles[part], values[part.start * BLOCK_ROWS : part.stop * BLOCK_ROWS], bits)
+        some = values[part.start * BLOCK_ROWS : part.stop * BLOCK_ROWS]
+        CODECS[format.name].unpack(tiles[part]["lines"], some)
     scales = None
-    if bits != 32:
-        scales = tiles["scales"].transpose(0, 2, 1).reshape(padded, -1)[:rows]
-    return QuantizedTensor(bits, values[:rows], scales, block_size)
+    if format.group_size:
+        scales = tiles["scales"].transpose(0, 2, 1).reshape(len(values), -1)[:rows]
+    return QuantizedTensor(format, np.ascontiguousarray(values[:rows, :columns]), scales)
 
 
 def interleave_blocks(gate: QuantizedTensor, up: QuantizedTensor) -> QuantizedTensor:
     """One matrix whose blocks of 32 rows come from `gate` and `up` in turn.
 
+    Rows missing to whole blocks become zeros with scale zero, in either.
+
     Raises:
-        ValueError: unlike matrices, or a number of rows that is not a multiple of 32.
+        ValueError: unlike matrices.
     """
-    if (gate.bits, gate.shape, gate.block_size) != (up.bits, up.shape, up.block_size):
-        raise ValueError(
-            f"gate of {gate.bits} bits {list(gate.shape)} and up of {up.bits} bits"
-            f" {list(up.shape)} must be alike"
-        )
-    if gate.shape[0] % BLOCK_ROWS:
-        raise ValueError(f"gate and up have {gate.shape[0]} rows: not a multiple of {BLOCK_ROWS}")
+    format = common_format([gate, up])
+    if gate.shape != up.shape:
+        raise ValueError(f"gate {list(gate.shape)} and up {list(up.shape)} must be alike")
     scales = None
     if gate.scales is not None and up.scales is not None:
         scales = _alternate(gate.scales, up.scales)
-    return QuantizedTensor(gate.bits, _alternate(gate.values, up.values), scales, gate.block_size)
+    return QuantizedTensor(format, _alternate(gate.values, up.values), scales)
 
 
-def _alternate(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    columns = first.shape[1]
-    parts = [part.reshape(-1, BLOCK_ROWS, columns) for part in (first, second)]
-    both: NDArray[Any] = np.stack(parts, axis=1)
+def _alternate(first: Values, second: Values) -> Values:
+    missing, columns = -len(first) % BLOCK_ROWS, first.shape[1]
+    parts = [_padded(part, missing, 0).reshape(-1, BLOCK_ROWS, columns) for part in (first, second)]
+    both: Values = np.stack(parts, axis=1)
     return both.reshape(-1, columns)
+
+
+def _tile(format: Format) -> np.dtype[Any]:
+    if format.name not in CODECS:
+        raise ValueError(f"weights of format {format.name}: expected one of {', '.join(CODECS)}")
+    fields: list[Any] = [("lines", CODECS[format.name].lines)]
+    if format.group_size:
+        fields.append(("scales", "<f2", (BLOCK_ROWS,)))
+    tile = np.dtype(fields)
+    assert tile.itemsize == format.tile_bytes, format
+    return tile
 
 
 def _blocks(rows: int) -> int:
     return -(-rows // BLOCK_ROWS)
 
 
-def _groups(bits: int, columns: int, block_size: int) -> int:
-    if bits not in _TILES:
-        raise ValueError(f"weights of {bits} bits: expected 4, 8 or 32")
-    if block_size != BLOCK_SIZE:
-        raise ValueError(f"weights in groups of {block_size}: expected {BLOCK_SIZE}")
-    if columns % block_size:
-        raise ValueError(f"weights of {columns} columns: not a multiple of {block_size}")
-    return columns // block_size
+def _groups(format: Format, columns: int) -> int:
+    if not format.takes(columns):
+        raise ValueError(
+            f"{format.name} weights of {columns} columns: not a multiple of {format.group_size}"
+        )
+    return -(-columns // BLOCK_COLUMNS)
 
 
 def _parts(rows: int, columns: int) -> Iterator[slice]:
@@ -127,45 +160,55 @@ def _parts(rows: int, columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, _blocks(rows)))
 
 
-def _whole_blocks(tensor: QuantizedTensor) -> QuantizedTensor:
-    missing = -tensor.shape[0] % BLOCK_ROWS
-    if not missing:
-        return tensor
-    padding = ((0, missing), (0, 0))
-    values: NDArray[Any] = np.pad(tensor.values, padding)
-    scales = None if tensor.scales is None else np.pad(tensor.scales, padding)
-    return QuantizedTensor(tensor.bits, values, scales, tensor.block_size)
+def _padded(values: Values, rows: int, columns: int) -> Values:
+    padded: Values = np.pad(values, ((0, rows), (0, columns))) if rows or columns else values
+    return padded
 
 
-def _pack_blocks(tensor: QuantizedTensor, tiles: NDArray[np.void]) -> None:
-    blocks, groups = tiles.shape
-    values = np.ascontiguousarray(tensor.values)
-    if tensor.scales is None:
-        floats = values.reshape(blocks, BLOCK_ROWS, groups, BLOCK_SIZE)
-        tiles["floats"] = floats.transpose(0, 2, 3, 1)
-        return
-    tiles["scales"] = tensor.scales.reshape(blocks, BLOCK_ROWS, groups).transpose(0, 2, 1)
-    words = values.view(np.uint32).reshape(blocks, 2, 16, groups, 8)
-    if tensor.bits == 8:
-        tiles["words"] = words.transpose(0, 3, 4, 1, 2)
-        return
-    nibbles = (words ^ _EIGHTS) & _NIBBLES  # value + 8, in every byte
-    both = nibbles[:, 0] | nibbles[:, 1] << 4
-    tiles["words"] = both.transpose(0, 2, 3, 1)
+# Integers are moved as words: four neighbouring columns of one row, a byte each (of 4 bits: a
+# nibble of two rows), stored row after row.
 
 
-def _unpack_blocks(tiles: NDArray[np.void], values: NDArray[np.generic], bits: int) -> None:
-    blocks, groups = tiles.shape
-    if bits == 32:
-        floats = values.reshape(blocks, BLOCK_ROWS, groups, BLOCK_SIZE)
-        floats[:] = tiles["floats"].transpose(0, 3, 1, 2)
-        return
-    words = values.view(np.uint32).reshape(blocks, 2, 16, groups, 8)
-    if bits == 8:
-        words[:] = tiles["words"].transpose(0, 3, 4, 1, 2)
-        return
-    both = tiles["words"].transpose(0, 3, 1, 2)
+def _words(values: Values) -> Values:
+    """Of int8 values, `[blocks, half of the rows, row, groups, step]`."""
+    rows, columns = values.shape
+    return values.view(np.uint32).reshape(rows // 32, 2, 16, columns // 32, 8)
+
+
+def _pack_f32(values: Values) -> Values:
+    rows, columns = values.shape
+    floats = values.reshape(rows // BLOCK_ROWS, BLOCK_ROWS, columns // BLOCK_COLUMNS, -1)
+    return floats.transpose(0, 2, 3, 1)
+
+
+def _unpack_f32(lines: Values, values: Values) -> None:
+    _pack_f32(values)[:] = lines
+
+
+def _pack_q8(values: Values) -> Values:
+    return _words(np.ascontiguousarray(values)).transpose(0, 3, 4, 1, 2)
+
+
+def _unpack_q8(lines: Values, values: Values) -> None:
+    _words(values).transpose(0, 3, 4, 1, 2)[:] = lines
+
+
+def _pack_q4(values: Values) -> Values:
+    nibbles = (_words(np.ascontiguousarray(values)) ^ _EIGHTS) & _NIBBLES  # value + 8 in each byte
+    both: Values = nibbles[:, 0] | nibbles[:, 1] << 4
+    return both.transpose(0, 2, 3, 1)
+
+
+def _unpack_q4(lines: Values, values: Values) -> None:
+    words, both = _words(values), lines.transpose(0, 3, 1, 2)
     for half in range(2):
         nibbles = both >> np.uint32(4 * half) & _NIBBLES
         low = nibbles ^ _EIGHTS  # the low half of the value's two's complement
         words[:, half] = low | (low & _EIGHTS) * np.uint32(0x1E)  # 8 * 0x1e is 0xf0: the sign
+
+
+CODECS: dict[str, TileCodec] = {
+    "f32": TileCodec(np.dtype(("<f4", (32, 32))), _pack_f32, _unpack_f32),  # [column][row]
+    "q8": TileCodec(np.dtype(("<u4", (8, 2, 16))), _pack_q8, _unpack_q8),  # [step][half][row]
+    "q4": TileCodec(np.dtype(("<u4", (8, 16))), _pack_q4, _unpack_q4),  # [step][row]
+}

@@ -54,8 +54,10 @@ def matmul_float32(x: Array, weight: QuantizedTensor) -> Array:
 
 
 def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:
-    """`x W^T` with activations rounded to int8 per group; float weights keep float activations."""
-    return matmul_float32(x if weight.bits == 32 else round_to_int8(x), weight)
+    """`x W^T` with activations as the weight's format has them: float32, or int8 per group."""
+    if weight.format.activations == "int8":
+        x = round_to_int8(x, weight.format.group_size)
+    return matmul_float32(x, weight)
 
 
 def round_to_int8(x: Array, block_size: int = BLOCK_SIZE) -> Array:

@@ -49,8 +49,7 @@ class AddRmsNorm {
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}, {"sum", kOrtFloat, kOrtOptional}};
 
   explicit AddRmsNorm(const Attributes& attributes)
-      : hidden_(WeightFormat::columns(attributes, "hidden_size")),
-        epsilon_(attributes.real("epsilon")) {}
+      : hidden_(attributes.size("hidden_size")), epsilon_(attributes.real("epsilon")) {}
 
   void compute(const Context& context) {
     const Tensor x = context.input(0).require_last(hidden_);

@@ -36,6 +36,14 @@ class Attributes {
     return value;
   }
 
+  std::string text(const char* name) const {
+    size_t size = 0;  // the null at the end included
+    read(name, ort_KernelInfoGetAttribute_string(api_)(info_, name, nullptr, &size));
+    std::string value(size, '\0');
+    read(name, ort_KernelInfoGetAttribute_string(api_)(info_, name, value.data(), &size));
+    return value.c_str();
+  }
+
   static std::string label(const char* name) { return std::string("attribute ") + name + ": "; }
 
   std::string node() const {

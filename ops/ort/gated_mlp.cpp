@@ -14,18 +14,19 @@ class GatedMlp {
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}};
 
   explicit GatedMlp(const Attributes& attributes)
-      : format_(attributes),
-        hidden_(WeightFormat::columns(attributes, "hidden_size")),
-        inner_(WeightFormat::columns(attributes, "intermediate_size")) {}
+      : gate_up_format_(attributes, "gate_up_format"),
+        down_format_(attributes, "down_format"),
+        hidden_(gate_up_format_.columns(attributes, "hidden_size")),
+        inner_(down_format_.columns(attributes, "intermediate_size")) {}
 
   void compute(const Context& context) {
     const Tensor x = context.input(0).require_last(hidden_);
-    const PackedMatrix gate_up = format_.matrix(context.input(1), 2 * inner_, hidden_);
-    const PackedMatrix down = format_.matrix(context.input(2), hidden_, inner_);
+    const PackedMatrix gate_up =
+        gate_up_format_.matrix(context.input(1), lfm_ops_gate_up_rows(inner_), hidden_);
+    const PackedMatrix down = down_format_.matrix(context.input(2), hidden_, inner_);
     const Tensor y = context.output_like(0, x);
 
-    const int64_t workspace =
-        GatedMlpWork::workspace_bytes(format_.bits, x.rows(), hidden_, inner_);
+    const int64_t workspace = GatedMlpWork::workspace_bytes(gate_up, down, x.rows());
     runner_.run(context, workspace, [&](void* memory) {
       return GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
                           y.as_mutable<float>(), memory);
@@ -33,7 +34,7 @@ class GatedMlp {
   }
 
  private:
-  WeightFormat format_;
+  WeightFormat gate_up_format_, down_format_;
   int64_t hidden_, inner_;
   Runner runner_;
 };

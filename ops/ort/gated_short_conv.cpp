@@ -22,18 +22,21 @@ class GatedShortConv {
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}, {"present", kOrtFloat}};
 
   explicit GatedShortConv(const Attributes& attributes)
-      : format_(attributes),
-        hidden_(WeightFormat::columns(attributes, "hidden_size")),
-        kernel_(attributes.integer("kernel_size", 2, kMaxConvTaps)) {}
+      : in_proj_format_(attributes, "in_proj_format"),
+        out_proj_format_(attributes, "out_proj_format"),
+        hidden_(in_proj_format_.columns(attributes, "hidden_size")),
+        kernel_(attributes.integer("kernel_size", 2, kMaxConvTaps)) {
+    out_proj_format_.columns(attributes, "hidden_size");
+  }
 
   void compute(const Context& context) {
     const Tensor x = context.input(0).require({1, kAny, hidden_});
     ShortConvWeights weights{};
-    weights.in_proj = format_.matrix(context.input(1), 3 * hidden_, hidden_);
+    weights.in_proj = in_proj_format_.matrix(context.input(1), 3 * hidden_, hidden_);
     weights.in_bias = vector_of(context.input(2), 3 * hidden_);
     weights.taps = context.input(3).require({hidden_, 1, kernel_}).as<float>();
     weights.conv_bias = vector_of(context.input(4), hidden_);
-    weights.out_proj = format_.matrix(context.input(5), hidden_, hidden_);
+    weights.out_proj = out_proj_format_.matrix(context.input(5), hidden_, hidden_);
     weights.out_bias = vector_of(context.input(6), hidden_);
     weights.kernel = kernel_;
     const Tensor past = context.input(7).require({1, hidden_, kernel_ - 1});
@@ -50,7 +53,7 @@ class GatedShortConv {
   }
 
  private:
-  WeightFormat format_;
+  WeightFormat in_proj_format_, out_proj_format_;
   int64_t hidden_, kernel_;
   Runner runner_;
 };

@@ -71,6 +71,8 @@ LFM_ORT_SLOT(85, OrtStatus*, KernelInfoGetAttribute_float, const OrtKernelInfo*,
              float* out)
 LFM_ORT_SLOT(86, OrtStatus*, KernelInfoGetAttribute_int64, const OrtKernelInfo*, const char* name,
              int64_t* out)
+LFM_ORT_SLOT(87, OrtStatus*, KernelInfoGetAttribute_string, const OrtKernelInfo*, const char* name,
+             char* out, size_t* size)
 LFM_ORT_SLOT(88, OrtStatus*, KernelContext_GetInputCount, const OrtKernelContext*, size_t* out)
 LFM_ORT_SLOT(89, OrtStatus*, KernelContext_GetOutputCount, const OrtKernelContext*, size_t* out)
 LFM_ORT_SLOT(90, OrtStatus*, KernelContext_GetInput, const OrtKernelContext*, size_t index,

@@ -14,9 +14,9 @@ class QuantizedEmbedding {
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}};
 
   explicit QuantizedEmbedding(const Attributes& attributes)
-      : format_(attributes),
+      : format_(attributes, "format"),
         rows_(attributes.size("rows")),
-        columns_(WeightFormat::columns(attributes, "columns")) {}
+        columns_(format_.columns(attributes, "columns")) {}
 
   void compute(const Context& context) {
     const Tensor ids = context.input(0).require({1, kAny});

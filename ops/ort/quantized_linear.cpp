@@ -15,9 +15,9 @@ class QuantizedLinear {
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}};
 
   explicit QuantizedLinear(const Attributes& attributes)
-      : format_(attributes),
+      : format_(attributes, "format"),
         rows_(attributes.size("rows")),
-        columns_(WeightFormat::columns(attributes, "columns")) {}
+        columns_(format_.columns(attributes, "columns")) {}
 
   void compute(const Context& context) {
     const Tensor x = context.input(0).require_last(columns_);
@@ -27,7 +27,7 @@ class QuantizedLinear {
     shape.dims[x.rank - 1] = rows_;
     const Tensor y = context.output_like(0, shape);
 
-    const int64_t workspace = LinearWork::workspace_bytes(format_.bits, x.rows(), columns_);
+    const int64_t workspace = LinearWork::workspace_bytes(*format_, x.rows(), columns_);
     runner_.run(context, workspace, [&](void* memory) {
       return LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
                         y.as_mutable<float>(), memory);

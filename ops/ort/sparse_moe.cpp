@@ -17,10 +17,12 @@ class SparseMoe {
                                      {"down", kOrtUint8}};
   static constexpr Port kOutputs[] = {{"y", kOrtFloat}};
 
-  explicit SparseMoe(const Attributes& attributes) : format_(attributes) {
-    shape_.bits = format_.bits;
-    shape_.hidden = WeightFormat::columns(attributes, "hidden_size");
-    shape_.inner = WeightFormat::columns(attributes, "intermediate_size");
+  explicit SparseMoe(const Attributes& attributes)
+      : gate_up_format_(attributes, "gate_up_format"), down_format_(attributes, "down_format") {
+    shape_.gate_up_format = gate_up_format_.get();
+    shape_.down_format = down_format_.get();
+    shape_.hidden = gate_up_format_.columns(attributes, "hidden_size");
+    shape_.inner = down_format_.columns(attributes, "intermediate_size");
     shape_.experts = attributes.integer("num_experts", 1, 1 << 16);
     shape_.top_k = attributes.integer("num_experts_per_tok", 1, shape_.experts);
     shape_.norm_topk_prob = attributes.flag("norm_topk_prob");
@@ -33,8 +35,9 @@ class SparseMoe {
     MoeWeights weights;
     weights.router = context.input(1).require({experts, hidden}).as<float>();
     weights.expert_bias = vector_of(context.input(2), experts);
-    weights.gate_up = format_.stack(context.input(3), experts, 2 * inner, hidden);
-    weights.down = format_.stack(context.input(4), experts, hidden, inner);
+    weights.gate_up =
+        gate_up_format_.stack(context.input(3), experts, lfm_ops_gate_up_rows(inner), hidden);
+    weights.down = down_format_.stack(context.input(4), experts, hidden, inner);
     const Tensor y = context.output_like(0, x);
 
     const int64_t workspace = SparseMoeWork::workspace_bytes(shape_, x.rows());
@@ -45,7 +48,7 @@ class SparseMoe {
   }
 
  private:
-  WeightFormat format_;
+  WeightFormat gate_up_format_, down_format_;
   MoeShape shape_;
   Runner runner_;
 };

@@ -24,9 +24,9 @@ double median(std::vector<double> values) {
 }
 
 /// Weights of plausible scales, made fast.
-std::vector<uint8_t> made_up(int bits, int64_t blocks) {
-  std::vector<uint8_t> data(size_t(blocks * lfm_ops_block_bytes(bits, kHidden)));
-  const int64_t tile_bytes = lfm_ops_tile_bytes(bits);
+std::vector<uint8_t> made_up(const Format& format, int64_t blocks) {
+  std::vector<uint8_t> data(size_t(blocks * lfm_ops_block_bytes(&format, kHidden)));
+  const int64_t tile_bytes = format.tile_bytes;
   uint64_t state = 88172645463325252u;
   for (size_t at = 0; at + 8 <= data.size(); at += 8) {
     state ^= state << 13;
@@ -37,21 +37,22 @@ std::vector<uint8_t> made_up(int bits, int64_t blocks) {
   for (size_t at = 0; at < data.size(); at += size_t(tile_bytes)) {
     for (int r = 0; r < 32; ++r) {
       const uint16_t scale = uint16_t(0x1c00 + r);
-      if (bits != 32) std::memcpy(&data[at + size_t(tile_bytes) - 64 + 2 * size_t(r)], &scale, 2);
+      if (format.group_size > 0)
+        std::memcpy(&data[at + size_t(tile_bytes) - 64 + 2 * size_t(r)], &scale, 2);
     }
-    if (bits == 32) std::memset(&data[at], 0, size_t(tile_bytes));
+    if (format.group_size == 0) std::memset(&data[at], 0, size_t(tile_bytes));
   }
   return data;
 }
 
-void decode(const Kernels& kernels, int bits, int threads, ptrdiff_t prefetch) {
-  const int64_t block_bytes = lfm_ops_block_bytes(bits, kHidden);
+void decode(const Kernels& kernels, const Format& format, int threads, ptrdiff_t prefetch) {
+  const int64_t block_bytes = lfm_ops_block_bytes(&format, kHidden);
   const int64_t blocks = (int64_t{512} << 20) / block_bytes / threads * threads;
-  const std::vector<uint8_t> data = made_up(bits, blocks);
+  const std::vector<uint8_t> data = made_up(format, blocks);
   truth::Random random(1);
   const std::vector<float> x = truth::normal_values(random, kHidden);
-  truth::RowsMemory memory(bits, 1, kHidden);
-  kernels.format(bits).prepare(x.data(), kHidden, kHidden, 0, 1, memory.rows);
+  truth::RowsMemory memory(format, 1, kHidden);
+  kernels.activations(format).prepare(x.data(), kHidden, kHidden, 0, 1, memory.rows);
   const int64_t each = blocks / threads;
   std::vector<double> speed, limit, ratio;
   for (int round = 0; round < kRounds; ++round) {
@@ -62,8 +63,8 @@ void decode(const Kernels& kernels, int bits, int threads, ptrdiff_t prefetch) {
       float out[32];
       float sum = 0;
       for (int64_t b = thread * each; b < (thread + 1) * each; ++b) {
-        kernels.format(bits).matmul(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0, 1,
-                                    out, 32, prefetch);
+        kernels.matmul(format)(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0, 1, out,
+                               32, prefetch);
         sum += out[b % 32];
       }
       sink += uint64_t(std::fabs(sum));
@@ -73,19 +74,20 @@ void decode(const Kernels& kernels, int bits, int threads, ptrdiff_t prefetch) {
     limit.push_back(gigabytes / bare);
     ratio.push_back(bare / ours);
   }
-  std::printf("decode  %-12s q%-2d %d threads, prefetch %5ld: %6.1f GB/s of %6.1f: %.3f\n",
-              isa_name(kernels.isa), bits, threads, long(prefetch), median(speed), median(limit),
-              median(ratio));
+  std::printf("decode  %-12s %-3s %d threads, prefetch %5ld: %6.1f GB/s of %6.1f: %.3f\n",
+              isa_name(kernels.isa), format.name, threads, long(prefetch), median(speed),
+              median(limit), median(ratio));
 }
 
-void prefill(const Kernels& kernels, int bits, int threads, int64_t tokens, ptrdiff_t prefetch) {
+void prefill(const Kernels& kernels, const Format& format, int threads, int64_t tokens,
+             ptrdiff_t prefetch) {
   const int64_t blocks = 56;
-  const std::vector<uint8_t> data = made_up(bits, blocks);
-  const int64_t block_bytes = lfm_ops_block_bytes(bits, kHidden);
+  const std::vector<uint8_t> data = made_up(format, blocks);
+  const int64_t block_bytes = lfm_ops_block_bytes(&format, kHidden);
   truth::Random random(1);
   const std::vector<float> x = truth::normal_values(random, size_t(tokens * kHidden));
-  truth::RowsMemory memory(bits, tokens, kHidden);
-  kernels.format(bits).prepare(x.data(), kHidden, kHidden, 0, tokens, memory.rows);
+  truth::RowsMemory memory(format, tokens, kHidden);
+  kernels.activations(format).prepare(x.data(), kHidden, kHidden, 0, tokens, memory.rows);
   const int repeats = int(2048 / tokens) + 1;
   std::vector<double> speed, limit, ratio;
   for (int round = 0; round < kRounds; ++round) {
@@ -100,8 +102,8 @@ void prefill(const Kernels& kernels, int bits, int threads, int64_t tokens, ptrd
       std::vector<float> out(size_t(tokens * 32));
       for (int repeat = 0; repeat < repeats; ++repeat) {
         for (int64_t b = 0; b < blocks; ++b) {
-          kernels.format(bits).matmul(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0,
-                                      tokens, out.data(), 32, prefetch);
+          kernels.matmul(format)(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0,
+                                 tokens, out.data(), 32, prefetch);
         }
         sink += uint64_t(std::fabs(out[size_t(repeat) % out.size()]));
       }
@@ -111,9 +113,9 @@ void prefill(const Kernels& kernels, int bits, int threads, int64_t tokens, ptrd
     limit.push_back(products / peak_seconds / 1e9);
     ratio.push_back(speed.back() / limit.back());
   }
-  std::printf("prefill %-12s q%-2d %d threads, %4ld tokens: %6.1f GMAC/s of %6.1f: %.3f\n",
-              isa_name(kernels.isa), bits, threads, long(tokens), median(speed), median(limit),
-              median(ratio));
+  std::printf("prefill %-12s %-3s %d threads, %4ld tokens: %6.1f GMAC/s of %6.1f: %.3f\n",
+              isa_name(kernels.isa), format.name, threads, long(tokens), median(speed),
+              median(limit), median(ratio));
 }
 
 }  // namespace
@@ -123,13 +125,13 @@ int main(int argc, char** argv) {
   for (Isa isa : truth::instruction_sets()) {
     if (isa == Isa::kScalar) continue;
     const Kernels& kernels = kernels_for(isa);
-    for (int bits : {4, 8, 32}) {
+    for (const Format& format : lfm_ops_formats) {
       for (ptrdiff_t prefetch : {0, 1152, 2304, 4608, 9216}) {
-        decode(kernels, bits, threads, prefetch);
+        decode(kernels, format, threads, prefetch);
       }
-      if (bits == 32) continue;
+      if (format.activations != LFM_OPS_INT8) continue;
       for (int64_t tokens : {4, 16, 64, 128}) {
-        prefill(kernels, bits, threads, tokens, kernels.prefetch_many);
+        prefill(kernels, format, threads, tokens, kernels.prefetch_many);
       }
     }
   }

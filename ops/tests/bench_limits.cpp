@@ -3,7 +3,7 @@
 //
 //   read       bytes read from memory, in pages as large as the system gives
 //   multiply   8-bit products in registers
-//   decode OFFSET:BITS:ROWS:COLUMNS ...
+//   decode OFFSET:FORMAT:ROWS:COLUMNS ...
 //              bytes of these packed matrices of the mapped file, multiplied with one token's
 //              activations by the kernels alone: no graph, no barrier between matrices
 //
@@ -82,20 +82,24 @@ std::vector<Matrix> matrices(std::istringstream& line, const File& file, const K
   std::vector<Matrix> all;
   std::string word;
   while (line >> word) {
-    long long offset, bits, rows, columns;
-    if (std::sscanf(word.c_str(), "%lld:%lld:%lld:%lld", &offset, &bits, &rows, &columns) != 4 ||
-        !lfm_ops_layout_supported(bits, kGroup) || offset < 0 || rows < 1 || columns < kGroup ||
-        columns % kGroup) {
-      fail("\"" + word + "\": expected OFFSET:BITS:ROWS:COLUMNS");
+    long long offset, rows, columns;
+    char name[16];
+    const Format* format = nullptr;
+    if (std::sscanf(word.c_str(), "%lld:%15[^:]:%lld:%lld", &offset, name, &rows, &columns) == 4) {
+      format = lfm_ops_format_named(name);
     }
-    const PackedMatrix packed{file.data + offset, bits, rows, columns};
+    if (format == nullptr || offset < 0 || rows < 1 || !lfm_ops_takes_columns(format, columns)) {
+      fail("\"" + word + "\": expected OFFSET:FORMAT:ROWS:COLUMNS");
+    }
+    const PackedMatrix packed{file.data + offset, format, rows, columns};
     if (offset > file.bytes || packed.bytes() > file.bytes - offset) {
       fail("\"" + word + "\" reaches beyond the end of the file");
     }
-    all.push_back({packed, truth::RowsMemory(int(bits), 1, columns)});
+    all.push_back({packed, truth::RowsMemory(*format, 1, columns)});
     truth::Random random(1);
     const std::vector<float> x = truth::normal_values(random, size_t(columns));
-    kernels.format(bits).prepare(x.data(), columns, columns, 0, 1, all.back().activations.rows);
+    kernels.activations(*format).prepare(x.data(), columns, columns, 0, 1,
+                                         all.back().activations.rows);
   }
   return all;
 }
@@ -106,9 +110,9 @@ void multiply(const std::vector<Matrix>& all, const Kernels& kernels, int thread
   for (const Matrix& matrix : all) {
     const int64_t blocks = matrix.packed.row_blocks();
     for (int64_t b = blocks * thread / threads; b < blocks * (thread + 1) / threads; ++b) {
-      kernels.format(matrix.packed.bits)
-          .matmul(matrix.packed.block(b), matrix.activations.rows, matrix.packed.groups(), 0, 1,
-                  out, kBlockRows, kernels.prefetch_one);
+      kernels.matmul (*matrix.packed.format)(matrix.packed.block(b), matrix.activations.rows,
+                                             matrix.packed.groups(), 0, 1, out, kBlockRows,
+                                             kernels.prefetch_one);
       sum += out[b % kBlockRows];
     }
   }

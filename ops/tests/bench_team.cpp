@@ -14,18 +14,19 @@ namespace {
 
 constexpr int kThreads = 2;
 constexpr int kRounds = 31;
+const Format& kFormat = lfm_ops_formats[LFM_OPS_Q4];
 
 /// A product with packed weights. With `fixed` a task is all that one thread is to do; with `slow`
 /// threads other than the main one do everything three times.
 class Product final : public Work {
  public:
   Product(int64_t columns, int64_t rows, int64_t tokens)
-      : data_(size_t(lfm_ops_packed_bytes(4, rows, columns)), 0x5a),
+      : data_(size_t(lfm_ops_packed_bytes(&kFormat, rows, columns)), 0x5a),
         x_(size_t(tokens * columns), 0.5f),
         out_(size_t(tokens * rows)),
-        workspace_(size_t(LinearWork::workspace_bytes(4, tokens, columns)) + 64),
-        work_(kernels_for(chosen_isa()), {data_.data(), 4, rows, columns}, nullptr, x_.data(),
-              tokens, out_.data(), workspace_.data()) {
+        workspace_(size_t(LinearWork::workspace_bytes(kFormat, tokens, columns)) + 64),
+        work_(kernels_for(chosen_isa()), {data_.data(), &kFormat, rows, columns}, nullptr,
+              x_.data(), tokens, out_.data(), workspace_.data()) {
     for (int64_t t = 0; t < tokens; ++t) work_.run(0, t, t + 1, nullptr);
   }
 

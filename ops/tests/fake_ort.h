@@ -52,6 +52,7 @@ struct Value {
 struct Info {
   std::map<std::string, int64_t> integers;
   std::map<std::string, float> reals;
+  std::map<std::string, std::string> texts;
 };
 
 struct Call {
@@ -112,6 +113,18 @@ inline OrtStatus* real_attribute(const OrtKernelInfo* info, const char* name, fl
 }
 inline OrtStatus* integer_attribute(const OrtKernelInfo* info, const char* name, int64_t* out) {
   return find(reinterpret_cast<const Info*>(info)->integers, name, out);
+}
+inline OrtStatus* text_attribute(const OrtKernelInfo* info, const char* name, char* out,
+                                 size_t* size) {
+  std::string text;
+  OrtStatus* status = find(reinterpret_cast<const Info*>(info)->texts, name, &text);
+  if (status != nullptr) return status;
+  if (out != nullptr) {
+    if (*size <= text.size()) return failed("not enough room");
+    std::memcpy(out, text.c_str(), text.size() + 1);
+  }
+  *size = text.size() + 1;
+  return nullptr;
 }
 inline OrtStatus* node_name(const OrtKernelInfo*, char* out, size_t* size) {
   if (out != nullptr) std::memcpy(out, "fake", 5);
@@ -181,6 +194,7 @@ inline const OrtApi* api() {
     set(65, detail::shape_of);
     set(85, detail::real_attribute);
     set(86, detail::integer_attribute);
+    set(87, detail::text_attribute);
     set(88, detail::input_count);
     set(89, detail::output_count);
     set(90, detail::input);

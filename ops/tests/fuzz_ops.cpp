@@ -55,53 +55,70 @@ struct Node {
     if (random.one_in(2)) return inputs.push_back(std::nullopt);
     floats(std::move(dims));
   }
-  void weight(int64_t rows, int64_t columns) {
-    add(kOrtUint8, {lfm_ops_packed_bytes(info.integers["bits"], rows, columns)});
+  /// Picks the format that attribute `name` is to give.
+  void format(Random& random, const char* name) {
+    info.texts[name] = lfm_ops_formats[random.below(LFM_OPS_FORMATS)].name;
   }
-  void experts(int64_t count, int64_t rows, int64_t columns) {
-    add(kOrtUint8, {count, lfm_ops_packed_bytes(info.integers["bits"], rows, columns)});
+  const LfmOpsFormat* format(const char* name) {
+    return lfm_ops_format_named(info.texts[name].c_str());
+  }
+
+  /// Some that the formats of these attributes take.
+  int64_t columns(Random& random, std::initializer_list<const char*> formats) {
+    const int64_t any = 1 + random.below(96);
+    for (const char* name : formats) {
+      if (!lfm_ops_takes_columns(format(name), any)) return (any + 31) / 32 * 32;
+    }
+    return any;
+  }
+  void weight(const char* name, int64_t rows, int64_t columns) {
+    add(kOrtUint8, {lfm_ops_packed_bytes(format(name), rows, columns)});
+  }
+  void experts(const char* name, int64_t count, int64_t rows, int64_t columns) {
+    add(kOrtUint8, {count, lfm_ops_packed_bytes(format(name), rows, columns)});
   }
 };
 
-Node base(Random& random, const OrtCustomOp* op) {
-  Node node{op, {}, {}};
-  node.info.integers["bits"] = random.pick<int64_t>({4, 8, 32});
-  node.info.integers["block_size"] = 32;
-  return node;
-}
-
 Node linear(Random& random, int64_t tokens) {
-  Node node = base(random, lfm::quantized_linear_op());
-  const int64_t rows = 1 + random.below(100), columns = 32 * (1 + random.below(3));
+  Node node{lfm::quantized_linear_op(), {}, {}};
+  node.format(random, "format");
+  const int64_t rows = 1 + random.below(100), columns = node.columns(random, {"format"});
   node.info.integers.insert({{"rows", rows}, {"columns", columns}});
   node.floats({1, tokens, columns});
-  node.weight(rows, columns);
+  node.weight("format", rows, columns);
   node.optional_floats(random, {rows});
   return node;
 }
 
 Node embedding(Random& random, int64_t tokens) {
-  Node node = base(random, lfm::quantized_embedding_op());
-  const int64_t rows = 8 + random.below(60), columns = 32 * (1 + random.below(3));
+  Node node{lfm::quantized_embedding_op(), {}, {}};
+  node.format(random, "format");
+  const int64_t rows = 8 + random.below(60), columns = node.columns(random, {"format"});
   node.info.integers.insert({{"rows", rows}, {"columns", columns}});
   node.add(kOrtInt64, {1, tokens});
-  node.weight(rows, columns);
+  node.weight("format", rows, columns);
   return node;
 }
 
 Node mlp(Random& random, int64_t tokens) {
-  Node node = base(random, lfm::gated_mlp_op());
-  const int64_t hidden = 32 * (1 + random.below(3)), inner = 32 * (1 + random.below(3));
+  Node node{lfm::gated_mlp_op(), {}, {}};
+  node.format(random, "gate_up_format");
+  node.format(random, "down_format");
+  const int64_t hidden = node.columns(random, {"gate_up_format"});
+  const int64_t inner = node.columns(random, {"down_format"});
   node.info.integers.insert({{"hidden_size", hidden}, {"intermediate_size", inner}});
   node.floats({1, tokens, hidden});
-  node.weight(2 * inner, hidden);
-  node.weight(hidden, inner);
+  node.weight("gate_up_format", lfm_ops_gate_up_rows(inner), hidden);
+  node.weight("down_format", hidden, inner);
   return node;
 }
 
 Node moe(Random& random, int64_t tokens) {
-  Node node = base(random, lfm::sparse_moe_op());
-  const int64_t hidden = 32 * (1 + random.below(3)), inner = 32 * (1 + random.below(2));
+  Node node{lfm::sparse_moe_op(), {}, {}};
+  node.format(random, "gate_up_format");
+  node.format(random, "down_format");
+  const int64_t hidden = node.columns(random, {"gate_up_format"});
+  const int64_t inner = node.columns(random, {"down_format"});
   const int64_t experts = 1 + random.below(9);
   node.info.integers.insert({{"hidden_size", hidden},
                              {"intermediate_size", inner},
@@ -112,14 +129,14 @@ Node moe(Random& random, int64_t tokens) {
   node.floats({1, tokens, hidden});
   node.floats({experts, hidden});
   node.optional_floats(random, {experts});
-  node.experts(experts, 2 * inner, hidden);
-  node.experts(experts, hidden, inner);
+  node.experts("gate_up_format", experts, lfm_ops_gate_up_rows(inner), hidden);
+  node.experts("down_format", experts, hidden, inner);
   return node;
 }
 
 Node add_norm(Random& random, int64_t tokens) {
   Node node{lfm::add_rms_norm_op(), {}, {}};
-  const int64_t hidden = 32 * (1 + random.below(3));
+  const int64_t hidden = 1 + random.below(96);
   node.info.integers = {{"hidden_size", hidden}};
   node.info.reals = {{"epsilon", 1e-5f}};
   node.floats({1, tokens, hidden});
@@ -129,15 +146,18 @@ Node add_norm(Random& random, int64_t tokens) {
 }
 
 Node conv(Random& random, int64_t tokens) {
-  Node node = base(random, lfm::gated_short_conv_op());
-  const int64_t hidden = 32 * (1 + random.below(3)), kernel = 2 + random.below(7);
+  Node node{lfm::gated_short_conv_op(), {}, {}};
+  node.format(random, "in_proj_format");
+  node.format(random, "out_proj_format");
+  const int64_t hidden = node.columns(random, {"in_proj_format", "out_proj_format"});
+  const int64_t kernel = 2 + random.below(7);
   node.info.integers.insert({{"hidden_size", hidden}, {"kernel_size", kernel}});
   node.floats({1, tokens, hidden});
-  node.weight(3 * hidden, hidden);
+  node.weight("in_proj_format", 3 * hidden, hidden);
   node.optional_floats(random, {3 * hidden});
   node.floats({hidden, 1, kernel});
   node.optional_floats(random, {hidden});
-  node.weight(hidden, hidden);
+  node.weight("out_proj_format", hidden, hidden);
   node.optional_floats(random, {hidden});
   node.floats({1, hidden, kernel - 1});
   return node;
@@ -239,6 +259,10 @@ void spoil(Random& random, Node& node) {
       if (input) spoil_values(random, *input);
       break;
     case 3: {
+      if (!node.info.texts.empty() && random.one_in(3)) {
+        node.info.texts.begin()->second = random.pick<std::string>({"", "q4", "q5", "f32", "int8"});
+        break;
+      }
       auto attribute = node.info.integers.begin();
       std::advance(attribute, random.below(static_cast<int64_t>(node.info.integers.size())));
       attribute->second = random.pick<int64_t>(

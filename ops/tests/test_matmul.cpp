@@ -6,28 +6,26 @@ using namespace lfm;
 
 namespace {
 
-constexpr int kFormats[] = {4, 8, 32};
-
-std::vector<float> multiply(const Kernels& kernels, const std::vector<uint8_t>& block, int bits,
-                            int64_t groups, const Rows& x, int64_t first, int64_t tokens,
-                            ptrdiff_t stride, ptrdiff_t prefetch) {
+std::vector<float> multiply(const Kernels& kernels, const std::vector<uint8_t>& block,
+                            const Format& format, int64_t groups, const Rows& x, int64_t first,
+                            int64_t tokens, ptrdiff_t stride, ptrdiff_t prefetch) {
   std::vector<float> out(static_cast<size_t>((tokens - 1) * stride + kBlockRows), -7.0f);
-  kernels.format(bits).matmul(block.data(), x, groups, first, tokens, out.data(), stride, prefetch);
+  kernels.matmul(format)(block.data(), x, groups, first, tokens, out.data(), stride, prefetch);
   return out;
 }
 
-void check_block(int bits, int64_t rows, int64_t groups, int64_t tokens,
+void check_block(const Format& format, int64_t rows, int64_t groups, int64_t tokens,
                  const std::vector<float>& x, truth::Random& random) {
-  const truth::Weights w = truth::random_weights(random, bits, rows, 32 * groups);
+  const truth::Weights w = truth::random_weights(random, format, rows, 32 * groups);
   const std::vector<uint8_t> packed = truth::pack(w);
   const std::vector<float> expected = truth::linear(w, x);
   for (Isa isa : truth::instruction_sets()) {
     const Kernels& kernels = kernels_for(isa);
-    truth::RowsMemory memory(bits, tokens, w.columns);
-    kernels.format(bits).prepare(x.data(), w.columns, w.columns, 0, tokens, memory.rows);
+    truth::RowsMemory memory(format, tokens, w.columns);
+    kernels.activations(format).prepare(x.data(), w.columns, w.columns, 0, tokens, memory.rows);
     const int64_t first = tokens / 3;
     const ptrdiff_t stride = tokens % 2 == 0 ? 32 : 47;
-    const std::vector<float> got = multiply(kernels, packed, bits, groups, memory.rows, first,
+    const std::vector<float> got = multiply(kernels, packed, format, groups, memory.rows, first,
                                             tokens - first, stride, tokens % 5 == 0 ? 1152 : 0);
     bool same = true;
     for (int64_t t = first; t < tokens; ++t) {
@@ -37,7 +35,7 @@ void check_block(int bits, int64_t rows, int64_t groups, int64_t tokens,
       for (int64_t r = rows; r < 32; ++r) same &= got_row[r] == 0;
       for (int64_t r = 32; r < stride && t + 1 < tokens; ++r) same &= got_row[r] == -7.0f;
     }
-    CHECK(same, "%s, %d bits, %ld rows, %ld groups, %ld tokens", isa_name(isa), bits, long(rows),
+    CHECK(same, "%s, %s, %ld rows, %ld groups, %ld tokens", isa_name(isa), format.name, long(rows),
           long(groups), long(tokens));
   }
 }
@@ -46,28 +44,28 @@ void check_block(int bits, int64_t rows, int64_t groups, int64_t tokens,
 
 TEST(blocks_of_random_shapes) {
   truth::Random random(1);
-  for (int bits : kFormats) {
+  for (const Format& format : lfm_ops_formats) {
     for (int64_t tokens :
          {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 31, 64, 127, 128, 129, 200}) {
       const int64_t groups = 1 + static_cast<int64_t>(random() % 5);
       const int64_t rows = tokens % 3 == 0 ? 1 + static_cast<int64_t>(random() % 31) : 32;
       const size_t count = static_cast<size_t>(tokens * groups * 32);
-      check_block(bits, rows, groups, tokens, truth::normal_values(random, count), random);
+      check_block(format, rows, groups, tokens, truth::normal_values(random, count), random);
     }
   }
 }
 
 TEST(seven_hundred_tokens) {
   truth::Random random(2);
-  for (int bits : kFormats) {
-    check_block(bits, 32, 2, 700, truth::normal_values(random, 700 * 64), random);
+  for (const Format& format : lfm_ops_formats) {
+    check_block(format, 32, 2, 700, truth::normal_values(random, 700 * 64), random);
   }
 }
 
 TEST(long_rows) {
   truth::Random random(3);
-  for (int bits : kFormats) {
-    check_block(bits, 32, 224, 3, truth::normal_values(random, 3 * 224 * 32), random);
+  for (const Format& format : lfm_ops_formats) {
+    check_block(format, 32, 224, 3, truth::normal_values(random, 3 * 224 * 32), random);
   }
 }
 
@@ -75,7 +73,7 @@ TEST(extreme_activations) {
   truth::Random random(4);
   const float values[] = {0.0f,   -0.0f,   1e30f,  -1e30f, 1e-30f, 1e-36f,
                           1e-38f, -1e-42f, 1e-45f, 127.0f, 1.0f,   0x1p-90f};
-  for (int bits : kFormats) {
+  for (const Format& format : lfm_ops_formats) {
     std::vector<float> x = truth::normal_values(random, 20 * 128);
     for (size_t i = 0; i < x.size(); ++i) {
       const size_t group = i / 32;
@@ -83,16 +81,16 @@ TEST(extreme_activations) {
       if (group % 3 == 0) x[i] *= values[group / 3 % 12];
       if (group % 3 == 1) x[i] = values[random() % 12];
     }
-    check_block(bits, 32, 4, 20, x, random);
+    check_block(format, 32, 4, 20, x, random);
   }
 }
 
 TEST(extreme_weights) {
   truth::Random random(5);
-  for (int bits : {4, 8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ8}) {
     for (int sign : {-1, 1}) {
-      const int most = bits == 4 ? (sign < 0 ? -8 : 7) : (sign < 0 ? -128 : 127);
-      truth::Weights w = truth::random_weights(random, bits, 32, 64);
+      const int half = 1 << (format.bits - 1), most = sign < 0 ? -half : half - 1;
+      truth::Weights w = truth::random_weights(random, format, 32, 64);
       for (int8_t& value : w.integers) value = static_cast<int8_t>(most);
       w.scales[0] = 0x7bff;  // the largest float16, a subnormal and zero
       w.scales[1] = 0x0001;
@@ -103,13 +101,13 @@ TEST(extreme_weights) {
       const std::vector<uint8_t> packed = truth::pack(w);
       const std::vector<float> expected = truth::linear(w, x);
       for (Isa isa : truth::instruction_sets()) {
-        truth::RowsMemory memory(bits, 10, 64);
-        kernels_for(isa).format(bits).prepare(x.data(), 64, 64, 0, 10, memory.rows);
+        truth::RowsMemory memory(format, 10, 64);
+        kernels_for(isa).activations(format).prepare(x.data(), 64, 64, 0, 10, memory.rows);
         for (int64_t tokens : {1, 10}) {
           std::vector<float> got =
-              multiply(kernels_for(isa), packed, bits, 2, memory.rows, 0, tokens, 32, 0);
+              multiply(kernels_for(isa), packed, format, 2, memory.rows, 0, tokens, 32, 0);
           std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
-          CHECK(truth::same_bits(got, part), "%s, %d bits, %d", isa_name(isa), bits, most);
+          CHECK(truth::same_bits(got, part), "%s, %s, %d", isa_name(isa), format.name, most);
         }
       }
     }
@@ -118,21 +116,21 @@ TEST(extreme_weights) {
 
 TEST(tiny_activations_and_scales) {
   truth::Random random(7);
-  for (int bits : {4, 8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ8}) {
     for (int exponent : {-60, -85, -88, -90, -92, -100, -118, -126, -140}) {
-      truth::Weights w = truth::random_weights(random, bits, 32, 64);
+      truth::Weights w = truth::random_weights(random, format, 32, 64);
       for (uint16_t& scale : w.scales) scale = static_cast<uint16_t>(1 + random() % 4);
       const std::vector<float> x = truth::normal_values(random, 5 * 64, std::ldexp(1.0f, exponent));
       const std::vector<uint8_t> packed = truth::pack(w);
       const std::vector<float> expected = truth::linear(w, x);
       for (Isa isa : truth::instruction_sets()) {
-        truth::RowsMemory memory(bits, 5, 64);
-        kernels_for(isa).format(bits).prepare(x.data(), 64, 64, 0, 5, memory.rows);
+        truth::RowsMemory memory(format, 5, 64);
+        kernels_for(isa).activations(format).prepare(x.data(), 64, 64, 0, 5, memory.rows);
         for (int64_t tokens : {1, 5}) {
           const std::vector<float> got =
-              multiply(kernels_for(isa), packed, bits, 2, memory.rows, 0, tokens, 32, 0);
+              multiply(kernels_for(isa), packed, format, 2, memory.rows, 0, tokens, 32, 0);
           const std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
-          CHECK(truth::same_bits(got, part), "%s, %d bits, 2^%d, %ld tokens", isa_name(isa), bits,
+          CHECK(truth::same_bits(got, part), "%s, %s, 2^%d, %ld tokens", isa_name(isa), format.name,
                 exponent, long(tokens));
         }
       }
@@ -143,8 +141,8 @@ TEST(tiny_activations_and_scales) {
 // So that the plain loops themselves are not taken on trust.
 TEST(the_plain_loops_agree_with_double_precision) {
   truth::Random random(6);
-  for (int bits : kFormats) {
-    const truth::Weights w = truth::random_weights(random, bits, 40, 2048);
+  for (const Format& format : lfm_ops_formats) {
+    const truth::Weights w = truth::random_weights(random, format, 40, 2048);
     const std::vector<float> x = truth::normal_values(random, 3 * 2048);
     const std::vector<float> got = truth::linear(w, x);
     std::vector<float> expected;
@@ -154,13 +152,14 @@ TEST(the_plain_loops_agree_with_double_precision) {
         double sum = 0;
         for (size_t i = 0; i < 2048; ++i) {
           const truth::Group& g = groups[i / 32];
-          const double input = bits == 32 ? g.floats[i % 32] : double{g.scale} * g.integers[i % 32];
+          const double input =
+              format.group_size == 0 ? g.floats[i % 32] : double{g.scale} * g.integers[i % 32];
           sum += input * w.at(r, static_cast<int64_t>(i));
         }
         expected.push_back(static_cast<float>(sum));
       }
     }
     const double error = truth::largest_difference(got, expected) / truth::rms(expected);
-    CHECK(error <= 1e-5, "%d bits: %g", bits, error);
+    CHECK(error <= 1e-5, "%s: %g", format.name, error);
   }
 }

@@ -12,8 +12,6 @@ using namespace lfm;
 
 namespace {
 
-constexpr int kFormats[] = {4, 8, 32};
-
 /// Memory aligned as a Work wants it.
 class Aligned {
  public:
@@ -54,8 +52,14 @@ void run_on_threads(Work& work, int threads) {
   }
 }
 
+/// Some that the format takes: whole groups, or any number.
+int64_t random_columns(truth::Random& random, const Format& format) {
+  const int64_t groups = 1 + static_cast<int64_t>(random() % 4);
+  return groups * 32 - (format.group_size == 0 ? static_cast<int64_t>(random() % 32) : 0);
+}
+
 PackedMatrix packed_matrix(const std::vector<uint8_t>& packed, const truth::Weights& w) {
-  return {packed.data(), w.bits, w.rows, w.columns};
+  return {packed.data(), w.format, w.rows, w.columns};
 }
 
 std::vector<float> linear(const Kernels& kernels, const truth::Weights& w,
@@ -63,7 +67,7 @@ std::vector<float> linear(const Kernels& kernels, const truth::Weights& w,
                           const std::vector<float>& x, int64_t chunk) {
   const int64_t tokens = static_cast<int64_t>(x.size()) / w.columns;
   std::vector<float> out(static_cast<size_t>(tokens * w.rows));
-  Aligned workspace(LinearWork::workspace_bytes(w.bits, tokens, w.columns));
+  Aligned workspace(LinearWork::workspace_bytes(*w.format, tokens, w.columns));
   LinearWork work(kernels, packed_matrix(packed, w), bias, x.data(), tokens, out.data(),
                   workspace.get());
   run(work, chunk);
@@ -72,7 +76,7 @@ std::vector<float> linear(const Kernels& kernels, const truth::Weights& w,
 
 std::vector<uint8_t> pack_gate_up(const truth::Weights& gate, const truth::Weights& up) {
   const std::vector<uint8_t> first = truth::pack(gate), second = truth::pack(up);
-  const int64_t bytes = lfm_ops_block_bytes(gate.bits, gate.columns);
+  const int64_t bytes = lfm_ops_block_bytes(gate.format, gate.columns);
   std::vector<uint8_t> both;
   for (size_t at = 0; at < first.size(); at += static_cast<size_t>(bytes)) {
     both.insert(both.end(), first.begin() + int64_t(at), first.begin() + int64_t(at) + bytes);
@@ -81,22 +85,40 @@ std::vector<uint8_t> pack_gate_up(const truth::Weights& gate, const truth::Weigh
   return both;
 }
 
+/// Of the matrices of a feed-forward.
+struct Formats {
+  const Format* gate_up;
+  const Format* down;
+
+  std::string name() const { return std::string(gate_up->name) + " and " + down->name; }
+};
+
+const Formats kPairs[] = {{&truth::kQ4, &truth::kQ4},   {&truth::kQ8, &truth::kQ8},
+                          {&truth::kF32, &truth::kF32}, {&truth::kQ4, &truth::kQ8},
+                          {&truth::kQ8, &truth::kF32},  {&truth::kF32, &truth::kQ4}};
+
 struct Mlp {
   truth::Weights gate, up, down;
 
-  static Mlp random(truth::Random& random, int bits, int64_t hidden, int64_t inner) {
-    return {truth::random_weights(random, bits, inner, hidden),
-            truth::random_weights(random, bits, inner, hidden),
-            truth::random_weights(random, bits, hidden, inner)};
+  static Mlp random(truth::Random& random, const Formats& formats, int64_t hidden, int64_t inner) {
+    return {truth::random_weights(random, *formats.gate_up, inner, hidden),
+            truth::random_weights(random, *formats.gate_up, inner, hidden),
+            truth::random_weights(random, *formats.down, hidden, inner)};
   }
 
   std::vector<float> apply(const std::vector<float>& x) const {
     std::vector<float> g = truth::linear(gate, x), u = truth::linear(up, x);
-    truth::RowsMemory memory(32, static_cast<int64_t>(g.size()) / 32, 32);
+    const size_t values = g.size();
+    g.resize((values + 31) / 32 * 32);
+    u.resize(g.size());
+    const int64_t groups = int64_t(g.size()) / 32;
+    truth::RowsMemory memory(truth::kF32, groups, 32);
     // Its own accuracy is tested elsewhere.
     kernels_for(Isa::kScalar)
-        .f32.swiglu(g.data(), u.data(), 0, 0, int64_t(g.size()) / 32, memory.rows);
-    std::memcpy(g.data(), memory.rows.values, g.size() * sizeof(float));
+        .activations(truth::kF32)
+        .swiglu(g.data(), u.data(), 0, 0, groups, memory.rows);
+    std::memcpy(g.data(), memory.rows.values, values * sizeof(float));
+    g.resize(values);
     return truth::linear(down, g);
   }
 };
@@ -109,10 +131,11 @@ std::vector<float> row_of(const std::vector<float>& x, int64_t row, int64_t colu
 
 TEST(linear_of_any_shape) {
   truth::Random random(1);
-  for (int bits : kFormats) {
+  for (const Format& format : lfm_ops_formats) {
     for (int64_t tokens : {1, 2, 6, 7, 130, 300}) {
-      const int64_t rows = 1 + static_cast<int64_t>(random() % 330), columns = 64;
-      const truth::Weights w = truth::random_weights(random, bits, rows, columns);
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 330),
+                    columns = random_columns(random, format);
+      const truth::Weights w = truth::random_weights(random, format, rows, columns);
       const std::vector<uint8_t> packed = truth::pack(w);
       const auto x = truth::normal_values(random, static_cast<size_t>(tokens * columns));
       const auto bias = truth::normal_values(random, static_cast<size_t>(rows));
@@ -120,22 +143,23 @@ TEST(linear_of_any_shape) {
       for (int64_t chunk : {1, 3, 1000}) {
         for (Isa isa : truth::instruction_sets()) {
           const auto got = linear(kernels_for(isa), w, packed, nullptr, x, chunk);
-          CHECK(truth::same_bits(got, expected), "%s, %d bits, %ld tokens, %ld rows", isa_name(isa),
-                bits, long(tokens), long(rows));
+          CHECK(truth::same_bits(got, expected), "%s, %s, %ld tokens, %ld rows", isa_name(isa),
+                format.name, long(tokens), long(rows));
         }
       }
       for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias[i % size_t(rows)];
       const auto got = linear(kernels_for(best_isa()), w, packed, bias.data(), x, 2);
-      CHECK(truth::same_bits(got, expected), "with bias, %d bits", bits);
+      CHECK(truth::same_bits(got, expected), "with bias, %s", format.name);
     }
   }
 }
 
 TEST(gated_mlp) {
   truth::Random random(2);
-  const int64_t hidden = 96, inner = 320;
-  for (int bits : kFormats) {
-    const Mlp mlp = Mlp::random(random, bits, hidden, inner);
+  for (const Formats& formats : kPairs) {
+    const int64_t hidden = random_columns(random, *formats.gate_up);
+    const int64_t inner = random_columns(random, *formats.down);
+    const Mlp mlp = Mlp::random(random, formats, hidden, inner);
     const auto gate_up = pack_gate_up(mlp.gate, mlp.up), down = truth::pack(mlp.down);
     for (int64_t tokens : {1, 5, 140}) {
       const auto x = truth::normal_values(random, static_cast<size_t>(tokens * hidden));
@@ -143,13 +167,15 @@ TEST(gated_mlp) {
       for (Isa isa : truth::instruction_sets()) {
         for (int64_t chunk : {1, 4, 100}) {
           std::vector<float> got(expected.size());
-          Aligned workspace(GatedMlpWork::workspace_bytes(bits, tokens, hidden, inner));
-          GatedMlpWork work(kernels_for(isa), {gate_up.data(), bits, 2 * inner, hidden},
-                            packed_matrix(down, mlp.down), x.data(), tokens, got.data(),
+          const PackedMatrix both{gate_up.data(), formats.gate_up, lfm_ops_gate_up_rows(inner),
+                                  hidden};
+          const PackedMatrix last = packed_matrix(down, mlp.down);
+          Aligned workspace(GatedMlpWork::workspace_bytes(both, last, tokens));
+          GatedMlpWork work(kernels_for(isa), both, last, x.data(), tokens, got.data(),
                             workspace.get());
           run(work, chunk);
-          CHECK(truth::same_bits(got, expected), "%s, %d bits, %ld tokens", isa_name(isa), bits,
-                long(tokens));
+          CHECK(truth::same_bits(got, expected), "%s, %s, %ld tokens", isa_name(isa),
+                formats.name().c_str(), long(tokens));
         }
       }
     }
@@ -170,7 +196,8 @@ struct Moe {
         truth::normal_values(random, static_cast<size_t>(shape.experts * shape.hidden), 0.1f);
     moe.bias = truth::normal_values(random, static_cast<size_t>(shape.experts), 0.2f);
     for (int64_t e = 0; e < shape.experts; ++e) {
-      moe.experts.push_back(Mlp::random(random, int(shape.bits), shape.hidden, shape.inner));
+      moe.experts.push_back(Mlp::random(random, {shape.gate_up_format, shape.down_format},
+                                        shape.hidden, shape.inner));
       const Mlp& mlp = moe.experts.back();
       const auto both = pack_gate_up(mlp.gate, mlp.up), down = truth::pack(mlp.down);
       moe.gate_up.insert(moe.gate_up.end(), both.begin(), both.end());
@@ -240,7 +267,7 @@ void check_moe(const Moe& moe, const std::vector<float>& x) {
   for (Isa isa : truth::instruction_sets()) {
     for (int64_t chunk : {0, 1, 5, 1000}) {
       CHECK(truth::same_bits(moe.run_tasks(kernels_for(isa), x, chunk), expected),
-            "%s, %ld bits, %zu tokens, chunk %ld", isa_name(isa), long(moe.shape.bits),
+            "%s, %s, %zu tokens, chunk %ld", isa_name(isa), moe.experts[0].gate.format->name,
             x.size() / size_t(moe.shape.hidden), long(chunk));
     }
   }
@@ -250,11 +277,14 @@ void check_moe(const Moe& moe, const std::vector<float>& x) {
 
 TEST(sparse_moe) {
   truth::Random random(3);
-  for (int bits : kFormats) {
+  for (const Formats& formats : kPairs) {
+    const int64_t hidden = random_columns(random, *formats.gate_up);
+    const int64_t inner = random_columns(random, *formats.down);
     for (bool norm : {true, false}) {
-      const Moe moe = Moe::random(random, {bits, 64, 96, 11, 3, norm, norm ? 1.0f : 1.7f});
+      const Moe moe = Moe::random(
+          random, {formats.gate_up, formats.down, hidden, inner, 11, 3, norm, norm ? 1.0f : 1.7f});
       for (size_t tokens : {1, 2, 9, 60}) {
-        check_moe(moe, truth::normal_values(random, tokens * 64, 3));
+        check_moe(moe, truth::normal_values(random, tokens * size_t(hidden), 3));
       }
     }
   }
@@ -262,9 +292,9 @@ TEST(sparse_moe) {
 
 TEST(sparse_moe_of_all_and_of_one_expert) {
   truth::Random random(4);
-  for (int bits : kFormats) {
+  for (const Format& format : lfm_ops_formats) {
     for (int64_t top_k : {1, 5}) {
-      Moe moe = Moe::random(random, {bits, 32, 32, 5, top_k, true, 1.0f});
+      Moe moe = Moe::random(random, {&format, &format, 32, 32, 5, top_k, true, 1.0f});
       check_moe(moe, truth::normal_values(random, 20 * 32, 3));
       moe.bias[3] = 10;  // every token chooses it
       check_moe(moe, truth::normal_values(random, 300 * 32, 3));
@@ -274,7 +304,7 @@ TEST(sparse_moe_of_all_and_of_one_expert) {
 
 TEST(of_equal_scores_the_lower_expert_is_chosen) {
   truth::Random random(5);
-  Moe moe = Moe::random(random, {4, 32, 64, 9, 4, true, 1.0f});
+  Moe moe = Moe::random(random, {&truth::kQ4, &truth::kQ4, 32, 64, 9, 4, true, 1.0f});
   std::fill(moe.router.begin(), moe.router.end(), 0.0f);
   std::fill(moe.bias.begin(), moe.bias.end(), 0.0f);
   check_moe(moe, truth::normal_values(random, 7 * 32));
@@ -284,7 +314,7 @@ TEST(of_equal_scores_the_lower_expert_is_chosen) {
 
 TEST(sparse_moe_survives_nan) {
   truth::Random random(6);
-  const Moe moe = Moe::random(random, {8, 32, 64, 9, 4, true, 1.0f});
+  const Moe moe = Moe::random(random, {&truth::kQ8, &truth::kQ8, 32, 64, 9, 4, true, 1.0f});
   std::vector<float> x = truth::normal_values(random, 5 * 32);
   x[40] = std::nanf("");
   const std::vector<float> healthy = moe.apply(row_of(x, 0, 32));
@@ -295,16 +325,17 @@ TEST(sparse_moe_survives_nan) {
 
 TEST(embedding_rows) {
   truth::Random random(7);
-  for (int bits : kFormats) {
-    const truth::Weights w = truth::random_weights(random, bits, 77, 96);
+  for (const Format& format : lfm_ops_formats) {
+    const int64_t columns = random_columns(random, format);
+    const truth::Weights w = truth::random_weights(random, format, 77, columns);
     const std::vector<uint8_t> packed = truth::pack(w);
     const std::vector<int64_t> ids = {0, 76, 31, 32, 15, 16, 31, 70};
-    std::vector<float> got(ids.size() * 96), expected;
+    std::vector<float> got(ids.size() * size_t(columns)), expected;
     EmbeddingWork work(packed_matrix(packed, w), ids.data(), 8, got.data());
     run(work, 3);
     for (int64_t id : ids) {
-      for (int64_t i = 0; i < 96; ++i) expected.push_back(w.at(id, i));
+      for (int64_t i = 0; i < columns; ++i) expected.push_back(w.at(id, i));
     }
-    CHECK(truth::same_bits(got, expected), "%d bits", bits);
+    CHECK(truth::same_bits(got, expected), "%s", format.name);
   }
 }

@@ -183,7 +183,7 @@ TEST(norm_rope) {
 
 TEST(add_norm) {
   Random random(6);
-  for (const int64_t size : {16, 96, 2048}) {
+  for (const int64_t size : {16, 96, 2048, 1, 5, 33, 90}) {
     const Floats x = gaussian(random, size), branch = gaussian(random, size);
     const Floats weight = gaussian(random, size);
     for (const bool added : {true, false}) {

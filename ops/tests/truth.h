@@ -13,6 +13,7 @@
 
 namespace truth {
 
+using lfm::Format;
 using lfm::Isa;
 
 inline std::vector<Isa> instruction_sets() {
@@ -23,37 +24,42 @@ inline std::vector<Isa> instruction_sets() {
   return all;
 }
 
-/// Weights before packing. With 32 bits only `floats` is filled, else the others.
+/// Weights before packing. Without groups only `floats` is filled, else the others.
 struct Weights {
-  int bits;
+  const Format* format;
   int64_t rows, columns;
   std::vector<int8_t> integers;  // [row][column]
   std::vector<uint16_t> scales;  // [row][group]
   std::vector<float> floats;     // [row][column]
 
-  int64_t groups() const { return columns / 32; }
+  int64_t groups() const { return (columns + 31) / 32; }
   float scale(int64_t row, int64_t group) const {
     return lfm::half_to_float(scales[static_cast<size_t>(row * groups() + group)]);
   }
   /// The weight as a float.
   float at(int64_t row, int64_t column) const {
     const size_t i = static_cast<size_t>(row * columns + column);
-    return bits == 32 ? floats[i] : static_cast<float>(integers[i]) * scale(row, column / 32);
+    return format->group_size == 0 ? floats[i]
+                                   : static_cast<float>(integers[i]) * scale(row, column / 32);
   }
 };
 
 using Random = std::mt19937;
 
-inline Weights random_weights(Random& random, int bits, int64_t rows, int64_t columns) {
-  Weights w{bits, rows, columns, {}, {}, {}};
+inline const Format& kF32 = lfm_ops_formats[LFM_OPS_F32];
+inline const Format& kQ8 = lfm_ops_formats[LFM_OPS_Q8];
+inline const Format& kQ4 = lfm_ops_formats[LFM_OPS_Q4];
+
+inline Weights random_weights(Random& random, const Format& format, int64_t rows, int64_t columns) {
+  Weights w{&format, rows, columns, {}, {}, {}};
   const size_t count = static_cast<size_t>(rows * columns);
-  if (bits == 32) {
+  if (format.group_size == 0) {
     std::normal_distribution<float> normal;
     w.floats.resize(count);
     for (float& x : w.floats) x = normal(random);
     return w;
   }
-  const int most = bits == 4 ? 7 : 127;
+  const int most = (1 << (format.bits - 1)) - 1;
   std::uniform_int_distribution<int> integer(-most - 1, most);
   w.integers.resize(count);
   for (int8_t& x : w.integers) x = static_cast<int8_t>(integer(random));
@@ -65,30 +71,32 @@ inline Weights random_weights(Random& random, int bits, int64_t rows, int64_t co
 
 /// The packed layout, byte by byte as `lfm_ops/layout.h` describes it.
 inline std::vector<uint8_t> pack(const Weights& w) {
-  const int64_t tile_bytes = lfm_ops_tile_bytes(w.bits);
-  std::vector<uint8_t> packed(static_cast<size_t>(lfm_ops_packed_bytes(w.bits, w.rows, w.columns)),
-                              uint8_t(w.bits == 4 ? 0x88 : 0));
+  const int64_t tile_bytes = w.format->tile_bytes;
+  const LfmOpsFormatId id = w.format->id;
+  std::vector<uint8_t> packed(
+      static_cast<size_t>(lfm_ops_packed_bytes(w.format, w.rows, w.columns)),
+      uint8_t(id == LFM_OPS_Q4 ? 0x88 : 0));
   for (int64_t b = 0; b < lfm_ops_row_blocks(w.rows); ++b) {
     for (int64_t g = 0; g < w.groups(); ++g) {
       uint8_t* tile = packed.data() + (b * w.groups() + g) * tile_bytes;
       uint8_t* scales = tile + tile_bytes - 64;
-      if (w.bits != 32) std::memset(scales, 0, 64);
+      if (id != LFM_OPS_F32) std::memset(scales, 0, 64);
       for (int64_t r = 0; r < 32 && b * 32 + r < w.rows; ++r) {
         const int64_t row = b * 32 + r;
-        for (int64_t i = 0; i < 32; ++i) {
+        for (int64_t i = 0; i < 32 && g * 32 + i < w.columns; ++i) {
           const size_t from = static_cast<size_t>(row * w.columns + g * 32 + i);
           const int64_t s = i / 4, j = i % 4;
-          if (w.bits == 4) {
+          if (id == LFM_OPS_Q4) {
             uint8_t& byte = tile[64 * s + 4 * (r % 16) + j];
             const int value = w.integers[from] + 8;
             byte = static_cast<uint8_t>(r < 16 ? (byte & 0xf0) | value : (byte & 15) | value << 4);
-          } else if (w.bits == 8) {
+          } else if (id == LFM_OPS_Q8) {
             tile[64 * (2 * s + r / 16) + 4 * (r % 16) + j] = static_cast<uint8_t>(w.integers[from]);
           } else {
             std::memcpy(tile + 128 * i + 4 * r, &w.floats[from], 4);
           }
         }
-        if (w.bits != 32) {
+        if (id != LFM_OPS_F32) {
           std::memcpy(scales + 2 * r, &w.scales[static_cast<size_t>(row * w.groups() + g)], 2);
         }
       }
@@ -104,17 +112,19 @@ struct Group {
   float scale;
 };
 
-inline Group round_group(const float* x) {
+/// Of the last group of a row there may be fewer than 32.
+inline Group round_group(const float* x, int64_t count = 32) {
   Group group{};
   float most = 0;
-  for (int i = 0; i < 32; ++i) {
+  for (int i = 0; i < count; ++i) {
     group.floats[i] = x[i];
     most = std::fmax(most, std::fabs(x[i]));
   }
   if (most < 0x1p-90f) return group;
   group.scale = most / 127.0f;
   const float inverse = 127.0f / most;
-  for (int i = 0; i < 32; ++i) group.integers[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
+  for (int i = 0; i < count; ++i)
+    group.integers[i] = static_cast<int>(std::nearbyint(x[i] * inverse));
   return group;
 }
 
@@ -124,9 +134,10 @@ inline float product(const Weights& w, int64_t row, const std::vector<Group>& x)
   for (int64_t g = 0; g < w.groups(); ++g) {
     const Group& group = x[static_cast<size_t>(g)];
     const size_t at = static_cast<size_t>(row * w.columns + g * 32);
-    if (w.bits == 32) {
+    if (w.format->group_size == 0) {
       float part = 0;
-      for (size_t i = 0; i < 32; ++i) part = std::fma(group.floats[i], w.floats[at + i], part);
+      for (size_t i = 0; i < 32 && at + i < size_t((row + 1) * w.columns); ++i)
+        part = std::fma(group.floats[i], w.floats[at + i], part);
       sum += part;
     } else {
       int dot = 0;
@@ -139,7 +150,9 @@ inline float product(const Weights& w, int64_t row, const std::vector<Group>& x)
 
 inline std::vector<Group> round_row(const float* x, int64_t columns) {
   std::vector<Group> groups;
-  for (int64_t i = 0; i < columns; i += 32) groups.push_back(round_group(x + i));
+  for (int64_t i = 0; i < columns; i += 32) {
+    groups.push_back(round_group(x + i, columns - i < 32 ? columns - i : 32));
+  }
   return groups;
 }
 
@@ -176,12 +189,13 @@ inline double largest_difference(const std::vector<float>& a, const std::vector<
   return most;
 }
 
-/// Memory for Rows of one format.
+/// Memory for the Rows that weights of one format are multiplied with.
 class RowsMemory {
  public:
-  RowsMemory(int bits, int64_t tokens, int64_t columns)
-      : values_(static_cast<size_t>(tokens * columns * (bits == 32 ? 4 : 1))),
-        scales_(static_cast<size_t>(tokens * columns / 32)),
+  RowsMemory(const Format& weights, int64_t tokens, int64_t columns)
+      : values_(static_cast<size_t>(tokens * lfm_ops_column_groups(columns) * 32 *
+                                    (weights.activations == LFM_OPS_FLOAT32 ? 4 : 1))),
+        scales_(static_cast<size_t>(tokens * lfm_ops_column_groups(columns))),
         offsets_(scales_.size()),
         rows{values_.data(), scales_.data(), offsets_.data(), tokens} {}
 

@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Quantization",
     "StateTensor",
+    "WeightFormat",
     "file_entry",
     "manifest_schema",
     "restore_replaced",
@@ -120,13 +121,26 @@ class Graph(msgspec.Struct, frozen=True):
     state: list[StateTensor]
 
 
+class WeightFormat(msgspec.Struct, frozen=True):
+    """One way in which matrices are stored."""
+
+    name: str
+    bits: Count
+    """Of one weight."""
+    group_size: Annotated[int, msgspec.Meta(ge=0)]
+    """Neighbours along the input axis that share a float16 scale; 0 for floats without scales."""
+
+
 class Quantization(msgspec.Struct, frozen=True):
-    """How the weights are stored: symmetric groups of `block_size` along the input axis."""
+    """How the weights are stored."""
 
     method: str
     head: str
     """The method of the token embedding and the LM head."""
-    block_size: Count
+    formats: list[WeightFormat]
+    """Every format that a matrix of the graph has."""
+    layout_version: Count | None = None
+    """Of the packed layout, where the graph is one of our operators."""
 
 
 class GoldenVectors(msgspec.Struct, frozen=True):

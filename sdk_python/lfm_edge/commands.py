@@ -194,6 +194,10 @@ def _stream(generation: Generation) -> str:
 def _facts(bundle: Bundle) -> Table:
     manifest = bundle.manifest
     model, graph, quantization = manifest.model, manifest.graph, manifest.quantization
+    formats = ", ".join(
+        f"{f.name}: {f.bits} bits" + (f" in groups of {f.group_size}" if f.group_size else "")
+        for f in quantization.formats
+    )
     functions = ", ".join(function.name for function in graph.functions)
     growing = sum(state_bytes(t, 1) for t in graph.state if "capacity" in t.shape)
     fixed = sum(state_bytes(t, 1) for t in graph.state if "capacity" not in t.shape)
@@ -205,10 +209,7 @@ def _facts(bundle: Bundle) -> Table:
         ("context", f"up to {model.max_context:,} tokens"),
         ("graph", f"{graph.file}, target {graph.target}, {functions}"),
         ("state", f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes"),
-        (
-            "quantization",
-            f"{quantization.method}, head {quantization.head}, blocks of {quantization.block_size}",
-        ),
+        ("quantization", f"{quantization.method}, head {quantization.head}; {formats}"),
         ("golden vectors", f"{len(manifest.golden.ids)}, within {manifest.golden.tolerance:.2e}"),
         ("written by", f"{manifest.producer}, format {manifest.format_version}"),
     ):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from lfm_ops.formats import FORMATS
+from lfm_ops.layout import LAYOUT_VERSION
 from lfm_ops.library import library_path
 from numpy.typing import NDArray
 from onnxruntime.capi import (
@@ -15,12 +17,11 @@ from onnxruntime.capi import (
 )
 
 from .bundle import Bundle, Function, StateTensor
-from .errors import BundleError
+from .errors import BundleError, UnsupportedBundleError
 from .runtime import require_ports, state_bytes, state_shape
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
-WITH_OUR_OPS = "onnx"
 _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 # ONNX Runtime's exceptions have no common base of their own.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -46,9 +47,10 @@ class OnnxRuntime:
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
+        _check_layout(bundle)
         with _one_line_errors(f"{bundle.graph_path}: does not load"):
             options = _options(threads)
-            if self.graph.target == WITH_OUR_OPS:
+            if bundle.manifest.quantization.layout_version is not None:
                 options.register_custom_ops_library(str(library_path()))
             self.session = ort.InferenceSession(
                 str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
@@ -132,6 +134,29 @@ class BoundState:
         for tensor in self._runtime.graph.state:
             if tensor.kind == "conv":
                 self.tensors[tensor.name].fill(0)
+
+
+def _check_layout(bundle: Bundle) -> None:
+    """Holds the weights to what the operators of this version read.
+
+    Raises:
+        UnsupportedBundleError: another layout, or a format that they do not know.
+    """
+    weights = bundle.manifest.quantization
+    if weights.layout_version is None:
+        return
+    if weights.layout_version != LAYOUT_VERSION:
+        raise UnsupportedBundleError(
+            f"{bundle.folder}: weights in layout version {weights.layout_version}, but the "
+            f"operators of this lfm-edge read {LAYOUT_VERSION}; export the bundle again"
+        )
+    for stored in weights.formats:
+        ours = FORMATS.get(stored.name)
+        if ours is None or (ours.bits, ours.group_size) != (stored.bits, stored.group_size):
+            raise UnsupportedBundleError(
+                f"{bundle.folder}: weights of format {stored.name} ({stored.bits} bits in groups "
+                f"of {stored.group_size}), which this lfm-edge does not read; update it"
+            )
 
 
 def _the_function(bundle: Bundle) -> Function:

@@ -40,7 +40,10 @@ def test_work_of_the_published_model() -> None:
 def test_the_kernels_read_what_a_token_needs(bundle: Bundle) -> None:
     graph = onnx.load(bundle.folder / "model.onnx", load_external_data=False).graph
     words = list(token_matrices(graph, random.Random(0)))
-    matrices = [tuple(map(int, word.split(":"))) for word in words]
+    matrices = [
+        (int(offset), format, int(rows), int(columns))
+        for offset, format, rows, columns in (word.split(":") for word in words)
+    ]
     config = json.loads((Path(DEMO_MODEL) / "config.json").read_text())
 
     size = (bundle.folder / "model.onnx.data").stat().st_size
@@ -49,7 +52,7 @@ def test_the_kernels_read_what_a_token_needs(bundle: Bundle) -> None:
     )
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
     assert spans[-1][1] <= size
-    assert {bits for _, bits, _, _ in matrices} == {4}
+    assert {format for _, format, _, _ in matrices} == {"q4"}
     assert sum(end - begin for begin, end in spans) == work.decode_bytes(describe(config))
     assert words != list(token_matrices(graph, random.Random(1)))
 
@@ -61,5 +64,5 @@ def test_a_machine_is_measured(bundle: Bundle) -> None:
             assert machine.kernels() > 0
             assert machine.multiply() > 0
         with pytest.raises(RuntimeError, match="bench_limits: died with code 2"):
-            machine._measure("decode 0:4:4096:1048576")
+            machine._measure("decode 0:q4:4096:1048576")
     assert machine.process.returncode is not None

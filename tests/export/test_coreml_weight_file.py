@@ -13,6 +13,7 @@ from coremltools.converters.mil.backend.mil import helper
 from coremltools.libmilstoragepython import _BlobStorageWriter as BlobWriter
 from lfm_export.emit.coreml.blobs import BlobFile
 from lfm_export.errors import ExportError
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
 from tests.support import export, random_model, saved, tiny_dense
@@ -26,8 +27,8 @@ def test_the_weight_file_is_what_coremltools_writes(tmp_path: Path) -> None:
     bytes_ = random.integers(0, 256, (5, 3)).astype(np.uint8)
     with BlobFile(tmp_path / "ours.bin") as file:
         file.add("a", halves)
-        file.add_matrix("b", QuantizedTensor(4, values, scales))
-        file.add_matrix("c", QuantizedTensor(8, values, scales))
+        file.add_matrix("b", QuantizedTensor(format_named("q4"), values, scales))
+        file.add_matrix("c", QuantizedTensor(format_named("q8"), values, scales))
         pieces = file.reserve("d", "uint8", bytes_.shape)
         for row in (3, 1, 0, 4, 2):
             file.write(pieces, row, bytes_[row : row + 1])

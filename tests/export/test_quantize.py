@@ -75,4 +75,4 @@ def test_zeros_stay_zeros(method: str) -> None:
 @pytest.mark.parametrize("method", ["q8", "q4"])
 def test_packing_keeps_every_integer(method: str, seed: int) -> None:
     tensor = METHODS[method](weights(seed))
-    assert (unpack(pack(tensor), tensor.bits) == tensor.values).all()
+    assert (unpack(pack(tensor), tensor.format.bits) == tensor.values).all()

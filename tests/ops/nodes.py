@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from lfm_ops import library_path
+from lfm_ops.formats import format_named
 from lfm_ops.layout import interleave_blocks, pack
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
@@ -109,30 +110,31 @@ class Node:
         return [value.numpy() for value in binding.get_outputs()]
 
 
-def quantize(weight: Array, bits: int) -> QuantizedTensor:
-    """Plain rounding; how well it keeps the weights does not matter here."""
-    if bits == 32:
-        return QuantizedTensor(32, weight.astype(np.float32))
-    groups = weight.reshape(len(weight), -1, 32).astype(np.float32)
-    most = {8: 127, 4: 7}[bits]
+def quantize(weight: Array, name: str) -> QuantizedTensor:
+    """Plain rounding to a format; how well it keeps the weights does not matter here."""
+    format = format_named(name)
+    if not format.group_size:
+        return QuantizedTensor(format, weight.astype(np.float32))
+    groups = weight.reshape(len(weight), -1, format.group_size).astype(np.float32)
+    most = 2 ** (format.bits - 1) - 1
     scales = (np.abs(groups).max(-1) / most).astype(np.float16)
     divisor = np.where(scales == 0, 1, scales).astype(np.float32)[..., None]
     values = np.clip(np.rint(groups / divisor), -most - 1, most).astype(np.int8)
-    return QuantizedTensor(bits, values.reshape(weight.shape), scales)
+    return QuantizedTensor(format, values.reshape(weight.shape), scales)
 
 
-def random_weight(seed: int, rows: int, columns: int, bits: int) -> QuantizedTensor:
+def random_weight(seed: int, rows: int, columns: int, format: str) -> QuantizedTensor:
     """Gaussian weights that keep the size of their inputs."""
     gaussian = np.random.default_rng(seed).standard_normal((rows, columns)) / np.sqrt(columns)
-    return quantize(gaussian, bits)
+    return quantize(gaussian, format)
 
 
-def random_mlp(seed: int, hidden: int, inner: int, bits: int) -> Mlp:
-    """Gate, up and down."""
+def random_mlp(seed: int, hidden: int, inner: int, format: str, down: str | None = None) -> Mlp:
+    """Gate, up and down; `down` is of the same format unless one is given."""
     return (
-        random_weight(3 * seed, inner, hidden, bits),
-        random_weight(3 * seed + 1, inner, hidden, bits),
-        random_weight(3 * seed + 2, hidden, inner, bits),
+        random_weight(3 * seed, inner, hidden, format),
+        random_weight(3 * seed + 1, inner, hidden, format),
+        random_weight(3 * seed + 2, hidden, inner, down or format),
     )
 
 

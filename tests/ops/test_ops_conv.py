@@ -18,12 +18,12 @@ class Conv:
     """The operator, its weights and what the reference makes of the same input."""
 
     def __init__(
-        self, bits: int, tokens: int, kernel: int = 3, biased: bool = False, **more: Any
+        self, format: str, tokens: int, kernel: int = 3, biased: bool = False, **more: Any
     ) -> None:
         self.x = gaussian(tokens, 1, tokens, HIDDEN)
         self.past = gaussian(1, 1, HIDDEN, kernel - 1)
-        in_proj = random_weight(0, 3 * HIDDEN, HIDDEN, bits)
-        out_proj = random_weight(1, HIDDEN, HIDDEN, bits)
+        in_proj = random_weight(0, 3 * HIDDEN, HIDDEN, format)
+        out_proj = random_weight(1, HIDDEN, HIDDEN, format)
         taps = gaussian(2, HIDDEN, 1, kernel)
         biases: list[Array | None] = [None] * 3
         if biased:
@@ -43,8 +43,8 @@ class Conv:
             [("y", np.float32), ("present", np.float32)],
             hidden_size=HIDDEN,
             kernel_size=kernel,
-            bits=bits,
-            block_size=32,
+            in_proj_format=format,
+            out_proj_format=format,
             **more,
         )
         self.want, self.want_state = ops.gated_short_conv(
@@ -55,31 +55,31 @@ class Conv:
         )
 
 
-@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("format", ["f32", "q8", "q4"])
 @pytest.mark.parametrize("tokens", [1, 2, 5, 70])
 @pytest.mark.parametrize(("kernel", "biased"), [(3, False), (3, True), (7, True), (2, False)])
-def test_gated_short_conv(bits: int, tokens: int, kernel: int, biased: bool) -> None:
-    conv = Conv(bits, tokens, kernel, biased)
+def test_gated_short_conv(format: str, tokens: int, kernel: int, biased: bool) -> None:
+    conv = Conv(format, tokens, kernel, biased)
     y, present = conv.node()
-    assert error(y[0], conv.want) <= (1e-5 if bits == 32 else 5e-3)
+    assert error(y[0], conv.want) <= (1e-5 if format == "f32" else 5e-3)
     assert error(present[0], conv.want_state) <= 1e-5
 
 
-@pytest.mark.parametrize("bits", [32, 4])
+@pytest.mark.parametrize("format", ["f32", "q4"])
 @pytest.mark.parametrize("tokens", [1, 2, 9])
-def test_in_place_equals_apart(bits: int, tokens: int) -> None:
-    conv = Conv(bits, tokens)
+def test_in_place_equals_apart(format: str, tokens: int) -> None:
+    conv = Conv(format, tokens)
     apart = conv.node()
     for got, want in zip(conv.node.in_place({"present": "past"}), apart, strict=True):
         assert (got == want).all()
 
 
-@pytest.mark.parametrize("bits", [32, 4])
+@pytest.mark.parametrize("format", ["f32", "q4"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("chunks", [[1] * 40, [3, 1, 33, 3], [32, 8]], ids=str)
-def test_chunks_and_threads_change_no_bit(bits: int, threads: int, chunks: list[int]) -> None:
-    want = Conv(bits, 40, kernel=4).node()
-    conv = Conv(bits, 40, kernel=4, threads=threads)
+def test_chunks_and_threads_change_no_bit(format: str, threads: int, chunks: list[int]) -> None:
+    want = Conv(format, 40, kernel=4).node()
+    conv = Conv(format, 40, kernel=4, threads=threads)
     state, parts = conv.past, []
     for x in np.split(conv.x, np.cumsum(chunks)[:-1], axis=1):
         y, state = conv.node(x=x, past=state)

@@ -15,7 +15,7 @@ from tests.ops.test_ops_norm import add_rms_norm
 from tests.ops.test_ops_weights import gated_mlp, linear, sparse_moe
 
 X = np.zeros((1, 2, 64), np.float32)
-WEIGHT = random_weight(0, 64, 64, 4)
+WEIGHT = random_weight(0, 64, 64, "q4")
 
 
 def embedding() -> Node:
@@ -25,13 +25,12 @@ def embedding() -> Node:
         [("y", np.float32)],
         rows=64,
         columns=64,
-        bits=4,
-        block_size=32,
+        format="q4",
     )
 
 
 def moe() -> Node:
-    return sparse_moe(4, X, 4, 2, True, True)[0]
+    return sparse_moe("q4", X, 4, 2, True, True)[0]
 
 
 def refusal(action: Callable[[], Any]) -> str:
@@ -61,17 +60,17 @@ INPUTS = [
     (embedding, cut("weight"), ["QuantizedEmbedding", "weight", "[2303]", "[2304]"]),
     (embedding, lambda _: {"ids": np.array([[64]])}, ["ids", "64", "0 to 63"]),
     (embedding, lambda _: {"ids": np.array([[-1]])}, ["ids", "-1", "0 to 63"]),
-    (lambda: gated_mlp(64, 64, 4, X), cut("gate_up"), ["GatedMlp", "gate_up", "4607", "4608"]),
-    (lambda: gated_mlp(64, 64, 4, X), cut("down"), ["GatedMlp", "down", "[2303]", "[2304]"]),
+    (lambda: gated_mlp(64, 64, "q4", X), cut("gate_up"), ["GatedMlp", "gate_up", "4607", "4608"]),
+    (lambda: gated_mlp(64, 64, "q4", X), cut("down"), ["GatedMlp", "down", "[2303]", "[2304]"]),
     (moe, cut("router"), ["SparseMoe", "router", "[4, 63]", "[4, 64]"]),
     (moe, cut("expert_bias"), ["SparseMoe", "expert_bias", "[3]", "[4]"]),
     (moe, cut("gate_up"), ["SparseMoe", "gate_up", "[4, 36863]", "[4, 36864]"]),
     (moe, cut("down"), ["SparseMoe", "down", "[4, 18431]", "[4, 18432]"]),
-    (lambda: Conv(4, 2).node, cut("x"), ["GatedShortConv", "x", "[1, 2, 95]", "[1, ?, 96]"]),
-    (lambda: Conv(4, 2).node, cut("taps"), ["taps", "[96, 1, 2]", "[96, 1, 3]"]),
-    (lambda: Conv(4, 2).node, cut("past"), ["past", "[1, 96, 1]", "[1, 96, 2]"]),
-    (lambda: Conv(4, 2).node, cut("in_proj"), ["in_proj", "15551", "15552"]),
-    (lambda: Conv(4, 2, biased=True).node, cut("conv_bias"), ["conv_bias", "[95]", "[96]"]),
+    (lambda: Conv("q4", 2).node, cut("x"), ["GatedShortConv", "x", "[1, 2, 95]", "[1, ?, 96]"]),
+    (lambda: Conv("q4", 2).node, cut("taps"), ["taps", "[96, 1, 2]", "[96, 1, 3]"]),
+    (lambda: Conv("q4", 2).node, cut("past"), ["past", "[1, 96, 1]", "[1, 96, 2]"]),
+    (lambda: Conv("q4", 2).node, cut("in_proj"), ["in_proj", "15551", "15552"]),
+    (lambda: Conv("q4", 2, biased=True).node, cut("conv_bias"), ["conv_bias", "[95]", "[96]"]),
     (lambda: Attention("f32", 2, 3).node, cut("qkv"), ["CachedAttention", "qkv", "383", "384"]),
     (lambda: Attention("f32", 2, 3).node, cut("q_norm"), ["q_norm", "[31]", "[32]"]),
     (lambda: Attention("f32", 2, 3).node, cut("cos"), ["cos", "[8, 15]", "[?, 16]"]),
@@ -112,15 +111,15 @@ def test_inputs(
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: sparse_moe(4, X, 4, 5, True, True), ["num_experts_per_tok", "5", "1 to 4"]),
-        (lambda: sparse_moe(4, X, 4, 0, True, True), ["num_experts_per_tok", "0", "1 to 4"]),
+        (lambda: sparse_moe("q4", X, 4, 5, True, True), ["num_experts_per_tok", "5", "1 to 4"]),
+        (lambda: sparse_moe("q4", X, 4, 0, True, True), ["num_experts_per_tok", "0", "1 to 4"]),
         (lambda: Attention("f32", 1, 1, num_kv_heads=3), ["num_heads", "8", "multiple"]),
         (lambda: Attention("f32", 1, 1, head_dim=24, rotary_dim=8), ["head_dim", "24", "16"]),
         (lambda: Attention("f32", 1, 1, rotary_dim=34), ["rotary_dim", "34", "0 to 32"]),
         (lambda: Attention("f32", 1, 1, rotary_dim=3), ["rotary_dim", "3", "even"]),
         (lambda: Attention("f32", 1, 1, window=-1), ["window", "-1"]),
         (lambda: Attention("f32", 1, 1, scale=float("nan")), ["scale", "nan", "finite"]),
-        (lambda: Conv(4, 1, kernel=17), ["kernel_size", "17", "2 to 16"]),
+        (lambda: Conv("q4", 1, kernel=17), ["kernel_size", "17", "2 to 16"]),
     ],
 )
 def test_attributes(make: Callable[[], Any], words: list[str]) -> None:
@@ -132,28 +131,62 @@ def test_attributes(make: Callable[[], Any], words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"bits": 5}, ["bits", "5"]),
-        ({"block_size": 64}, ["block_size", "64"]),
+        ({"format": "q5"}, ["format", '"q5"', "f32, q8, q4"]),
+        ({"format": ""}, ["format", '""', "f32, q8, q4"]),
         ({"rows": -1}, ["rows", "-1"]),
         ({"rows": 2**62}, ["rows"]),
-        ({"columns": 65}, ["columns", "65", "multiple of 32"]),
+        ({"columns": 65}, ["columns", "65", "multiple of 32", "format is q4"]),
         ({"columns": 0}, ["columns", "0"]),
-        ({"bits": None}, ["bits", "missing"]),
-        ({"bits": 4.0}, ["bits", "wrong type"]),
+        ({"format": None}, ["format", "missing"]),
+        ({"format": 4}, ["format", "wrong type"]),
     ],
     ids=str,
 )
 def test_weight_attributes(changes: dict[str, Any], words: list[str]) -> None:
-    attributes = {"rows": 64, "columns": 64, "bits": 4, "block_size": 32, **changes}
+    attributes = {"rows": 64, "columns": 64, "format": "q4", **changes}
     inputs: dict[str, Any] = {"x": X, "weight": np.zeros(2304, np.uint8)}
     message = refusal(lambda: Node("QuantizedLinear", inputs, [("y", np.float32)], **attributes))
     for word in ["QuantizedLinear", *words]:
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gate_up_format": "q3"}, ["gate_up_format", "q3"]),
+        ({"down_format": "Q8"}, ["down_format", "Q8"]),
+        ({"hidden_size": 48}, ["hidden_size", "48", "gate_up_format is q4"]),
+        ({"intermediate_size": 48}, ["intermediate_size", "48", "down_format is q8"]),
+        ({"hidden_size": 48, "gate_up_format": "f32"}, []),
+    ],
+    ids=str,
+)
+def test_formats_of_a_feed_forward(changes: dict[str, Any], words: list[str]) -> None:
+    attributes: dict[str, Any] = {
+        **{"hidden_size": 64, "intermediate_size": 64},
+        **{"gate_up_format": "q4", "down_format": "q8"},
+        **changes,
+    }
+    inputs: dict[str, Any] = {
+        "x": X,
+        "gate_up": np.zeros(1, np.uint8),
+        "down": np.zeros(1, np.uint8),
+    }
+
+    def make() -> Node:
+        return Node("GatedMlp", inputs, [("y", np.float32)], **attributes)
+
+    if not words:
+        make()
+        return
+    message = refusal(make)
+    for word in ["GatedMlp", *words]:
+        assert word in message
+
+
 def test_no_tokens_are_no_error() -> None:
     assert linear(WEIGHT, X)(x=X[:, :0])[0].shape == (1, 0, 64)
-    conv, attention = Conv(4, 2), Attention("f32", 2, 3)
+    conv, attention = Conv("q4", 2), Attention("f32", 2, 3)
     y, present = conv.node(x=conv.x[:, :0])
     assert y.shape == (1, 0, 96)
     assert (present == conv.past).all()

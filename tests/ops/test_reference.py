@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_ops import reference as ops
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 from lfm_ops.reference import Array
 from transformers import DynamicCache
@@ -23,7 +24,7 @@ def array(tensor: torch.Tensor) -> Array:
 
 
 def exact(tensor: torch.Tensor) -> QuantizedTensor:
-    return QuantizedTensor(32, array(tensor))
+    return QuantizedTensor(format_named("f32"), array(tensor))
 
 
 def inputs(tokens: int, hidden: int = 64) -> Array:

@@ -76,7 +76,7 @@ def manifest() -> Manifest:
         producer="test",
         model=Model("lfm2_moe", "tiny", VOCAB, 8, 1, 4096, 1, [2], 0),
         graph=Graph("onnx-portable", "model.onnx", [], []),
-        quantization=Quantization("q4", "q8", 32),
+        quantization=Quantization("q4", "q8", []),
         golden=GoldenVectors([], [], [], [], [], 1.0),
         files={"model.onnx": FileEntry(1000, "0" * 64)},
     )

@@ -22,6 +22,7 @@ from lfm_edge.bundle import (
     Model,
     Quantization,
     StateTensor,
+    WeightFormat,
     file_entry,
 )
 from numpy.typing import NDArray
@@ -229,7 +230,7 @@ def toy_manifest(toy: ToyModel) -> Manifest:
                 for kind, shape in STATE_SHAPES.items()
             ],
         ),
-        quantization=Quantization(method="f32", head="f32", block_size=32),
+        quantization=Quantization(method="f32", head="f32", formats=[WeightFormat("f32", 32, 0)]),
         golden=_golden(toy),
         files={},
     )

@@ -10,16 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, common_format
 from numpy.typing import NDArray
 
-__all__ = ["interleave_rows", "join_columns", "pack", "stack_rows", "unpack"]
+__all__ = ["interleave_rows", "join_columns", "pack", "unpack"]
 
 
 def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
-    """The integers of `[rows, columns]` as bytes `[rows, columns * bits / 8]`."""
+    """The integers of `[rows, columns]` as bytes `[rows, columns * bits / 8]`.
+
+    Raises:
+        ValueError: a format that these operators do not read.
+    """
+    if weight.format.name not in ("q8", "q4"):
+        raise ValueError(f"weights of format {weight.format.name}: expected q8 or q4")
     unsigned: NDArray[np.uint8] = weight.values.view(np.uint8) ^ np.uint8(0x80)
-    if weight.bits == 8:
+    if weight.format.name == "q8":
         return unsigned
     nibbles = unsigned - np.uint8(0x80 - 8)
     packed: NDArray[np.uint8] = nibbles[:, 0::2] | nibbles[:, 1::2] << np.uint8(4)
@@ -35,31 +41,29 @@ def unpack(data: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
     return nibbles.astype(np.int8) - np.int8(8)
 
 
-def stack_rows(weights: Sequence[QuantizedTensor]) -> QuantizedTensor:
-    """One matrix with the outputs of several, which share their input."""
-    scales = [weight.scales for weight in weights if weight.scales is not None]
-    return QuantizedTensor(
-        weights[0].bits,
-        np.concatenate([weight.values for weight in weights]),
-        np.concatenate(scales) if scales else None,
-    )
-
-
 def join_columns(weights: Sequence[QuantizedTensor]) -> QuantizedTensor:
-    """One matrix with the inputs of several, whose outputs are added."""
+    """One matrix with the inputs of several, whose outputs are added.
+
+    Raises:
+        ValueError: matrices of several formats.
+    """
     scales = [weight.scales for weight in weights if weight.scales is not None]
     return QuantizedTensor(
-        weights[0].bits,
+        common_format(weights),
         np.concatenate([weight.values for weight in weights], axis=1),
         np.concatenate(scales, axis=1) if scales else None,
     )
 
 
 def interleave_rows(gate: QuantizedTensor, up: QuantizedTensor) -> QuantizedTensor:
-    """Rows gate 0, up 0, gate 1, up 1, ...: the order of a fused SwiGLU."""
+    """Rows gate 0, up 0, gate 1, up 1, ...: the order of a fused SwiGLU.
+
+    Raises:
+        ValueError: matrices of several formats.
+    """
     scales = None
     if gate.scales is not None and up.scales is not None:
         scales = np.stack([gate.scales, up.scales], axis=1).reshape(-1, gate.scales.shape[1])
     values = np.empty((2 * gate.shape[0], gate.shape[1]), gate.values.dtype)
     values[0::2], values[1::2] = gate.values, up.values
-    return QuantizedTensor(gate.bits, values, scales)
+    return QuantizedTensor(common_format([gate, up]), values, scales)

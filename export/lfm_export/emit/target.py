@@ -89,6 +89,8 @@ class Target(abc.ABC):
     """The quantizations that it can hold."""
     usual_context: ClassVar[int | None] = None
     """The context by default, where that is not all that the model can do."""
+    layout_version: ClassVar[int | None] = None
+    """Of our packed layout, where its weights lie in that."""
 
     def choose(
         self, given: Mapping[str, str], architecture: Architecture, scheme: Scheme

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
@@ -18,11 +19,25 @@ from .f32 import quantize_f32
 from .q4 import quantize_q4
 from .q8 import quantize_q8
 
-__all__ = ["METHODS", "Scheme", "UnfitWeightError", "check_fit"]
+__all__ = ["METHODS", "Scheme", "UnfitWeightError", "check_fit", "check_width"]
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]
 
 METHODS: dict[str, Method] = {"f32": quantize_f32, "q8": quantize_q8, "q4": quantize_q4}
+
+
+def check_width(method: str, tensor: str, columns: int) -> None:
+    """Whether a method takes a tensor of so many inputs.
+
+    Raises:
+        ExportError: it rounds whole groups of inputs, and these are not.
+    """
+    format = format_named(method)  # each method has the name of what it makes
+    if not format.takes(columns):
+        raise ExportError(
+            f"{tensor}: has {columns} inputs, {method} takes a multiple of {format.group_size}; "
+            "f32 takes any"
+        )
 
 
 @dataclass(frozen=True)

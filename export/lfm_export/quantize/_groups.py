@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.formats import Format
+from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from ._fit import check_largest
@@ -19,16 +20,16 @@ _SMALLEST = np.float32(2.0**-24)  # float16's smallest step: below it a scale wo
 _GROUPS_AT_ONCE = 8192  # a megabyte of float32
 
 
-def quantize_groups(rows: Array, bits: int, rounding: Rounding) -> QuantizedTensor:
+def quantize_groups(rows: Array, format: Format, rounding: Rounding) -> QuantizedTensor:
     """Quantizes `rows` `[rows, columns]` by `rounding`.
 
-    It takes groups `[n, 32]` and the weight `[n]` of the largest magnitude in each to scales `[n]`
-    and whole steps `[n, 32]`.
+    That takes groups `[n, size]` and the weight `[n]` of the largest magnitude in each to scales
+    `[n]` and whole steps `[n, size]`.
 
     Raises:
         UnfitWeightError: a weight is no finite number, or too large.
     """
-    groups = rows.reshape(-1, BLOCK_SIZE)
+    groups = rows.reshape(-1, format.group_size)
     values = np.empty(groups.shape, np.int8)
     scales = np.empty(len(groups), np.float16)
     for start in range(0, len(groups), _GROUPS_AT_ONCE):
@@ -37,7 +38,7 @@ def quantize_groups(rows: Array, bits: int, rounding: Rounding) -> QuantizedTens
         extreme = np.where(top > -bottom, top, bottom)
         check_largest(np.abs(extreme).max(initial=0), rows)
         scales[part], values[part] = rounding(groups[part], extreme)
-    return QuantizedTensor(bits, values.reshape(rows.shape), scales.reshape(rows.shape[0], -1))
+    return QuantizedTensor(format, values.reshape(rows.shape), scales.reshape(rows.shape[0], -1))
 
 
 def round_to_half(scale: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
@@ -14,4 +15,4 @@ __all__ = ["quantize_f32"]
 def quantize_f32(rows: NDArray[np.float32]) -> QuantizedTensor:
     """Keeps `rows` `[rows, columns]` as they are."""
     check_fit(rows)
-    return QuantizedTensor(32, rows)
+    return QuantizedTensor(format_named("f32"), rows)

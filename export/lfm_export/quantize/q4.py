@@ -8,6 +8,7 @@ the integers that it gives, rounded to float16, and the one with the smallest er
 from __future__ import annotations
 
 import numpy as np
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
 from ._groups import Array, quantize_groups, round_to_half
@@ -19,7 +20,7 @@ _EXTREMES = (-8.0, -7.2, -9.0)  # where the weight of the largest magnitude land
 
 def quantize_q4(rows: Array) -> QuantizedTensor:
     """Rounds `rows` `[rows, columns]` to -8..7 steps per group."""
-    return quantize_groups(rows, 4, _least_squares)
+    return quantize_groups(rows, format_named("q4"), _least_squares)
 
 
 def _least_squares(groups: Array, extreme: Array) -> tuple[Array, Array]:

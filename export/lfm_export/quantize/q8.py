@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
 from ._groups import Array, quantize_groups, round_to_half
@@ -12,7 +13,7 @@ __all__ = ["quantize_q8"]
 
 def quantize_q8(rows: Array) -> QuantizedTensor:
     """Rounds `rows` `[rows, columns]` to -127..127 steps per group."""
-    return quantize_groups(rows, 8, _largest)
+    return quantize_groups(rows, format_named("q8"), _largest)
 
 
 def _largest(groups: Array, extreme: Array) -> tuple[Array, Array]:

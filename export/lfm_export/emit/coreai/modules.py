@@ -44,7 +44,7 @@ __all__ = [
 
 Values = NDArray[Any]
 
-_INTEGERS: dict[int, torch.dtype] = {8: torch.int8, 4: vars(torch)["int4"]}
+_INTEGERS: dict[str, torch.dtype] = {"q8": torch.int8, "q4": vars(torch)["int4"]}
 _MASKED = -1e30
 
 
@@ -53,7 +53,7 @@ class Matrix(nn.Module):
 
     def __init__(self, weight: QuantizedTensor, bias: Array | None = None) -> None:
         super().__init__()
-        self._bits = weight.bits
+        self._format = weight.format.name
         self.values = _constant(weight.values)
         self.scales = None if weight.scales is None else _constant(weight.scales.astype(np.float32))
         self.bias = None if bias is None else _constant(bias)
@@ -62,7 +62,7 @@ class Matrix(nn.Module):
         """The matrix in float32."""
         if self.scales is None:
             return self.values
-        return _dequantize(self.values, self.scales, _INTEGERS[self._bits])
+        return _dequantize(self.values, self.scales, _INTEGERS[self._format])
 
     def forward(self, x: Tensor) -> Tensor:
         """`[columns] -> [rows]`."""
@@ -79,7 +79,7 @@ class MatrixStack(nn.Module):
 
     def __init__(self, count: int, like: QuantizedTensor) -> None:
         super().__init__()
-        self._bits = like.bits
+        self._format = like.format.name
         values = _gatherable(like)
         self.values = _constant(np.empty((count, *values.shape), values.dtype))
         self.scales = None
@@ -98,7 +98,7 @@ class MatrixStack(nn.Module):
         if self.scales is None:
             return _product(values, x)
         scales = self.scales[chosen].float()
-        if self._bits == 8:
+        if self._format == "q8":
             return _product(_dequantize(values, scales, torch.int8), x)
         values = values.float().reshape(*scales.shape, BLOCK_SIZE // 2)
         high = torch.floor(values * (1 / 16))
@@ -340,7 +340,7 @@ def _dequantize(values: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _gatherable(weight: QuantizedTensor) -> Values:
     """The values as a stack holds them: 4-bit ones packed in bytes `[rows, columns / 2]`."""
-    if weight.bits != 4:
+    if weight.format.name != "q4":
         return weight.values
     rows, columns = weight.shape
     unsigned = (weight.values + np.int8(8)).view(np.uint8)

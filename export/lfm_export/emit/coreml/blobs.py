@@ -19,7 +19,7 @@ import numpy as np
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
-__all__ = ["Blob", "BlobFile", "BlobType"]
+__all__ = ["INTEGERS", "Blob", "BlobFile", "BlobType"]
 
 BlobType = Literal["float16", "float32", "uint8", "int8", "int4", "int32"]
 
@@ -31,6 +31,9 @@ _TYPE_NUMBERS: dict[BlobType, int] = {
     "int4": 8,
     "int32": 14,
 }
+INTEGERS: dict[str, BlobType] = {"q8": "int8", "q4": "int4"}
+"""The type of a format's integers."""
+
 _VERSION = 2
 _MARK = 0xDEADBEEF
 _ALIGNMENT = 64
@@ -109,7 +112,7 @@ class BlobFile:
     def add_matrix(self, name: str, weight: QuantizedTensor) -> None:
         """Writes integers under `name` and scales under `name.scales`."""
         assert weight.scales is not None
-        blob = self.reserve(name, "int4" if weight.bits == 4 else "int8", weight.shape)
+        blob = self.reserve(name, INTEGERS[weight.format.name], weight.shape)
         self.write(blob, 0, weight.values)
         self.add(f"{name}.scales", weight.scales)
 

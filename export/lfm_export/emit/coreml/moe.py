@@ -10,12 +10,12 @@ import abc
 
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 
 from ...architecture import Mlp, Router, SparseMoe
 from ...weights import Part, Weights
-from ..matrices import join_columns, pack, stack_rows
-from .blobs import BlobFile, BlobType
+from ..matrices import join_columns, pack
+from .blobs import INTEGERS, BlobFile
 from .pieces import MAX_ROWS, Pieces, Var
 
 __all__ = ["FORMS", "MoeForm"]
@@ -125,12 +125,12 @@ class Gather(MoeForm):
     ) -> None:
         """Writes the expert to its place in the stacks."""
         for stack, weight in ((f"{name}/gate_up", gate_up), (f"{name}/down", down)):
-            integers = pack(weight) if self.packed and weight.bits == 4 else weight.values
+            integers = pack(weight) if self.packed and weight.format.name == "q4" else weight.values
             scales = weight.scales
             assert scales is not None
             if index == 0:
                 count = len(moe.experts)
-                dtype: BlobType = "int4" if weight.bits == 4 else "int8"
+                dtype = INTEGERS[weight.format.name]
                 if integers.dtype == np.uint8:
                     dtype = "uint8"
                 self._blobs.reserve(stack, dtype, (count, *integers.shape))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from lfm_ops.quantized import BLOCK_SIZE
 
 from ...architecture import Attention, Embedding, Linear, Mlp, Norm, ShortConv, SparseMoe, Vector
 from ...decoder import Operations
@@ -111,8 +110,8 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             outputs=2,
             hidden_size=part.hidden_size,
             kernel_size=part.kernel_size,
-            bits=in_proj.bits,
-            block_size=BLOCK_SIZE,
+            in_proj_format=in_proj.format.name,
+            out_proj_format=out_proj.format.name,
         )
         self._signature.present(present)
         return out
@@ -126,8 +125,8 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             name=f"layers.{layer}/mlp",
             hidden_size=part.gate.columns,
             intermediate_size=part.gate.rows,
-            bits=down.bits,
-            block_size=BLOCK_SIZE,
+            gate_up_format=gate_up.format.name,
+            down_format=down.format.name,
         )
 
     def sparse_moe(self, x: ir.Value, layer: int, part: SparseMoe) -> ir.Value:
@@ -145,8 +144,8 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             num_experts_per_tok=router.num_experts_per_tok,
             norm_topk_prob=int(router.norm_topk_prob),
             routed_scaling_factor=router.routed_scaling_factor,
-            bits=down.bits,
-            block_size=BLOCK_SIZE,
+            gate_up_format=gate_up.format.name,
+            down_format=down.format.name,
         )
 
     def lm_head(self, x: ir.Value, part: Embedding) -> ir.Value:
@@ -166,15 +165,10 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         return None if vector is None else self._vector(vector)
 
     def _lfm(
-        self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: int | float
+        self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: int | float | str
     ) -> ir.Value:
         return self._graph.op(op_type, *inputs, name=name, domain=DOMAIN, **attributes)
 
 
-def _matrix(matrix: StoredMatrix) -> dict[str, int]:
-    return {
-        "rows": matrix.rows,
-        "columns": matrix.columns,
-        "bits": matrix.bits,
-        "block_size": BLOCK_SIZE,
-    }
+def _matrix(matrix: StoredMatrix) -> dict[str, int | str]:
+    return {"rows": matrix.rows, "columns": matrix.columns, "format": matrix.format.name}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from lfm_ops import reference as ops
+from lfm_ops.layout import LAYOUT_VERSION
 
 from ...architecture import Architecture
 from ...quantize import Scheme
@@ -31,6 +32,7 @@ class Onnx(Target):
     name = "onnx"
     summary = "our operators (domain ai.lfm), fastest"
     options = (kv_option(("f16", "f32", "int8")),)
+    layout_version = LAYOUT_VERSION
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:
         """Refuses heads and kernels that the operators do not take."""

@@ -6,12 +6,12 @@ import abc
 from dataclasses import dataclass
 from typing import Any
 
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.formats import Format
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 
 from ...architecture import Attention, Embedding, Layer, Mlp, ShortConv, SparseMoe
 from ...weights import Part, Weights
-from ..matrices import stack_rows
 from .initializers import Initializers
 
 __all__ = ["StoredMatrix", "StoredWeights", "Values"]
@@ -27,7 +27,7 @@ class StoredMatrix:
     """Of the initializer."""
     rows: int
     columns: int
-    bits: int
+    format: Format
 
 
 class StoredWeights(abc.ABC):
@@ -105,4 +105,4 @@ def _num_experts(layer: Layer | None) -> int:
 
 def _described(name: str, matrix: QuantizedTensor) -> StoredMatrix:
     rows, columns = matrix.shape
-    return StoredMatrix(name, rows, columns, matrix.bits)
+    return StoredMatrix(name, rows, columns, matrix.format)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from lfm_ops.quantized import BLOCK_SIZE
 
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.weights import StoredMatrix
@@ -23,7 +22,7 @@ def multiply(
     bias: ir.Value | None = None,
 ) -> ir.Value:
     """`x W^T + bias` for `x` `[1, tokens, columns]`."""
-    if matrix.bits == 32:
+    if matrix.format.group_size == 0:
         return _multiply_float(graph, matrix, x, name, bias)
     return graph.op(
         "MatMulNBits",
@@ -32,8 +31,8 @@ def multiply(
         domain=MICROSOFT,
         K=matrix.columns,
         N=matrix.rows,
-        bits=matrix.bits,
-        block_size=BLOCK_SIZE,
+        bits=matrix.format.bits,
+        block_size=matrix.format.group_size,
         accuracy_level=INT8_ACTIVATIONS,
     )
 
@@ -41,7 +40,7 @@ def multiply(
 def look_up(graph: GraphBuilder, matrix: StoredMatrix, ids: ir.Value, name: str) -> ir.Value:
     """The rows of `ids` `[1, tokens]`, as float32 `[1, tokens, columns]`."""
     data = graph.stored(matrix.name)
-    if matrix.bits == 32:
+    if matrix.format.group_size == 0:
         return graph.op("Gather", data, ids, name=name, axis=0)
     scales = _scales(graph, matrix)
     column = graph.op("Unsqueeze", scales, graph.integers(2), name=f"{name}/scales")
@@ -50,8 +49,8 @@ def look_up(graph: GraphBuilder, matrix: StoredMatrix, ids: ir.Value, name: str)
         *(data, ids, column),
         name=f"{name}/groups",
         domain=MICROSOFT,
-        bits=matrix.bits,
-        block_size=BLOCK_SIZE,
+        bits=matrix.format.bits,
+        block_size=matrix.format.group_size,
         gather_axis=0,
         quantize_axis=2,
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from lfm_ops.quantized import BLOCK_SIZE
 
 from ...architecture import Router
 from ..onnx_graph.builder import GraphBuilder
@@ -34,7 +33,13 @@ def sparse_moe(
     gate_up: StoredMatrix,
     down: StoredMatrix,
 ) -> ir.Value:
-    """The feed-forward of the normed input `[1, tokens, hidden]`; both matrices are stacks."""
+    """The feed-forward of the normed input `[1, tokens, hidden]`; both matrices are stacks.
+
+    Raises:
+        ValueError: stacks of several formats, which these operators do not take.
+    """
+    if gate_up.format != down.format:
+        raise ValueError(f"{name}: {gate_up.format.name} and {down.format.name}, expected one")
     return _Moe(graph, name, router, gate_up, down).output(x)
 
 
@@ -62,7 +67,7 @@ class _Moe:
         if router.bias is not None:
             bias = graph.stored(router.bias.name)
             ranked = self._op("Add", scores, bias, name="router/biased")
-        if self._down.bits == 32:
+        if self._down.format.group_size == 0:
             return self._float_moe(x, scores, ranked)
         return self._quantized_moe(x, scores, ranked)
 
@@ -82,8 +87,8 @@ class _Moe:
             name="experts",
             **self._attributes(),
             normalize_routing_weights=int(self._router.norm_topk_prob),
-            expert_weight_bits=self._down.bits,
-            block_size=BLOCK_SIZE,
+            expert_weight_bits=self._down.format.bits,
+            block_size=self._down.format.group_size,
             accuracy_level=INT8_ACTIVATIONS,
         )
         factor = self._router.routed_scaling_factor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 
-from ..matrices import interleave_rows, pack, stack_rows
+from ..matrices import interleave_rows, pack
 from ..onnx_graph.weights import StoredWeights, Values
 
 __all__ = ["SCALES", "PortableWeights"]
