@@ -7,10 +7,10 @@ next are read and quantized. Nothing here holds the model.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self
 
@@ -29,8 +29,8 @@ from .architecture import (
     Norm,
     Router,
     ShortConv,
-    SparseMoe,
     Vector,
+    tensors_of,
 )
 from .checkpoint import Checkpoint
 from .quantize import METHODS, Scheme, UnfitWeightError, check_fit, check_width
@@ -147,54 +147,49 @@ class WeightStream:
 
 
 def _parts(architecture: Architecture, scheme: Scheme) -> Iterator[Part]:
-    embedding = architecture.embedding
-    tables = (embedding.tokens,) if embedding.head is None else (embedding.tokens, embedding.head)
-    yield Part(embedding, linears=tuple((table, scheme.head) for table in tables))
+    yield _part(architecture.embedding, scheme.head)
     for layer in architecture.layers:
-        yield _operator_part(layer, scheme)
-        norm = layer.ffn_norm.weight
+        before, behind = _halves(layer)
+        yield _part(layer.operator, scheme.linear, layer, with_it=before)
         if isinstance(layer.feed_forward, Mlp):
-            yield Part(
-                layer.feed_forward,
-                layer,
-                linears=_linears(layer.feed_forward, scheme),
-                vectors=(norm,),
-            )
-        else:
-            yield from _moe_parts(layer, layer.feed_forward, scheme)
-    norm = architecture.final_norm.weight
-    yield Part(architecture.final_norm, vectors=(norm,))
+            yield _part(layer.feed_forward, scheme.linear, layer, with_it=behind)
+            continue
+        yield _part(layer.feed_forward.router, scheme.linear, layer, with_it=behind)
+        for index, expert in enumerate(layer.feed_forward.experts):
+            yield _part(expert, scheme.linear, layer, index)
+    yield _part(architecture.final_norm, scheme.linear)
 
 
-def _operator_part(layer: Layer, scheme: Scheme) -> Part:
-    operator = layer.operator
-    linears: tuple[Linear, ...]
-    vectors: tuple[Vector, ...]
-    if isinstance(operator, Attention):
-        linears = (operator.q_proj, operator.k_proj, operator.v_proj, operator.out_proj)
-        vectors = (operator.q_norm.weight, operator.k_norm.weight)
-    else:
-        linears = (operator.in_proj, operator.out_proj)
-        vectors = (operator.taps, *([operator.bias] if operator.bias else []))
-    biases = tuple(linear.bias for linear in linears if linear.bias)
-    return Part(
-        operator,
-        layer,
-        linears=tuple((linear, scheme.linear) for linear in linears),
-        vectors=(layer.operator_norm.weight, *vectors, *biases),
+def _halves(layer: Layer) -> tuple[list[object], list[object]]:
+    """What comes with a layer's operator, and what with its feed-forward: norms.
+
+    The fields of a layer stand in the order in which they are used.
+    """
+    names = [field.name for field in fields(layer)]
+    cut = names.index("ffn_norm")
+    own = {"operator", "feed_forward"}
+    before, behind = (
+        [getattr(layer, name) for name in half if name not in own]
+        for half in (names[:cut], names[cut:])
     )
+    return before, behind
 
 
-def _linears(part: Mlp, scheme: Scheme) -> tuple[tuple[Linear, str], ...]:
-    return tuple((linear, scheme.linear) for linear in (part.gate, part.up, part.down))
-
-
-def _moe_parts(layer: Layer, moe: SparseMoe, scheme: Scheme) -> Iterator[Part]:
-    router = moe.router
-    vectors = (layer.ffn_norm.weight, router.weight, *([router.bias] if router.bias else []))
-    yield Part(router, layer, vectors=vectors)
-    for index, expert in enumerate(moe.experts):
-        yield Part(expert, layer, index, linears=_linears(expert, scheme))
+def _part(
+    description: Embedding | Attention | ShortConv | Mlp | Router | Norm,
+    method: str,
+    layer: Layer | None = None,
+    expert: int | None = None,
+    with_it: Sequence[object] = (),
+) -> Part:
+    tensors = list(tensors_of((description, *with_it)))
+    return Part(
+        description,
+        layer,
+        expert,
+        linears=tuple((tensor, method) for tensor in tensors if isinstance(tensor, Linear)),
+        vectors=tuple(tensor for tensor in tensors if isinstance(tensor, Vector)),
+    )
 
 
 def _read_ahead(

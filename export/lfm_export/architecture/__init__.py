@@ -22,6 +22,7 @@ from .parts import (
     ShortConv,
     SparseMoe,
     Vector,
+    tensors_of,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "SparseMoe",
     "Vector",
     "describe",
+    "tensors_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 from lfm_ops import reference as ops
@@ -22,6 +22,7 @@ __all__ = [
     "ShortConv",
     "SparseMoe",
     "Vector",
+    "tensors_of",
 ]
 
 
@@ -165,7 +166,7 @@ class Architecture:
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Every tensor that the checkpoint must hold, with its shape."""
-        return dict(_tensors(self))
+        return {tensor.name: tensor.shape for tensor in tensors_of(self)}
 
     def num_parameters(self) -> int:
         """The number of weights."""
@@ -178,13 +179,13 @@ class Architecture:
         return total
 
 
-def _tensors(part: object) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Walks a description in order; every part is a dataclass or a tuple of parts."""
+def tensors_of(part: object) -> Iterator[Vector | Linear]:
+    """The tensors of a description in order; every part is a dataclass or a tuple of parts."""
     if isinstance(part, Vector | Linear):
-        yield part.name, part.shape
+        yield part
     if isinstance(part, tuple):
         for item in part:
-            yield from _tensors(item)
-    elif hasattr(part, "__dataclass_fields__"):
-        for field in part.__dataclass_fields__:
-            yield from _tensors(getattr(part, field))
+            yield from tensors_of(item)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from tensors_of(getattr(part, field.name))
