@@ -32,8 +32,6 @@ __all__ = [
     "describe",
 ]
 
-BLOCK = 32  # the quantizers' group: input widths must be multiples of it
-
 
 @dataclass(frozen=True)
 class Vector:
@@ -276,10 +274,6 @@ def _layer_types(config: Config) -> list[str]:
 
 
 def _linear(name: str, rows: int, columns: int, bias: bool = False) -> Linear:
-    if columns % BLOCK:
-        raise ArchitectureError(
-            f"config.json: {name} has {columns} inputs, expected a multiple of {BLOCK}"
-        )
     return Linear(
         f"{name}.weight", rows, columns, Vector(f"{name}.bias", (rows,)) if bias else None
     )
