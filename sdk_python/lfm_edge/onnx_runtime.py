@@ -21,6 +21,7 @@ from .runtime import state_bytes, state_shape
 __all__ = ["BoundState", "OnnxRuntime"]
 
 WITH_OUR_OPS = "onnx"
+COUNTS = ("replayed", "conv_columns")  # inputs [1] of a graph with our operators
 _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 # ONNX Runtime's exceptions have no common base of their own.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -76,6 +77,10 @@ class OnnxRuntime:
         inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
         outputs = {"logits": "tensor(float)"}
         outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
+        if self.graph.target == WITH_OUR_OPS:
+            inputs |= dict.fromkeys(COUNTS, "tensor(int64)")
+            columns = (f"conv_columns.{tensor.layer}" for tensor in state if tensor.kind == "conv")
+            outputs |= dict.fromkeys(columns, "tensor(float)")
         for side, wanted, nodes in (
             ("inputs", inputs, self.session.get_inputs()),
             ("outputs", outputs, self.session.get_outputs()),
@@ -111,6 +116,9 @@ class BoundState:
             past, present = _ports(tensor)
             self.binding.bind_ortvalue_input(past, value)
             self.binding.bind_ortvalue_output(present, value)
+        if runtime.graph.target == WITH_OUR_OPS:
+            for name in COUNTS:
+                self.binding.bind_cpu_input(name, np.zeros(1, np.int64))
         self.binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
 
     def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:

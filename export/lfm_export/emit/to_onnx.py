@@ -1,5 +1,9 @@
 """The fast graph: a layer is a few of our own operators (domain `ai.lfm`, see docs/ops.md).
 
+Beside what both ONNX graphs have, inputs are `replayed` `[1]`, how many leading tokens of the run
+stand in the cache already, and `conv_columns` `[1]`, how many conv columns are asked for; outputs
+are these, `conv_columns.{layer}` `[1, hidden, conv_columns]`.
+
 Weights lie in the packed layout of `lfm_ops.layout`, are mapped from the file and read in place.
 """
 
@@ -55,6 +59,8 @@ class OnnxEmitter(OnnxWalk):
     ) -> None:
         super().__init__(architecture, max_context, data)
         self._kv: StateType = kv
+        self._replayed = self._graph.input("replayed", ir.DataType.INT64, [1])
+        self._conv_columns = self._graph.input("conv_columns", ir.DataType.INT64, [1])
 
     def embedding(self, part: Embedding, weights: Weights) -> None:
         """Looks the tokens up; the head is used at the end."""
@@ -154,17 +160,18 @@ class OnnxEmitter(OnnxWalk):
             self._past(index, kind, [1, heads, "capacity", part.head_dim], self._kv)
             for kind in ("key", "value")
         ]
+        scales: list[ir.Value | None] = [None, None]
         if self._kv == "int8":
-            past += [
+            scales = [
                 self._past(index, kind, [1, heads, "capacity"])
                 for kind in ("key_scale", "value_scale")
             ]
         out, *present = self._graph.node(
             "CachedAttention",
-            *(qkv, *norms, *self._rope_tables(part), self._mask, *past),
+            *(qkv, *norms, *self._rope_tables(part), self._mask, *past, *scales, self._replayed),
             name=name,
             domain=DOMAIN,
-            outputs=1 + len(past),
+            outputs=5 if self._kv == "int8" else 3,
             num_heads=part.num_heads,
             num_kv_heads=heads,
             head_dim=part.head_dim,
@@ -179,7 +186,7 @@ class OnnxEmitter(OnnxWalk):
     def _short_conv(self, x: ir.Value, index: int, part: ShortConv, weights: Weights) -> ir.Value:
         name = f"layers.{index}/conv"
         in_proj, out_proj = (weights.matrix(linear) for linear in (part.in_proj, part.out_proj))
-        out, *present = self._graph.node(
+        out, present, columns = self._graph.node(
             "GatedShortConv",
             x,
             self._graph.weight(f"{name}/in_proj", layout.pack(in_proj)),
@@ -189,15 +196,18 @@ class OnnxEmitter(OnnxWalk):
             self._graph.weight(f"{name}/out_proj", layout.pack(out_proj)),
             self._vector(part.out_proj.bias, weights),
             self._past(index, "conv", [1, part.hidden_size, part.kernel_size - 1]),
+            self._conv_columns,
             name=name,
             domain=DOMAIN,
-            outputs=2,
+            outputs=3,
             hidden_size=part.hidden_size,
             kernel_size=part.kernel_size,
             in_proj_format=in_proj.format.name,
             out_proj_format=out_proj.format.name,
         )
-        self._present(present)
+        self._present([present])
+        shape: list[int | str] = [1, part.hidden_size, "conv_columns"]
+        self._graph.output(columns, f"conv_columns.{index}", ir.DataType.FLOAT, shape)
         return out
 
     def _linear(
