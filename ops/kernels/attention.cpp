@@ -110,7 +110,7 @@ AttentionTile AttentionWork::tile(int64_t kv, int64_t first_token, int64_t token
   return t;
 }
 
-/// The queries of one token that share a key, the key and the value.
+/// The queries of one token that share a key and, unless they stand there, the key and the value.
 void AttentionWork::prepare(int64_t token, int64_t kv) const {
   const int64_t position = inputs_.past + token, half = shape_.rotary_dim / 2;
   const int64_t dim = shape_.head_dim, group = shape_.group();
@@ -128,6 +128,7 @@ void AttentionWork::prepare(int64_t token, int64_t kv) const {
   for (int64_t i = 0; i < group; ++i) {
     kernels_.norm_rope(how, heads + (kv * group + i) * dim, query + i * dim);
   }
+  if (token < inputs_.replayed) return;
   how.weight = inputs_.k_norm;
   how.scale = 1.0f;
   float key[kMostHeadDim];

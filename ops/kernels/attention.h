@@ -26,6 +26,8 @@ struct AttentionInputs {
   const float* sin;
   int64_t tokens;  // 1 or more
   int64_t past;    // position of the first
+  // So many of the first stand in the cache already: they attend, nothing is appended for them.
+  int64_t replayed;
 };
 
 // The cache of all heads: [kv_heads][capacity][head_dim], scales [kv_heads][capacity] with int8.
@@ -36,7 +38,7 @@ struct Cache {
   int64_t capacity;
 };
 
-/// `out[tokens][heads][head_dim]`; appends keys and values to the cache.
+/// `out[tokens][heads][head_dim]`; appends keys and values to the cache, but for replayed tokens.
 class AttentionWork final : public Work {
  public:
   AttentionWork(const StatefulKernels& kernels, const AttentionShape& shape,

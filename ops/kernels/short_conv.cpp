@@ -13,12 +13,13 @@ constexpr int64_t kChannelsPerTask = 256;
 
 GatedShortConvWork::GatedShortConvWork(const Kernels& kernels, const StatefulKernels& stateful,
                                        const ShortConvWeights& weights, const float* x,
-                                       int64_t tokens, const float* past, float* present,
-                                       float* out, void* workspace)
+                                       int64_t tokens, const ConvState& state, float* out,
+                                       void* workspace)
     : stateful_(stateful),
       memory_(plan(weights, tokens, workspace)),
-      conv_{memory_.projected, weights.taps, weights.conv_bias,     past,          present,
-            memory_.gated,     tokens,       weights.out_proj.rows, weights.kernel},
+      conv_{memory_.projected,     weights.taps,   weights.conv_bias, state.past,
+            state.present,         state.columns,  memory_.gated,     tokens,
+            weights.out_proj.rows, weights.kernel, state.kept},
       in_(kernels, weights.in_proj, weights.in_bias, x, tokens, memory_.projected, memory_.rows),
       out_(kernels, weights.out_proj, weights.out_bias, memory_.gated, tokens, out, memory_.rows) {}
 

@@ -16,13 +16,20 @@ struct ShortConvWeights {
   int64_t kernel;          // 2 to kMaxConvTaps
 };
 
-/// `out = out_proj(C * conv(B * v))` with `B, C, v = in_proj(x)`; `past` and `present`
-/// [hidden][kernel - 1] may be the same memory.
+/// What is remembered of the inputs of the convolution, the oldest first.
+struct ConvState {
+  const float* past;  // [hidden][kernel - 1]
+  float* present;     // alike, and may be the same memory
+  float* columns;     // [hidden][kept]: the last of past and the run's together
+  int64_t kept;       // 0 to kernel - 1 + tokens
+};
+
+/// `out = out_proj(C * conv(B * v))` with `B, C, v = in_proj(x)`.
 class GatedShortConvWork final : public Work {
  public:
   GatedShortConvWork(const Kernels& kernels, const StatefulKernels& stateful,
                      const ShortConvWeights& weights, const float* x, int64_t tokens,
-                     const float* past, float* present, float* out, void* workspace);
+                     const ConvState& state, float* out, void* workspace);
   static int64_t workspace_bytes(const ShortConvWeights& weights, int64_t tokens);
 
   int phases() const override { return kPhases; }

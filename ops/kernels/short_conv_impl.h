@@ -62,7 +62,22 @@ LFM_INLINE void short_conv_token(const ShortConv& conv, int64_t begin, int64_t e
   }
 }
 
+// Before `present` takes the place of `past`.
+void keep_columns(const ShortConv& conv, int64_t begin, int64_t end) {
+  const int64_t state = conv.kernel - 1, first = state + conv.tokens - conv.kept;
+  for (int64_t i = 0; i < conv.kept; ++i) {
+    const int64_t token = first + i - state;
+    const float* before = conv.projected + token * 3 * conv.hidden;
+    const float* values = before + 2 * conv.hidden;
+    for (int64_t c = begin; c < end; ++c) {
+      conv.columns[c * conv.kept + i] =
+          token < 0 ? conv.past[c * state + state + token] : before[c] * values[c];
+    }
+  }
+}
+
 void short_conv(const ShortConv& conv, int64_t begin, int64_t end) {
+  keep_columns(conv, begin, end);
   if (conv.tokens == 1) {
     return conv.kernel == 3 ? short_conv_token(conv, begin, end, 3)
                             : short_conv_token(conv, begin, end, conv.kernel);

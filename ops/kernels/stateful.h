@@ -75,10 +75,12 @@ struct ShortConv {
   const float* bias;       // [hidden], or null
   const float* past;       // [hidden][kernel - 1], oldest first
   float* present;          // as past, and may be the same memory
+  float* columns;          // [hidden][kept], the last inputs of all, those of past included
   float* out;              // [tokens][hidden]
   int64_t tokens;
   int64_t hidden;
   int64_t kernel;  // 1 to kMaxConvTaps
+  int64_t kept;    // 0 to kernel - 1 + tokens
 };
 
 // RMS norm over `size` values.

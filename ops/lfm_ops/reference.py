@@ -141,6 +141,7 @@ def cached_attention(
     rope: tuple[Array, Array],
     window: int = 0,
     kv: KvType = "f32",
+    replayed: int = 0,
 ) -> tuple[Array, Array, Array]:
     """QK-norm, RoPE, append, causal grouped-query attention.
 
@@ -156,19 +157,21 @@ def cached_attention(
         rope: cosines and sines of all positions, `[positions, rotary_dim / 2]`, see `rotate`.
         window: how many keys a token sees, itself included; 0: all before it.
         kv: the type of the cache, to which new keys and values are rounded.
+        replayed: how many of the first tokens stand at the end of the past already: they attend
+            to it as it stands, and nothing is appended for them.
 
     Returns:
-        The output `[tokens, heads * head_dim]`, and key and value `[kv_heads, past + tokens,
-        head_dim]`.
+        The output `[tokens, heads * head_dim]`, and key and value `[kv_heads, past + tokens -
+        replayed, head_dim]`.
     """
     tokens, heads, head_dim = q.shape
-    past = past_key.shape[1]
+    past = past_key.shape[1] - replayed  # before the first token
     cos, sin = (table[past : past + tokens] for table in rope)
     q = rotate(rms_norm(q, q_norm, eps), cos, sin)
     k = round_as_cached(rotate(rms_norm(k, k_norm, eps), cos, sin), kv)
     v = round_as_cached(v, kv)
-    key = np.concatenate([past_key, k.transpose(1, 0, 2)], axis=1)
-    value = np.concatenate([past_value, v.transpose(1, 0, 2)], axis=1)
+    key = np.concatenate([past_key, k[replayed:].transpose(1, 0, 2)], axis=1)
+    value = np.concatenate([past_value, v[replayed:].transpose(1, 0, 2)], axis=1)
     groups = heads // key.shape[0]
     scores = np.einsum("thd,hsd->hts", q, np.repeat(key, groups, axis=0))
     scores /= np.sqrt(np.float32(head_dim))
@@ -181,7 +184,9 @@ def cached_attention(
     return out.reshape(tokens, -1), key, value
 
 
-def depthwise_conv(x: Array, taps: Array, bias: Array | None, past: Array) -> tuple[Array, Array]:
+def depthwise_conv(
+    x: Array, taps: Array, bias: Array | None, past: Array, kept_columns: int | None = None
+) -> tuple[Array, Array]:
     """Causal depthwise convolution with carried state.
 
     Args:
@@ -189,9 +194,12 @@ def depthwise_conv(x: Array, taps: Array, bias: Array | None, past: Array) -> tu
         taps: `[hidden, 1, kernel]`; the last tap meets the current token.
         bias: `[hidden]`, or None.
         past: the last `kernel - 1` inputs, `[hidden, kernel - 1]`, oldest first.
+        kept_columns: how many inputs are kept, at most those of `past` and the tokens; by default
+            as many as `past` has. Any `kernel - 1` neighbours are the state after the token that
+            the last of them comes from.
 
     Returns:
-        The output `[tokens, hidden]` and the new state.
+        The output `[tokens, hidden]` and the last inputs `[hidden, kept_columns]`: the new state.
     """
     inputs = np.concatenate([past.T, x])
     kernel = taps.shape[-1]
@@ -200,7 +208,8 @@ def depthwise_conv(x: Array, taps: Array, bias: Array | None, past: Array) -> tu
         out += inputs[tap : tap + len(x)] * taps[:, 0, tap]
     if bias is not None:
         out += bias
-    return out, inputs[len(x) :].T.copy()
+    kept = kernel - 1 if kept_columns is None else kept_columns
+    return out, inputs[len(inputs) - kept :].T.copy()
 
 
 def gated_short_conv(
@@ -213,13 +222,14 @@ def gated_short_conv(
     out_bias: Array | None,
     past: Array,
     matmul: Matmul = matmul_float32,
+    kept_columns: int | None = None,
 ) -> tuple[Array, Array]:
     """`B, C, x = split(in_proj(h)); out_proj(C * conv(B * x))`; see `depthwise_conv`."""
     projected = matmul(x, in_proj)
     if in_bias is not None:
         projected += in_bias
     before, after, values = np.split(projected, 3, axis=-1)
-    convolved, state = depthwise_conv(before * values, taps, conv_bias, past)
+    convolved, state = depthwise_conv(before * values, taps, conv_bias, past, kept_columns)
     out = matmul(after * convolved, out_proj)
     return (out if out_bias is None else out + out_bias), state
 

@@ -19,7 +19,8 @@ enum Input {
   kPastKey,
   kPastValue,
   kKeyScale,
-  kValueScale
+  kValueScale,
+  kReplayed
 };
 
 // QK-norm, RoPE, append to the cache, causal grouped-query attention. ONNX Runtime chooses among
@@ -37,7 +38,8 @@ class CachedAttention {
                                      {"past_key", kCacheElement},
                                      {"past_value", kCacheElement},
                                      {"past_key_scale", kOrtFloat, kOrtOptional},
-                                     {"past_value_scale", kOrtFloat, kOrtOptional}};
+                                     {"past_value_scale", kOrtFloat, kOrtOptional},
+                                     {"replayed", kOrtInt64, kOrtOptional}};
   static constexpr Port kOutputs[] = {{"out", kOrtFloat},
                                       {"present_key", kCacheElement},
                                       {"present_value", kCacheElement},
@@ -97,6 +99,7 @@ class CachedAttention {
                   "], from the tokens of qkv to the positions of past_key and of cos");
     }
     inputs.past = total - inputs.tokens;
+    inputs.replayed = context.count(kReplayed, inputs.tokens, "the tokens of qkv");
     return inputs;
   }
 

@@ -22,17 +22,42 @@ Tensor Context::input(size_t index) const {
   return tensor;
 }
 
+int64_t Context::count(size_t index, int64_t most, const char* of_what) const {
+  const Tensor tensor = input(index);
+  if (!tensor) return 0;
+  const int64_t value = *tensor.require({1}).as<int64_t>();
+  if (value < 0 || value > most) {
+    throw Failure(std::string(tensor.name) + ": got " + std::to_string(value) + ", want 0 to " +
+                  std::to_string(most) + ", " + of_what);
+  }
+  return value;
+}
+
 Tensor Context::output(size_t index, const int64_t* dims, size_t rank) const {
   Tensor tensor;
   tensor.name = outputs_[index].name;
-  size_t count = 0;
-  check(api_, ort_KernelContext_GetOutputCount(api_)(context_, &count));
-  if (index >= count) throw Failure(std::string(tensor.name) + ": output missing");
-  OrtValue* value = nullptr;
-  check(api_, ort_KernelContext_GetOutput(api_)(context_, index, dims, rank, &value));
+  OrtValue* value = make_output(index, dims, rank);
   if (value == nullptr) throw Failure(std::string(tensor.name) + ": output missing");
   describe(value, &tensor);
   return tensor;
+}
+
+Tensor Context::optional_output(size_t index, std::initializer_list<int64_t> dims) const {
+  Tensor tensor;
+  tensor.name = outputs_[index].name;
+  OrtValue* value = make_output(index, dims.begin(), dims.size());
+  if (value != nullptr) describe(value, &tensor);
+  return tensor;
+}
+
+OrtValue* Context::make_output(size_t index, const int64_t* dims, size_t rank) const {
+  size_t count = 0;
+  check(api_, ort_KernelContext_GetOutputCount(api_)(context_, &count));
+  OrtValue* value = nullptr;
+  if (index < count) {
+    check(api_, ort_KernelContext_GetOutput(api_)(context_, index, dims, rank, &value));
+  }
+  return value;
 }
 
 void Context::describe(const OrtValue* value, Tensor* tensor) const {

@@ -18,8 +18,10 @@ class GatedShortConv {
                                      {"conv_bias", kOrtFloat, kOrtOptional},
                                      {"out_proj", kOrtUint8},
                                      {"out_bias", kOrtFloat, kOrtOptional},
-                                     {"past", kOrtFloat}};
-  static constexpr Port kOutputs[] = {{"y", kOrtFloat}, {"present", kOrtFloat}};
+                                     {"past", kOrtFloat},
+                                     {"kept_columns", kOrtInt64, kOrtOptional}};
+  static constexpr Port kOutputs[] = {
+      {"y", kOrtFloat}, {"present", kOrtFloat}, {"columns", kOrtFloat, kOrtOptional}};
 
   explicit GatedShortConv(const Attributes& attributes)
       : in_proj_format_(attributes, "in_proj_format"),
@@ -43,11 +45,17 @@ class GatedShortConv {
     const Tensor y = context.output_like(0, x);
     const Tensor present = context.output_like(1, past);
 
-    const int64_t tokens = x.dims[1];
+    const int64_t tokens = x.dims[1], state = kernel_ - 1;
+    const int64_t kept =
+        context.count(8, state + tokens, "the columns of past and the tokens of x");
+    const Tensor columns = context.optional_output(2, {1, hidden_, kept});
+
     const int64_t workspace = GatedShortConvWork::workspace_bytes(weights, tokens);
     runner_.run(context, workspace, [&](void* memory) {
       return GatedShortConvWork(runner_.kernels(), runner_.stateful(), weights, x.as<float>(),
-                                tokens, past.as<float>(), present.as_mutable<float>(),
+                                tokens,
+                                {past.as<float>(), present.as_mutable<float>(),
+                                 columns.as_mutable<float>(), columns ? kept : 0},
                                 y.as_mutable<float>(), memory);
     });
   }

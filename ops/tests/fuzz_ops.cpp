@@ -1,6 +1,7 @@
 // Throws malformed nodes at every op: fuzz_ops [seconds] [seed]. Each node is a good one with some
 // shapes, attributes or values changed; it must be refused with a message that names the op, or
 // run. Build with LFM_OPS_SANITIZE=address,undefined.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -46,11 +47,19 @@ struct Node {
   const OrtCustomOp* op;
   Info info;
   Inputs inputs;
+  std::vector<size_t> counts = {};  // inputs that have their value already
 
   void add(OrtElementType type, std::vector<int64_t> dims) {
     inputs.emplace_back(Value(type, dims));
   }
   void floats(std::vector<int64_t> dims) { add(kOrtFloat, std::move(dims)); }
+  /// From 0 to `most`, or none.
+  void count(Random& random, int64_t most) {
+    if (random.one_in(3)) return inputs.push_back(std::nullopt);
+    add(kOrtInt64, {1});
+    *inputs.back()->as<int64_t>() = random.below(most + 1);
+    counts.push_back(inputs.size() - 1);
+  }
   void optional_floats(Random& random, std::vector<int64_t> dims) {
     if (random.one_in(2)) return inputs.push_back(std::nullopt);
     floats(std::move(dims));
@@ -160,6 +169,7 @@ Node conv(Random& random, int64_t tokens) {
   node.weight("out_proj_format", hidden, hidden);
   node.optional_floats(random, {hidden});
   node.floats({1, hidden, kernel - 1});
+  node.count(random, tokens + kernel - 1);
   return node;
 }
 
@@ -187,10 +197,14 @@ Node attention(Random& random, int64_t tokens) {
   node.add(kOrtInt64, {1, past + tokens});
   node.add(type, {1, kv, capacity, dim});
   node.add(type, {1, kv, capacity, dim});
-  if (type == kOrtInt8) {
-    node.floats({1, kv, capacity});
-    node.floats({1, kv, capacity});
+  for (int i = 0; i < 2; ++i) {
+    if (type == kOrtInt8) {
+      node.floats({1, kv, capacity});
+    } else {
+      node.inputs.push_back(std::nullopt);
+    }
   }
+  node.count(random, tokens);
   return node;
 }
 
@@ -284,8 +298,9 @@ int main(int argc, char** argv) {
   for (; std::chrono::steady_clock::now() < end; ++runs) {
     Random random(seed + runs);
     Node node = good(random);
-    for (auto& input : node.inputs) {
-      if (input) random.fill(*input);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const bool filled = std::count(node.counts.begin(), node.counts.end(), i) != 0;
+      if (node.inputs[i] && !filled) random.fill(*node.inputs[i]);
     }
     const int64_t faults = random.below(3);
     for (int64_t i = 0; i < faults && !node.inputs.empty(); ++i) spoil(random, node);

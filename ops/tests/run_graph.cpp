@@ -116,8 +116,12 @@ class Graph {
     const auto mask_tensor = tensor_over(mask, {1, static_cast<int64_t>(position_)}, kOrtInt64);
     const auto logit_tensor =
         tensor_over(logits_, {1, 1, static_cast<int64_t>(logits_.size())}, kOrtFloat);
-    std::vector<const char*> input_names{"input_ids", "attention_mask"}, output_names{"logits"};
-    std::vector<const OrtValue*> inputs{id_tensor.get(), mask_tensor.get()};
+    std::vector<int64_t> zero{0};
+    const auto zero_tensor = tensor_over(zero, {1}, kOrtInt64);
+    std::vector<const char*> input_names{"input_ids", "attention_mask", "replayed", "conv_columns"};
+    std::vector<const OrtValue*> inputs{id_tensor.get(), mask_tensor.get(), zero_tensor.get(),
+                                        zero_tensor.get()};
+    std::vector<const char*> output_names{"logits"};
     std::vector<OrtValue*> outputs{logit_tensor.get()};
     for (const State& state : states_) {
       input_names.push_back(state.input.c_str());

@@ -210,7 +210,8 @@ TEST(add_norm) {
   }
 }
 
-void check_short_conv(int64_t tokens, int64_t kernel) {
+/// `part` halves of all columns are kept.
+void check_short_conv(int64_t tokens, int64_t kernel, int64_t part) {
   Random random(9);
   const int64_t hidden = 40, state = kernel - 1;
   const Floats projected = gaussian(random, tokens * 3 * hidden), bias = gaussian(random, hidden);
@@ -222,9 +223,11 @@ void check_short_conv(int64_t tokens, int64_t kernel) {
   };
   for (const lfm::Isa isa : truth::instruction_sets()) {
     Floats out(static_cast<size_t>(tokens * hidden)), present = past;
-    const lfm::ShortConv conv{projected.data(), taps.data(),    bias.data(),
-                              present.data(),   present.data(), out.data(),
-                              tokens,           hidden,         kernel};
+    const int64_t kept = (tokens + state) * part / 2;
+    Floats columns(static_cast<size_t>(hidden * kept));
+    const lfm::ShortConv conv{projected.data(), taps.data(),    bias.data(), present.data(),
+                              present.data(),   columns.data(), out.data(),  tokens,
+                              hidden,           kernel,         kept};
     lfm::stateful_kernels_for(isa).short_conv(conv, 0, 24);
     lfm::stateful_kernels_for(isa).short_conv(conv, 24, hidden);
     for (int64_t c = 0; c < hidden; ++c) {
@@ -237,12 +240,17 @@ void check_short_conv(int64_t tokens, int64_t kernel) {
       for (int64_t k = 0; k < state; ++k) {
         CHECK(present[c * state + k] == input(tokens - state + k, c), "%s: state", isa_name(isa));
       }
+      for (int64_t k = 0; k < kept; ++k) {
+        CHECK(columns[c * kept + k] == input(tokens - kept + k, c), "%s: columns", isa_name(isa));
+      }
     }
   }
 }
 
 TEST(short_conv) {
   for (const int64_t kernel : {2, 3, 4, 7}) {
-    for (const int64_t tokens : {1, 2, 11}) check_short_conv(tokens, kernel);
+    for (const int64_t tokens : {0, 1, 2, 11}) {
+      for (const int64_t part : {0, 1, 2}) check_short_conv(tokens, kernel, part);
+    }
   }
 }

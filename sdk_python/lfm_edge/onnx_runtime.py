@@ -80,6 +80,9 @@ class OnnxRuntime:
         inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
         outputs = {ports.logits: "tensor(float)"}
         outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
+        inputs |= dict.fromkeys(_counts(ports), "tensor(int64)")
+        columns = (tensor.columns for tensor in state if tensor.columns is not None)
+        outputs |= dict.fromkeys(columns, "tensor(float)")
         for side, wanted, nodes in (
             ("inputs", inputs, self.session.get_inputs()),
             ("outputs", outputs, self.session.get_outputs()),
@@ -110,6 +113,8 @@ class BoundState:
             past, present = _ports(tensor)
             self.binding.bind_ortvalue_input(past, value)
             self.binding.bind_ortvalue_output(present, value)
+        for port in _counts(runtime.ports):
+            self.binding.bind_cpu_input(port, np.zeros(1, np.int64))
         logits = ort.OrtValue.ortvalue_from_numpy(self._logits)
         self.binding.bind_ortvalue_output(runtime.ports.logits, logits)
 
@@ -168,6 +173,11 @@ def _the_function(bundle: Bundle) -> Function:
             "any number of tokens; the manifest describes another"
         )
     return functions[0]
+
+
+def _counts(ports: Function) -> list[str]:
+    """The inputs `[1]` by which tokens can be replayed and conv columns asked for."""
+    return [port for port in (ports.replayed, ports.conv_columns) if port is not None]
 
 
 def _ports(tensor: StateTensor) -> tuple[str, str]:

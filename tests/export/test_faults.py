@@ -151,7 +151,6 @@ NORM = "model.layers.1.operator_norm.weight"
         (lambda f: (f / "config.json").write_text("{"), "config.json"),
         (change_config(model_type="llama"), "unknown model_type 'llama'"),
         (change_config(hidden_size="wide"), "hidden_size is 'wide'"),
-        (change_config(hidden_size=72, head_dim=16), "multiple of 32"),
         (change_config(layer_types=["conv"]), "layer_types does not name 4 layers"),
         (change_config(num_key_value_heads=3), "key-value heads"),
         (change_config(rope_parameters={"rope_type": "yarn"}), "rope_type default"),
@@ -189,6 +188,16 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert words in refused("export", tiny, tmp_path / "out", *options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("quant", ["q4", "q8"])
+def test_a_width_that_a_method_does_not_take_is_refused(tmp_path: Path, quant: str) -> None:
+    config = tiny_dense(intermediate_size=77, block_auto_adjust_ff_dim=False)
+    source = saved(random_model(config), tmp_path / "model")
+    line = refused("export", source, tmp_path / "out", "--quant", quant)
+    assert "model.layers.0.feed_forward.w2.weight: has 77 inputs" in line
+    assert f"{quant} takes a multiple of 32" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize(

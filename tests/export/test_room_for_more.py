@@ -158,7 +158,7 @@ SANDWICH: Mapping[str, list[tuple[str, str]]] = {
         ),
         (
             "        num_heads=heads.num_heads,\n",
-            '        gate_proj=_linear(f"{prefix}.gate_proj", queries, hidden),'
+            '        gate_proj=_linear(f"{prefix}.gate_proj", queries, hidden),\n'
             "        num_heads=heads.num_heads,\n",
         ),
     ],

@@ -38,10 +38,17 @@ class Attention:
     """The operator, a cache that holds `past` positions, and the reference's answer."""
 
     def __init__(
-        self, kv: str, tokens: int, past: int, shape: Shape | None = None, **more: Any
+        self,
+        kv: str,
+        tokens: int,
+        past: int,
+        shape: Shape | None = None,
+        replayed: int | None = None,
+        **more: Any,
     ) -> None:
         s = self.shape = shape or Shape()
-        self.kv, self.total = kv, past + tokens
+        self.kv, self.total = kv, past + tokens - (replayed or 0)
+        self.replayed = replayed or 0
         self.capacity = self.total + 3
         self.qkv = gaussian(0, 1, tokens, (s.heads + 2 * s.kv_heads) * s.dim)
         norms = [np.float32(1) + gaussian(seed, s.dim) / np.float32(8) for seed in (1, 2)]
@@ -64,6 +71,10 @@ class Attention:
         if kv == "int8":
             inputs |= {"past_key_scale": caches[0][1], "past_value_scale": caches[1][1]}
             outputs += [("present_key_scale", np.float32), ("present_value_scale", np.float32)]
+        if replayed is not None:
+            if kv != "int8":
+                inputs |= {"past_key_scale": None, "past_value_scale": None}
+            inputs["replayed"] = np.array([replayed])
         self.node = Node(
             "CachedAttention",
             inputs,
@@ -100,7 +111,8 @@ class Attention:
         key, value = self.remembered
         q_norm, k_norm = norms
         return ops.cached_attention(
-            q, k, v, key, value, q_norm, k_norm, 1e-5, self.rope, s.window, kind
+            *(q, k, v, key, value, q_norm, k_norm, 1e-5, self.rope, s.window, kind),
+            self.replayed,
         )
 
     def cached(self, outputs: list[Array], index: int) -> Array:
@@ -172,6 +184,46 @@ def test_chunks_and_threads_change_no_bit(kv: str, threads: int, window: int) ->
     assert (np.concatenate(parts, axis=1) == whole[0]).all()
     for value, want in zip(state.values(), whole[1:], strict=True):
         assert (value == want).all()
+
+
+@pytest.mark.parametrize("kv", KINDS)
+@pytest.mark.parametrize(
+    ("tokens", "past", "replayed", "window"),
+    [(5, 20, 3, 0), (5, 20, 5, 0), (1, 9, 1, 0), (40, 1030, 12, 0), (70, 100, 69, 33)],
+)
+def test_replayed_tokens_attend_and_are_not_appended(
+    kv: str, tokens: int, past: int, replayed: int, window: int
+) -> None:
+    attention = Attention(kv, tokens, past, Shape(window=window), replayed)
+    got, (out, key, value) = attention.node(), attention.want()
+    assert error(got[0][0], out) <= {"f32": 1e-5, "f16": 1e-3, "int8": 1e-2}[kv]
+    for index, want in ((1, key), (2, value)):
+        bound = {"f32": 1e-5, "f16": 5e-3, "int8": 5e-2}[kv]
+        assert error(attention.cached(got, index), want) <= bound
+    for name, present in zip(attention.node.outputs[1:], got[1:], strict=True):
+        before = attention.node.feeds[IN_PLACE[name]]
+        assert (present[0, :, :past] == before[0, :, :past]).all()
+        assert (present[0, :, attention.total :] == UNUSED).all()
+
+
+@pytest.mark.parametrize("kv", KINDS)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_run_that_replays_what_was_run_gives_the_same_bits(kv: str, threads: int) -> None:
+    """Whatever the chunks, and how many of the tokens stand in the cache already."""
+    attention = Attention(kv, 90, 1000, replayed=0, threads=threads)
+    names = attention.node.outputs[1:]
+    out, *present = attention.node()
+    state = {IN_PLACE[name]: value for name, value in zip(names, present, strict=True)}
+    for first, tokens, replayed in ((0, 90, 90), (0, 90, 40), (88, 2, 1), (3, 1, 1), (50, 30, 29)):
+        again, *after = attention.node(
+            qkv=attention.qkv[:, first : first + tokens],
+            attention_mask=np.ones((1, 1000 + first + tokens), np.int64),
+            replayed=np.array([replayed]),
+            **state,
+        )
+        assert (again == out[:, first : first + tokens]).all()
+        for value, want in zip(after, present, strict=True):
+            assert (value == want).all()
 
 
 @pytest.mark.parametrize("kv", KINDS)

@@ -18,7 +18,13 @@ class Conv:
     """The operator, its weights and what the reference makes of the same input."""
 
     def __init__(
-        self, format: str, tokens: int, kernel: int = 3, biased: bool = False, **more: Any
+        self,
+        format: str,
+        tokens: int,
+        kernel: int = 3,
+        biased: bool = False,
+        kept_columns: int | None = None,
+        **more: Any,
     ) -> None:
         self.x = gaussian(tokens, 1, tokens, HIDDEN)
         self.past = gaussian(1, 1, HIDDEN, kernel - 1)
@@ -28,6 +34,12 @@ class Conv:
         biases: list[Array | None] = [None] * 3
         if biased:
             biases = [gaussian(3, 3 * HIDDEN), gaussian(4, HIDDEN), gaussian(5, HIDDEN)]
+        operands = (
+            self.x[0],
+            *(in_proj, biases[0], taps, biases[1], out_proj, biases[2]),
+            self.past[0],
+            ops.matmul_int8,
+        )
         self.node = Node(
             "GatedShortConv",
             {
@@ -39,19 +51,22 @@ class Conv:
                 "out_proj": pack(out_proj),
                 "out_bias": biases[2],
                 "past": self.past,
+                "kept_columns": None if kept_columns is None else np.array([kept_columns]),
             },
-            [("y", np.float32), ("present", np.float32)],
+            [
+                ("y", np.float32),
+                ("present", np.float32),
+                *([] if kept_columns is None else [("columns", np.float32)]),
+            ],
             hidden_size=HIDDEN,
             kernel_size=kernel,
             in_proj_format=format,
             out_proj_format=format,
             **more,
         )
-        self.want, self.want_state = ops.gated_short_conv(
-            self.x[0],
-            *(in_proj, biases[0], taps, biases[1], out_proj, biases[2]),
-            self.past[0],
-            ops.matmul_int8,
+        self.want, self.want_state, self.want_columns = (
+            *ops.gated_short_conv(*operands),
+            ops.gated_short_conv(*operands, kept_columns)[1],
         )
 
 
@@ -86,3 +101,38 @@ def test_chunks_and_threads_change_no_bit(format: str, threads: int, chunks: lis
         parts.append(y)
     assert (np.concatenate(parts, axis=1) == want[0]).all()
     assert (state == want[1]).all()
+
+
+@pytest.mark.parametrize("format", ["f32", "q4"])
+@pytest.mark.parametrize(
+    ("tokens", "kernel", "kept"), [(1, 3, 3), (5, 3, 4), (9, 7, 15), (6, 2, 0)]
+)
+def test_columns_are_the_last_inputs(format: str, tokens: int, kernel: int, kept: int) -> None:
+    conv = Conv(format, tokens, kernel, kept_columns=kept)
+    y, present, columns = conv.node()
+    assert columns.shape == (1, HIDDEN, kept)
+    assert np.abs(columns[0] - conv.want_columns).max(initial=0) <= 1e-5
+    same = Conv(format, tokens, kernel).node()
+    assert (y == same[0]).all()
+    assert (present == same[1]).all()
+
+
+@pytest.mark.parametrize("format", ["f32", "q4"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("kernel", [2, 3, 7])
+def test_any_state_is_picked_from_the_columns(format: str, threads: int, kernel: int) -> None:
+    """To the bit that of a run which ends there, bound in place or apart."""
+    tokens, state = 11, kernel - 1
+    conv = Conv(format, tokens, kernel, kept_columns=tokens + state, threads=threads)
+    columns = conv.node()[2]
+    assert (columns[..., :state] == conv.past).all()
+    for end in range(1, tokens + 1):
+        present = conv.node(x=conv.x[:, :end], kept_columns=np.array([0]))[1]
+        assert (columns[..., end : end + state] == present).all()
+    assert (conv.node.in_place({"present": "past"})[2] == columns).all()
+
+
+def test_without_tokens_the_columns_are_those_of_the_past() -> None:
+    conv = Conv("q4", 2, kept_columns=1)
+    columns = conv.node(x=conv.x[:, :0])[2]
+    assert (columns == conv.past[..., 1:]).all()

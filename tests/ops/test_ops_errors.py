@@ -92,6 +92,31 @@ INPUTS = [
         ["past_value", "[1, 2, 7, 32]", "[1, 2, 8, 32]"],
     ),
     (lambda: Attention("int8", 2, 3).node, cut("past_key_scale"), ["past_key_scale", "7", "8"]),
+    (
+        lambda: Attention("f16", 2, 3, replayed=1).node,
+        lambda _: {"replayed": np.array([3])},
+        ["CachedAttention", "replayed", "got 3", "0 to 2, the tokens of qkv"],
+    ),
+    (
+        lambda: Attention("int8", 2, 3, replayed=1).node,
+        lambda _: {"replayed": np.array([-1])},
+        ["replayed", "got -1", "0 to 2"],
+    ),
+    (
+        lambda: Attention("f32", 2, 3, replayed=1).node,
+        lambda _: {"replayed": np.array([1, 1])},
+        ["replayed", "[2]", "[1]"],
+    ),
+    (
+        lambda: Conv("q4", 2, kept_columns=1).node,
+        lambda _: {"kept_columns": np.array([5])},
+        ["GatedShortConv", "kept_columns", "got 5", "0 to 4"],
+    ),
+    (
+        lambda: Conv("q4", 2, kept_columns=1).node,
+        lambda _: {"kept_columns": np.array([-(2**63)])},
+        ["kept_columns", "0 to 4"],
+    ),
 ]
 
 

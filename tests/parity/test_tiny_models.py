@@ -25,6 +25,9 @@ CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
     "dense, one kv head": tiny_dense(num_key_value_heads=1),
     "dense, as many kv heads": tiny_dense(num_key_value_heads=4),
     "dense, wide heads": tiny_dense(hidden_size=128, num_attention_heads=2),
+    "dense, odd widths": tiny_dense(
+        hidden_size=44, head_dim=16, intermediate_size=77, block_auto_adjust_ff_dim=False
+    ),
     "dense, other theta": tiny_dense(rope_parameters={**ROPE, "rope_theta": 10_000.0}),
     "dense, frequencies and factor of YaRN": tiny_dense(
         rope_parameters={
@@ -35,6 +38,9 @@ CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
     "dense, attention first": tiny_dense(layer_types=["full_attention", "conv"] * 2),
     "dense, convolution only": tiny_dense(layer_types=["conv"] * 4),
     "moe": tiny_moe(),
+    "moe, odd widths": tiny_moe(
+        hidden_size=44, head_dim=16, intermediate_size=77, moe_intermediate_size=20
+    ),
     "moe, weights as they are": tiny_moe(norm_topk_prob=False),
     "moe, scaled": tiny_moe(routed_scaling_factor=2.5),
     "moe, scaled, weights as they are": tiny_moe(norm_topk_prob=False, routed_scaling_factor=0.5),

@@ -28,7 +28,6 @@ from .scope import check_scope
 
 __all__ = ["describe"]
 
-BLOCK = 32  # the quantizers' group: input widths must be multiples of it
 MOST_LAYERS = 1024
 MOST_EXPERTS = 4096
 MOST_EXPERTS_IN_ALL = 1 << 17
@@ -254,10 +253,6 @@ def _known_tokens(
 
 
 def _linear(name: str, rows: int, columns: int, bias: bool = False) -> Linear:
-    if columns % BLOCK:
-        raise ArchitectureError(
-            f"config.json: {name} has {columns} inputs, expected a multiple of {BLOCK}"
-        )
     return Linear(
         f"{name}.weight", rows, columns, Vector(f"{name}.bias", (rows,)) if bias else None
     )

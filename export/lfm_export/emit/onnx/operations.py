@@ -66,18 +66,19 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             self._signature.past(layer, kind, [1, heads, "capacity", part.head_dim], self._kv)
             for kind in ("key", "value")
         ]
+        scales: list[ir.Value | None] = [None, None]
         if self._kv == "int8":
-            past += [
+            scales = [
                 self._signature.past(layer, kind, [1, heads, "capacity"])
                 for kind in ("key_scale", "value_scale")
             ]
         tables, mask = self._signature.rope_tables(part), self._signature.attention_mask
         out, *present = self._graph.node(
             "CachedAttention",
-            *(qkv, *norms, *tables, mask, *past),
+            *(qkv, *norms, *tables, mask, *past, *scales, self._signature.count("replayed")),
             name=name,
             domain=DOMAIN,
-            outputs=1 + len(past),
+            outputs=5 if self._kv == "int8" else 3,
             num_heads=part.num_heads,
             num_kv_heads=heads,
             head_dim=part.head_dim,
@@ -95,7 +96,7 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         in_proj, out_proj = (
             self._weights.stored(linear.name) for linear in (part.in_proj, part.out_proj)
         )
-        out, *present = self._graph.node(
+        out, present, columns = self._graph.node(
             "GatedShortConv",
             x,
             self._graph.stored(in_proj.name),
@@ -105,15 +106,17 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             self._graph.stored(out_proj.name),
             self._optional(part.out_proj.bias),
             self._signature.past(layer, "conv", [1, part.hidden_size, part.kernel_size - 1]),
+            self._signature.count("conv_columns"),
             name=name,
             domain=DOMAIN,
-            outputs=2,
+            outputs=3,
             hidden_size=part.hidden_size,
             kernel_size=part.kernel_size,
             in_proj_format=in_proj.format.name,
             out_proj_format=out_proj.format.name,
         )
-        self._signature.present(present)
+        self._signature.present([present])
+        self._signature.columns(columns, part.hidden_size)
         return out
 
     def mlp(self, x: ir.Value, layer: int, part: Mlp) -> ir.Value:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import onnx_ir as ir
 from lfm_edge.bundle import Function, Graph, StateTensor
+from msgspec.structs import replace
 
 from ...architecture import Attention, Rope
 from .builder import GraphBuilder
@@ -45,6 +46,7 @@ class Signature:
     def __init__(self, graph: GraphBuilder, max_context: int) -> None:
         self._graph, self._max_context = graph, max_context
         self._state: list[StateTensor] = []
+        self._counts: dict[str, ir.Value] = {}
         self._rope: dict[Rope, tuple[ir.Value, ir.Value]] = {}
         self.input_ids = graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
         self.attention_mask = graph.input(
@@ -75,6 +77,20 @@ class Signature:
             assert tensor.output is not None
             self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
 
+    def count(self, role: Literal["replayed", "conv_columns"]) -> ir.Value:
+        """An input `[1]` that says how many tokens or columns; see `lfm_edge.bundle.Function`."""
+        if role not in self._counts:
+            self._counts[role] = self._graph.input(role, ir.DataType.INT64, [1])
+        return self._counts[role]
+
+    def columns(self, value: ir.Value, hidden_size: int) -> None:
+        """Declares the columns `[1, hidden, conv_columns]` of the conv state declared last."""
+        tensor = self._state[-1]
+        name = f"conv_columns.{tensor.layer}"
+        self._state[-1] = replace(tensor, columns=name)
+        shape = [1, hidden_size, "conv_columns"]
+        self._graph.output(value, name, ir.DataType.FLOAT, shape)
+
     def logits(self, value: ir.Value, vocab_size: int) -> None:
         """Declares the logits of the last token."""
         self._graph.output(value, "logits", ir.DataType.FLOAT, [1, 1, vocab_size])
@@ -92,4 +108,5 @@ class Signature:
 
     def describe(self, target: str) -> Graph:
         """How the graph is called."""
-        return Graph(target=target, file=GRAPH_FILE, functions=[_MAIN], state=self._state)
+        main = replace(_MAIN, **{role: value.name for role, value in self._counts.items()})
+        return Graph(target=target, file=GRAPH_FILE, functions=[main], state=self._state)
