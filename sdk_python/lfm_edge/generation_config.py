@@ -2,7 +2,8 @@
 
 One rule for every value: absent or null means transformers' default, which is greedy decoding
 (`do_sample` false) and, where something samples, temperature 1, `top_k` 50, `top_p` 1, no `min_p`
-and no repetition penalty. A temperature without `do_sample` samples nothing. `top_k` -1 is off, as 0.
+and no repetition penalty. A temperature without `do_sample` samples nothing. `top_k` -1 is off, as
+0 is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
 
 GENERATION_CONFIG = "generation_config.json"
 _DEFAULT_TOP_K = 50
+_DEFAULT = SamplingOptions(top_k=_DEFAULT_TOP_K)
 
 TokenId = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -52,7 +54,7 @@ class GenerationDefaults:
         pad_token_id: the token that it pads with.
     """
 
-    sampling: SamplingOptions = SamplingOptions(top_k=_DEFAULT_TOP_K)
+    sampling: SamplingOptions = _DEFAULT
     eos_token_ids: tuple[int, ...] = ()
     pad_token_id: int | None = None
 

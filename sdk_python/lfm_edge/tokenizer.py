@@ -19,7 +19,8 @@ FILE = "tokenizer.json"
 class Tokenizer:
     """The bundle's byte-level tokenizer.
 
-    What a training run left in the file, truncation and padding, is not obeyed. Ids that it does not know, as a bundle with synthetic weights has, read `<|id|>`.
+    What a training run left in the file, truncation and padding, is not obeyed. Ids that it does
+    not know, as a bundle with synthetic weights has, read `<|id|>`.
 
     Raises:
         BundleError: the bundle has no tokenizer.json, or it is malformed or not byte-level.
@@ -63,7 +64,7 @@ class Tokenizer:
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
     def added_tokens(self) -> dict[int, tuple[str, bool]]:
-        """The tokens that are found before the text is split: their text, and if they are special."""
+        """What is found before the text is split: each token's text, and whether it is special."""
         decoder = self._native.get_added_tokens_decoder()
         return {token: (added.content, added.special) for token, added in decoder.items()}
 

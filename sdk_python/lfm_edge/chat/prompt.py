@@ -1,7 +1,7 @@
 """From messages to ids, with what users and tools wrote kept apart from the template's own markers.
 
-A marker (`<|im_end|>`) is one token with a meaning of its own wherever the tokenizer reads its text,
-so a user's text could end its own turn and begin a system's. To tell the two apart, the template is
+A marker (`<|im_end|>`) is one token with a meaning of its own wherever the tokenizer reads its
+text, so a user's text could end its own turn and begin a system's. To tell the two apart, the template is
 rendered a second time, with every character that may begin a marker replaced, in what users and
 tools wrote, by a private stand-in of the same length: a marker whose first character came out as a
 stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are, because

@@ -1,7 +1,7 @@
 """Renders chat templates; a program of its own, which `sandbox.py` starts and watches.
 
-It reads one request a line, `{"source": ..., "values": ... or null to compile only, "longest": ...}`,
-and answers each with `{"text": ...}` or `{"error": ...}`. The environment is the one that
+It reads one request a line, `{"source": ..., "values": ..., "longest": ...}` (with null for values
+it compiles only), and answers each with `{"text": ...}` or `{"error": ...}`. The environment is the one that
 transformers renders with, so templates written for it work here. A template is foreign code: it
 sees plain JSON values only and runs in Jinja's sandbox (no attribute that begins with an
 underscore, no change of its inputs). How much memory and time it takes is the parent's affair.
@@ -26,7 +26,7 @@ import jinja2.utils
 __all__ = ["serve"]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A message for the user, complete as it is."""
 
 
@@ -54,7 +54,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
     ) -> Any:
         if operator == "**":
-            raise Refusal("the chat template uses **, which is not allowed")
+            raise RefusalError("the chat template uses **, which is not allowed")
         for value, count in ((left, right), (right, left)):
             if isinstance(value, (str, list, tuple)) and isinstance(count, int):
                 _require_short(len(value) * count, self._longest)
@@ -72,7 +72,7 @@ class _Namespace(jinja2.utils.Namespace):
 
     def __setitem__(self, name: str, value: Any) -> None:
         if str(name).startswith("_"):
-            raise Refusal(f"the chat template stores {name!r}, which is not allowed")
+            raise RefusalError(f"the chat template stores {name!r}, which is not allowed")
         super().__setitem__(name, value)
 
 
@@ -117,12 +117,12 @@ def _tojson(
 
 
 def _raise_exception(message: object) -> NoReturn:
-    raise Refusal(f"the chat template refused the messages: {_one_line(message)}")
+    raise RefusalError(f"the chat template refused the messages: {_one_line(message)}")
 
 
 def _require_short(characters: int, longest: int) -> None:
     if characters > longest:
-        raise Refusal(f"the chat template makes a text of more than {longest:,} characters")
+        raise RefusalError(f"the chat template makes a text of more than {longest:,} characters")
 
 
 @lru_cache(32)
@@ -145,7 +145,7 @@ def _render(source: str, values: dict[str, Any] | None, longest: int) -> str:
 def _answer(request: dict[str, Any]) -> dict[str, str]:
     try:
         return {"text": _render(**request)}
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return {"error": str(refusal)}
     except Exception as error:  # a template may raise whatever Python can
         line = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
@@ -162,7 +162,7 @@ def _processor_time_limiter() -> Callable[[int], None]:
     try:
         import resource  # noqa: PLC0415 - Windows has none
     except ImportError:
-        return lambda seconds: None
+        return lambda _: None
 
     def limit(seconds: int) -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -17,6 +17,7 @@ import queue
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,7 @@ class _Worker:
                 result: dict[str, str] = json.loads(answer)
                 return result
         except (OSError, psutil.Error) as error:
-            raise TemplateError(
-                f"the process that renders chat templates ended: {error}"
-            ) from None
+            raise TemplateError(f"the process that renders chat templates ended: {error}") from None
 
     def alive(self) -> bool:
         """Whether it can be asked."""
@@ -126,18 +125,14 @@ class _Worker:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                try:
+                with suppress(OSError):  # what was not written yet cannot be any more
                     pipe.close()
-                except OSError:  # what was not written yet cannot be any more
-                    pass
 
     def _listen(self) -> None:
         assert self._process.stdout
-        try:
+        with suppress(ValueError):  # closed meanwhile
             for line in self._process.stdout:
                 self._answers.put(line)
-        except ValueError:  # closed meanwhile
-            pass
         self._answers.put(b"")
 
     def _seconds(self) -> float:
