@@ -13,6 +13,7 @@ from lfm_ops.formats import format_named
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
+from .companions import read_companions
 from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
@@ -20,7 +21,7 @@ from .loading import architecture_of
 from .quantize import Scheme
 from .reference import golden_vectors
 from .weights import WeightStream
-from .writer import bundle_folder, copy_files, describe_files, folder_size, write_manifest
+from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
@@ -78,7 +79,8 @@ def export_bundle(
     Raises:
         ExportError: the options do not fit the model, or `out` cannot be written.
         ArchitectureError: the model's config is unknown or contradicts itself.
-        CheckpointError: a tensor is missing, too many, misshapen or unreadable.
+        CheckpointError: a tensor is missing, too many, misshapen or unreadable, or a file beside
+            the weights is malformed.
     """
     options, progress = options or ExportOptions(), progress or Quiet()
     if options.target not in TARGETS:
@@ -88,9 +90,10 @@ def export_bundle(
     architecture = architecture_of(checkpoint, progress.note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
+    companions = read_companions(checkpoint, architecture, progress.note)
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"
-        job = Job(architecture, scheme, context, own, checkpoint.files, folder, producer)
+        job = Job(architecture, scheme, context, own, companions, folder, producer, progress.note)
         write_manifest(_write(checkpoint, target, job, progress), folder)
         Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)
@@ -107,19 +110,19 @@ def _context(asked: int | None, target: Target, architecture: Architecture) -> i
 
 def _write(checkpoint: Checkpoint, target: Target, job: Job, progress: Progress) -> Manifest:
     architecture, scheme = job.architecture, job.scheme
-    tokenizer = checkpoint.files.get("tokenizer.json")
+    tokenizer = job.companions.tokenizer
     ids = golden_ids(tokenizer, architecture.vocab_size, architecture.bos_token_id)
     with target.open(job) as store:
         progress.stage("quantize", architecture.num_parameters(), "weights")
         with WeightStream(architecture, checkpoint, scheme, store.put, progress.advance) as weights:
             golden = golden_vectors(architecture, weights, ids, target.numerics(job.options))
         graph = store.finish()
-    copy_files(checkpoint.files, job.folder)
+    job.companions.write(job.folder)
     progress.stage("hash", folder_size(job.folder), "bytes")
     return Manifest(
         format_version=FORMAT_VERSION,
         producer=job.producer,
-        model=_model(checkpoint.name, architecture, job.context),
+        model=_model(checkpoint.name, job),
         graph=graph,
         quantization=_quantization(scheme, target),
         golden=golden,
@@ -138,15 +141,16 @@ def _quantization(scheme: Scheme, target: Target) -> Quantization:
     )
 
 
-def _model(name: str, architecture: Architecture, context: int) -> Model:
+def _model(name: str, job: Job) -> Model:
+    architecture, companions = job.architecture, job.companions
     return Model(
         family=architecture.family,
         name=name,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
         num_hidden_layers=len(architecture.layers),
-        max_context=context,
+        max_context=job.context,
         bos_token_id=architecture.bos_token_id,
-        eos_token_ids=list(architecture.eos_token_ids),
-        pad_token_id=architecture.pad_token_id,
+        eos_token_ids=list(companions.eos_token_ids),
+        pad_token_id=companions.pad_token_id,
     )

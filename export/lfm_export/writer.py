@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry, restore_r
 from .errors import ExportError
 from .exchange import exchange
 
-__all__ = ["bundle_folder", "copy_files", "describe_files", "folder_size", "write_manifest"]
+__all__ = ["bundle_folder", "describe_files", "folder_size", "write_manifest"]
 
 
 @contextmanager
@@ -54,12 +54,6 @@ def bundle_folder(out: Path) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise _explain(error, out) from None
-
-
-def copy_files(files: Mapping[str, Path], folder: Path) -> None:
-    """Copies the tokenizer's files and their like."""
-    for name, path in files.items():
-        shutil.copyfile(path, folder / name)
 
 
 def describe_files(folder: Path, progress: Callable[[int], None]) -> dict[str, FileEntry]:

@@ -31,6 +31,7 @@ __all__ = [
     "StateTensor",
     "WeightFormat",
     "file_entry",
+    "is_bundle_path",
     "manifest_schema",
     "restore_replaced",
     "stays_within",
@@ -187,6 +188,11 @@ def manifest_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": MANIFEST} | schema
 
 
+def is_bundle_path(name: str) -> bool:
+    """Whether a bundle's file may have this name: a path of plain names."""
+    return re.fullmatch(_RELATIVE_PATH, name) is not None
+
+
 def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> FileEntry:
     """Size and hash of a file; `progress` receives the bytes read since its last call."""
     digest, size = hashlib.sha256(), 0
@@ -333,7 +339,7 @@ def _check_outline(path: Path, data: bytes) -> None:
             + ("update lfm-edge" if major > ours else "export the bundle again")
         )
     for name in outline.files:
-        if not re.fullmatch(_RELATIVE_PATH, name):
+        if not is_bundle_path(name):
             raise BundleError(
                 f"{path}: {name!r} in files is not a path of plain names; a bundle's files lie in "
                 "its own folder"

@@ -62,7 +62,7 @@ def test_it_rounds_finer_than_four_bits() -> None:
     assert errors == sorted(errors, reverse=True)
 
     def rounding(groups: Array, extreme: Array) -> tuple[Array, Array]:
-        scale = round_to_half(np.abs(extreme) / np.float32(31))
+        scale = round_to_half(np.float32(1 / 31) * np.abs(extreme))
         return scale, np.rint(groups / scale[:, None]).clip(-32, 31)
 
     assert error(quantize_groups(weight, Q6, rounding).dequantize(), weight) < errors[0]

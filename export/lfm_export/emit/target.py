@@ -17,7 +17,9 @@ from lfm_edge.bundle import Graph
 from lfm_ops.reference import KvType
 
 from ..architecture import Architecture
+from ..companions import Companions
 from ..errors import ExportError
+from ..notes import Note
 from ..quantize import METHODS, Scheme
 from ..reference import Numerics
 from ..weights import Part, Weights
@@ -59,11 +61,13 @@ class Job:
     """The most tokens that a session may hold."""
     options: Mapping[str, str]
     """The target's own options, every one with its value."""
-    files: Mapping[str, Path]
-    """The checkpoint's tokenizer files and their like, by name."""
+    companions: Companions
+    """The checkpoint's tokenizer, templates and defaults."""
     folder: Path
     producer: str
     """The program that exports, with its version."""
+    note: Note
+    """Hears in a line what the target leaves out."""
 
 
 class Store(Protocol):

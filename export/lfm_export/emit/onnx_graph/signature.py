@@ -88,7 +88,7 @@ class Signature:
         tensor = self._state[-1]
         name = f"conv_columns.{tensor.layer}"
         self._state[-1] = replace(tensor, columns=name)
-        shape = [1, hidden_size, "conv_columns"]
+        shape: list[int | str] = [1, hidden_size, "conv_columns"]
         self._graph.output(value, name, ir.DataType.FLOAT, shape)
 
     def logits(self, value: ir.Value, vocab_size: int) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lfm_edge.bundle import Graph
@@ -18,22 +16,22 @@ _FILE = "genai_config.json"
 
 
 def write_genai_config(job: Job, graph: Graph) -> None:
-    """Writes the description of a portable graph; GenAI reads the tokenizer beside it itself."""
-    architecture = job.architecture
-    eos = list(architecture.eos_token_ids)
+    """Writes the description of a portable graph; GenAI reads the tokenizer beside it itself.
+
+    GenAI takes no null for an id that a model does not have, so those are left out.
+    """
+    architecture, companions = job.architecture, job.companions
+    ids = {"bos_token_id": architecture.bos_token_id, "pad_token_id": companions.pad_token_id}
     config = {
         "model": {
             "type": architecture.family,
             "vocab_size": architecture.vocab_size,
             "context_length": job.context,
-            "bos_token_id": architecture.bos_token_id,
-            "eos_token_id": eos,
-            "pad_token_id": architecture.pad_token_id
-            if architecture.pad_token_id is not None
-            else eos[0],
+            "eos_token_id": list(companions.eos_token_ids),
+            **{name: token for name, token in ids.items() if token is not None},
             "decoder": _decoder(architecture, graph),
         },
-        "search": _search(job.files, job.context),
+        "search": _search(job),
     }
     (job.folder / _FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
@@ -72,21 +70,18 @@ def _decoder(architecture: Architecture, graph: Graph) -> dict[str, Any]:
     return decoder
 
 
-def _search(files: Mapping[str, Path], context: int) -> dict[str, Any]:
-    """GenAI's defaults, overridden by the checkpoint's own generation config."""
-    search: dict[str, Any] = {
-        "do_sample": False,
-        "temperature": 1.0,
-        "top_k": 50,
-        "top_p": 1.0,
-        "repetition_penalty": 1.0,
-    }
-    path = files.get("generation_config.json")
-    if path is not None:
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        search |= {name: chosen[name] for name in search if chosen.get(name) is not None}
-    return search | {
-        "max_length": context,
+def _search(job: Job) -> dict[str, Any]:
+    """The sampling defaults of the SDK, in GenAI's words."""
+    sampling = job.companions.generation.sampling
+    if sampling.min_p > 0:
+        job.note(f"{_FILE}: min_p {sampling.min_p:g} is left out; GenAI has none")
+    return {
+        "do_sample": sampling.temperature > 0,
+        "temperature": sampling.temperature or 1.0,
+        "top_k": min(sampling.top_k, job.architecture.vocab_size),
+        "top_p": sampling.top_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "max_length": job.context,
         "min_length": 0,
         "num_beams": 1,
         "num_return_sequences": 1,
