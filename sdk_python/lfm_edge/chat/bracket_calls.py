@@ -3,9 +3,10 @@ r"""Reads calls written as LFM's templates render them: `[fn(a='x', n=3), ns.oth
 **Where a string ends.** Templates put an argument's string between quotes and escape nothing, so
 its text may hold quotes, brackets and whole calls. A quote can end a string only where the call
 can go on: before `, name=`, before `)` and another call `, name(`, or before `)]` at the very end.
-Of these places the string ends at the first from which everything that follows reads as calls; if
-none, at the first from which its own call reads to a `)`. So `city='Martha's Vineyard'` holds one
-string, and a bad call does not spoil those before it.
+Of these places, those count from which its own call reads to its `)`, and the string ends at the
+first from which all that follows reads, or that leaves no bracket open in the string. So
+`city='Martha's Vineyard'` holds one string, `code='f('x'), g'` another, and a bad call does not
+spoil those before it.
 
 What remains ambiguous, such as a string that holds `', b='`, the names of the tools resolve: past
 a string's first inner quote only a parameter that its tool has, and that the call has not used
@@ -57,7 +58,10 @@ _BARE_QUOTE = {quote: re.compile(rf"(?<!\\)(?:\\\\)*+{quote}") for quote in "'\"
 _SKIPPED = re.compile(r"['\"()\[\]{},]")
 _SKIPPED_STRING_END = {quote: re.compile(rf"{quote}(?=\s*+(?:[,:)\]}}]|\Z))") for quote in "'\""}
 
-_DEAD, _CALL_READS, _ALL_READS = range(3)
+# How far the text reads on from behind a value: not to the end of its call; to a list's end, with
+# other text behind; to the end of its call and a next one; or to the end of the text.
+_DEAD, _LIST_READS, _CALL_READS, _ALL_READS = range(4)
+_RANKS = (_ALL_READS, _CALL_READS, _LIST_READS)
 
 
 def parse_bracket_calls(text: str, tools: ToolNames, *, closed: bool) -> ParsedCalls:
@@ -81,7 +85,7 @@ class _Step:
     parameter: str | None = None
     call: str | None = None
     rank: int = _DEAD
-    """Of an end: `_ALL_READS` at the end of the text, `_CALL_READS` before other text."""
+    """Of an end: `_ALL_READS` at the end of the text, `_LIST_READS` before other text."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class _Parser:
         self._nearest = {
             (quote, rank): [-1] * (len(ends) + 1)
             for quote, ends in self._ends.items()
-            for rank in (_CALL_READS, _ALL_READS)
+            for rank in _RANKS
         }
         self._rank_ends()
 
@@ -234,17 +238,20 @@ class _Parser:
     def _string_end(self, opening: re.Match[str], call: str, used: set[str]) -> int:
         """Position of the quote that ends a string, or -1."""
         start, quote = opening.end(), opening[2]
-        for rank in (_ALL_READS, _CALL_READS):
-            nearest = first = self._nearest_end(quote, start, rank)
-            while nearest >= 0:
-                if self._goes_on(start, nearest, call, used):
-                    return nearest
-                self._budget -= 1
-                if self._budget < 0:
-                    break
-                nearest = self._nearest_end(quote, nearest + 1, rank)
-            if first >= 0:
-                return first
+        first = {rank: self._nearest_end(quote, start, rank) for rank in _RANKS}
+        at, end, open_brackets = start, first[_LIST_READS], 0
+        while end >= 0 and self._budget > 0:
+            between = self._text[at:end]
+            open_brackets += sum(map(between.count, "([{")) - sum(map(between.count, ")]}"))
+            rank = self._ranks[end + 1]
+            reads = rank == _ALL_READS or (rank == _CALL_READS and open_brackets == 0)
+            if reads and self._goes_on(start, end, call, used):
+                return end
+            self._budget -= end + 1 - at
+            at, end = end, self._nearest_end(quote, end + 1, _LIST_READS)
+        for end in first.values():
+            if end >= 0:
+                return end
         ends = self._ends[quote]
         index = bisect_left(ends, start)  # the error will be found behind it
         return ends[index] if index < len(ends) and self._step(ends[index] + 1) else -1
@@ -270,7 +277,7 @@ class _Parser:
             quote = self._text[end]
             index[quote] -= 1
             found = self._rank(end + 1)
-            for rank in (_CALL_READS, _ALL_READS):
+            for rank in _RANKS:
                 nearest = self._nearest[quote, rank]
                 nearest[index[quote]] = end if found >= rank else nearest[index[quote] + 1]
 
@@ -306,7 +313,7 @@ class _Parser:
                 return _Rank(_DEAD)
             at = argument.end()
         if string := _STRING.match(self._text, at):
-            for rank in (_ALL_READS, _CALL_READS):
+            for rank in _RANKS:
                 if self._nearest_end(string[2], string.end(), rank) >= 0:
                     return _Rank(rank)
             return _Rank(_DEAD)
@@ -318,8 +325,8 @@ class _Parser:
             if self._budget < 0:
                 return _Rank(_DEAD)
             try:
-                self._literals[at] = read_literal(self._text, at)
-                reached = self._literals[at][1]
+                value, reached = read_literal(self._text, at)
+                self._literals[at] = value, reached
             except LiteralError as error:
                 self._literals[at] = error.with_traceback(None)
                 reached = error.at
@@ -341,4 +348,4 @@ class _Parser:
             return _Step(at, rank=_ALL_READS)
         if following := _NEXT_CALL.match(self._text, at):
             return _Step(following.end(), call=following[1])
-        return _Step(at, rank=_CALL_READS if _LIST_END.match(self._text, at) else _DEAD)
+        return _Step(at, rank=_LIST_READS if _LIST_END.match(self._text, at) else _DEAD)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .call_block import parse_block, parse_unmarked
-from .calls import InvalidToolCall, ToolCall
+from .calls import InvalidToolCall, ParsedCalls, ToolCall
 from .markers import CALL_END, CALL_START, THINK_END, THINK_START, Markers
 from .tools import Tool, tool_names
 
@@ -167,11 +167,11 @@ class EventSplitter:
     def finish(self) -> list[Event]:
         """The events that were held back, when the answer ends."""
         self._flush()
+        if self._state == "call" and self._holds_end():
+            self._read_again("".join(self._held))
+            self._flush()
         if self._state == "call":
-            self._finish_block()
-        self._flush()
-        if self._state == "call":
-            self._emit_block(closed=False)
+            self._emit_block(parse_block("".join(self._held), self._tools, closed=False))
         elif self._held:
             found = parse_unmarked("".join(self._held), self._tools)
             self._emit_calls(found.calls) if found.calls else self._release()
@@ -180,6 +180,7 @@ class EventSplitter:
     def _read(self, text: str) -> None:
         """Divides text at its markers, and keeps an end of it that may begin one."""
         text, at = self._pending + text, 0
+        self._pending = ""
         for marker in self._in_text.finditer(text):
             self._pass_on(text[at : marker.start()])
             self._read_marker(marker[0], is_token=False)
@@ -207,7 +208,7 @@ class EventSplitter:
         elif state == "text" and marker == CALL_END:
             self._end_without_start()
         elif state == "call" and marker == CALL_END and (is_token or self._may_end()):
-            self._emit_block(closed=True)
+            self._end_block(marker)
         else:
             self._pass_on(marker)
 
@@ -262,16 +263,25 @@ class EventSplitter:
             self._emit_calls(found.calls)
         self._enter("text")
 
-    def _finish_block(self) -> None:
-        """Ends an unclosed block at an end marker that was taken for text, and reads on."""
-        block, marker, rest = "".join(self._held).partition(CALL_END)
-        if marker and self._in_text.fullmatch(CALL_END):
-            self._any_end, self._held = True, [block]
-            self._emit_block(closed=True)
-            self._read(rest)
+    def _holds_end(self) -> bool:
+        """Whether the block holds an end marker that was taken for its text."""
+        found = not self._any_end and self._in_text.fullmatch(CALL_END)
+        return bool(found) and CALL_END in "".join(self._held)
 
-    def _emit_block(self, *, closed: bool) -> None:
-        found = parse_block("".join(self._held), self._tools, closed=closed)
+    def _read_again(self, block: str) -> None:
+        """Reads on from a block's start, with each end marker taken for what it is."""
+        self._any_end, self._held = True, []
+        self._read(block)
+
+    def _end_block(self, marker: str) -> None:
+        block = "".join(self._held)
+        found = parse_block(block, self._tools)
+        if found.errors and self._holds_end():
+            self._read_again(block + marker)
+        else:
+            self._emit_block(found)
+
+    def _emit_block(self, found: ParsedCalls) -> None:
         self._held = []
         self._emit_calls(found.calls)
         self._emit(*found.errors)

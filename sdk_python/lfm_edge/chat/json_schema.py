@@ -11,9 +11,8 @@ import jsonschema.validators
 import referencing
 import referencing.exceptions
 
-__all__ = ["MAX_PROBLEMS", "problem_of_schema", "problems_of_value"]
+__all__ = ["problem_of_schema", "problems_of_value"]
 
-MAX_PROBLEMS = 5
 _LONGEST_MESSAGE = 300
 
 
@@ -28,14 +27,14 @@ def problem_of_schema(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def problems_of_value(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """The first `MAX_PROBLEMS` places where `value` breaks `schema`.
+def problems_of_value(value: Any, schema: Mapping[str, Any], limit: int) -> list[str]:
+    """The first `limit` places where `value` breaks `schema`.
 
     References outside the schema are not followed; a schema with one fits nothing.
     """
     validator = _validator(schema)(schema, registry=referencing.Registry())
     try:
-        return [_problem(error) for error in islice(validator.iter_errors(value), MAX_PROBLEMS)]
+        return [_problem(error) for error in islice(validator.iter_errors(value), limit)]
     except referencing.exceptions.Unresolvable as error:
         return [f"the schema refers to {error.ref}, which is not in it"]
     except RecursionError:

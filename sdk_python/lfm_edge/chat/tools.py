@@ -119,8 +119,10 @@ class Tool:
             for name in arguments
             if not self._takes(name)
         ]
-        problems += _json_schema().problems_of_value(dict(arguments), self.parameters)
-        return f"{self.name}: {'; '.join(problems[:MAX_PROBLEMS])}" if problems else None
+        del problems[MAX_PROBLEMS:]
+        limit = MAX_PROBLEMS - len(problems)
+        problems += _json_schema().problems_of_value(dict(arguments), self.parameters, limit)
+        return f"{self.name}: {'; '.join(problems)}" if problems else None
 
     def run(self, arguments: Mapping[str, Any]) -> Any:
         """Calls the function with these arguments, converted to the types that it declares.
