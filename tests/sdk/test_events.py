@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfm_edge.chat import EventSplitter, InvalidToolCall, Markers, Text, ToolCall
+from lfm_edge.chat import EventSplitter, InvalidToolCall, Markers, Text, Tool, ToolCall
 
 from tests.sdk import vectors
 from tests.sdk.vectors import Token, as_json, split
@@ -46,13 +47,12 @@ def test_events_at_every_split(case: dict[str, Any]) -> None:
 
 def test_calls_are_the_same_at_every_split() -> None:
     for case in CALL_CASES:
-        text, tools = case["text"], case.get("tools", ())
+        text, tools = case["text"], [Tool.from_json(tool) for tool in case.get("tools", ())]
         whole = split(EventSplitter(Markers(), tools), [(None, text)])
         for at in range(1, len(text)):
             pieces: list[Token] = [(None, text[:at]), (None, text[at:])]
-            assert split(EventSplitter(Markers(), tools), pieces) == whole or as_json(
-                split(EventSplitter(Markers(), tools), pieces)
-            ) == as_json(whole)
+            events = split(EventSplitter(Markers(), tools), pieces)
+            assert as_json(events) == as_json(whole)
         if len(whole) == 1 and isinstance(whole[0], InvalidToolCall):
             assert len(whole[0].error.splitlines()) == 1
 
@@ -68,7 +68,7 @@ def test_events_do_not_depend_on_the_pieces(
     text = "".join(parts)
     places = st.lists(st.integers(0, len(text)), max_size=8).map(sorted)
     marks = [0, *data.draw(places), len(text)]
-    pieces = [text[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(marks)]
     whole = split(EventSplitter(Markers(), in_reasoning=in_reasoning), [(None, text)])
     cut = split(
         EventSplitter(Markers(), in_reasoning=in_reasoning), [(None, piece) for piece in pieces]

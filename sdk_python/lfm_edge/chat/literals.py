@@ -73,7 +73,7 @@ def unescape(text: str) -> str:
 
 def excerpt(text: str, at: int) -> str:
     """The start of what stands at `at`, to quote in a message."""
-    found = text[at : at + 24]
+    found = text[at : at + 64].lstrip()[:24]
     return repr(found) if found else "the end"
 
 
