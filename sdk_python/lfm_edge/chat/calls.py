@@ -1,0 +1,46 @@
+"""A tool call of the model's, read or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["InvalidToolCall", "ParsedCalls", "ToolCall", "ToolNames"]
+
+ToolNames = Mapping[str, Set[str] | None]
+"""Each known tool's parameter names; None where it takes names that its schema does not list."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that the model asks for.
+
+    Attributes:
+        name: the tool's name, dots included.
+        arguments: JSON values by parameter name, in the order written.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InvalidToolCall:
+    """Text that stood where a call belongs and that no call could be read from.
+
+    Attributes:
+        text: what the model wrote.
+        error: one line that the model can be told.
+    """
+
+    text: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ParsedCalls:
+    """What a block of calls holds; a bad call leaves its siblings."""
+
+    calls: list[ToolCall] = field(default_factory=list)
+    errors: list[InvalidToolCall] = field(default_factory=list)
