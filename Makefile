@@ -11,7 +11,7 @@ NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 ARM := $(BUILD)/aarch64
 ARM_CPUS := max cortex-a76 cortex-a72
 
-.PHONY: demo test native arm native-arm arm-if-there sanitize check-full bench quality train schema lint clean
+.PHONY: demo test native arm native-arm arm-if-there sanitize check-full bench quality train schema check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -73,6 +73,10 @@ sanitize: $(VENV)/test.done
 # The 8B in full, long and large: minutes a piece, kept out of `make test`.
 check-full: $(VENV)/test.done
 	$(BIN)/pytest -n 0 -s checks
+
+# 20,000 random checkpoints beside transformers, of which `make test` draws 500: about an hour.
+check-checkpoints: $(VENV)/test.done
+	LFM_CHECKPOINT_PARTS=40 $(BIN)/pytest -n 2 tests/random_checkpoints
 
 # Compiles llama.cpp for this CPU, which takes ten minutes, and keeps every engine's export.
 bench: $(VENV)/peers.done
