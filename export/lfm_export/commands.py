@@ -41,7 +41,9 @@ def export(
         str | None, typer.Option(help=f"Conv state in coreml: {' or '.join(CONV_STATES)}.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of synthetic weights (default: 0).")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle.
 

@@ -14,9 +14,10 @@ from lfm_edge.bundle import FORMAT_VERSION, Bundle, Graph, Manifest, Model, Quan
 from lfm_ops import reference as ops
 from lfm_ops.quantized import BLOCK_SIZE
 
-from .architecture import Architecture, describe
+from .architecture import Architecture
 from .checkpoint import Checkpoint
 from .emit._coreml_blobs import BlobFile
+from .emit._limits import check_onnx
 from .emit._onnx import OnnxWalk, StateType
 from .emit.external_data import ExternalData
 from .emit.genai import write_genai_config
@@ -24,6 +25,7 @@ from .emit.to_onnx import OnnxEmitter
 from .emit.to_onnx_portable import OnnxPortableEmitter
 from .errors import ExportError
 from .golden_text import golden_ids
+from .loading import architecture_of
 from .quantize import Scheme
 from .reference import GoldenReference
 from .weights import Consumer, walk
@@ -98,10 +100,10 @@ def export_bundle(
         CheckpointError: a tensor is missing, too many, misshapen or unreadable.
     """
     options, progress = options or ExportOptions(), progress or Quiet()
-    plan = _Plan.make(options, describe(checkpoint.config))
-    checkpoint.check(plan.architecture.tensors())
+    plan = _Plan.make(options, architecture_of(checkpoint, progress.note))
     with bundle_folder(out) as folder:
         write_manifest(_write_graph(checkpoint, plan, folder, progress), folder)
+        Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)
 
 
@@ -122,6 +124,8 @@ class _Plan:
         if options.target not in TARGETS:
             raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
         scheme = Scheme.choose(options.quant, options.head)
+        if options.target not in {COREML, COREAI}:
+            check_onnx(architecture, options.target)
         context = _context(options, architecture)
         coreml = _coreml_options(options)
         if options.target == COREML:

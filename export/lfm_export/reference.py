@@ -18,6 +18,7 @@ from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from .architecture import Attention, Embedding, Layer, Mlp, Norm, ShortConv, SparseMoe
+from .errors import ExportError
 from .weights import Weights
 
 __all__ = ["GoldenReference"]
@@ -68,7 +69,15 @@ class GoldenReference:
         self._probe_ids = np.sort(self._rng.choice(vocab_size, probes, replace=False))
 
     def golden(self) -> GoldenVectors:
-        """The golden vectors, once the walk is over."""
+        """The golden vectors, once the walk is over.
+
+        Raises:
+            ExportError: the model's logits are no numbers.
+        """
+        if not np.isfinite(self._logits).all():
+            raise ExportError(
+                "the model's own logits are not finite: its weights are too large for float32"
+            )
         logits, *disturbed = self._runs(self._logits)
         top_ids = np.argsort(-logits, axis=-1, kind="stable")[:, :_TOP]
         errors = np.abs(np.stack(disturbed)[:, :, self._probe_ids] - logits[:, self._probe_ids])
@@ -160,7 +169,7 @@ class GoldenReference:
             weights.vector(part.q_norm.weight),
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
-            part.rope_theta,
+            part.rope.table(len(x)),
             kv=self._kv,
         )
         return self._matmul(out, weights.matrix(part.out_proj))

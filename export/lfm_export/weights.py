@@ -31,7 +31,7 @@ from .architecture import (
     Vector,
 )
 from .checkpoint import Checkpoint
-from .quantize import METHODS, Scheme
+from .quantize import METHODS, Scheme, UnfitWeightError, check_fit
 
 __all__ = ["Consumer", "Weights", "walk"]
 
@@ -117,7 +117,7 @@ def walk(
     `progress` receives the number of weights that were consumed since its last call.
 
     Raises:
-        CheckpointError: a tensor cannot be read.
+        CheckpointError: a tensor cannot be read, or holds no finite numbers.
     """
     consumers = tuple(consumers)
     # One thread for NumPy's products: two quantize beside them, and sums keep their order.
@@ -214,17 +214,29 @@ def _read_ahead(steps: Iterator[_Step], checkpoint: Checkpoint) -> Iterator[tupl
 def _read(step: _Step, checkpoint: Checkpoint) -> Weights:
     return Weights(
         {linear.name: _quantize(linear, method, checkpoint) for linear, method in step.linears},
-        {vector.name: checkpoint.read(vector.name) for vector in step.vectors},
+        {vector.name: _vector(vector, checkpoint) for vector in step.vectors},
     )
+
+
+def _vector(vector: Vector, checkpoint: Checkpoint) -> Array:
+    values = checkpoint.read(vector.name)
+    try:
+        check_fit(values)
+    except UnfitWeightError as error:
+        raise checkpoint.unfit(vector.name, error.row, error.value) from None
+    return values
 
 
 def _quantize(linear: Linear, method: str, checkpoint: Checkpoint) -> QuantizedTensor:
     """A few rows at a time, so that a large tensor is whole only as integers."""
     rows = max(1, _ROWS_BYTES // (4 * linear.columns))
-    parts = [
-        METHODS[method](checkpoint.read(linear.name, start, min(start + rows, linear.rows)))
-        for start in range(0, linear.rows, rows)
-    ]
+    parts = []
+    for start in range(0, linear.rows, rows):
+        values = checkpoint.read(linear.name, start, min(start + rows, linear.rows))
+        try:
+            parts.append(METHODS[method](values))
+        except UnfitWeightError as error:
+            raise checkpoint.unfit(linear.name, start + error.row, error.value) from None
     first = parts[0]
     if len(parts) == 1:
         return first

@@ -1,11 +1,13 @@
 """Writes a bundle so that nothing half-written is ever taken for one.
 
 Everything goes into a folder beside the destination, which takes the destination's name only when
-the manifest is in it. Whatever an interrupted export left behind is removed by the next.
+the bundle is complete and opens. Whatever a killed export left behind is removed by the next; a
+lock, which the system drops with its process, says whether one is still at work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -14,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import psutil
-from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry
+from filelock import FileLock, Timeout
+from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry, restore_replaced
 
 from .errors import ExportError
+from .exchange import exchange
 
 __all__ = ["bundle_folder", "copy_files", "describe_files", "folder_size", "write_manifest"]
 
@@ -26,24 +29,29 @@ __all__ = ["bundle_folder", "copy_files", "describe_files", "folder_size", "writ
 def bundle_folder(out: Path) -> Iterator[Path]:
     """An empty folder to write to, which becomes `out` when the block ends without an error.
 
-    An earlier bundle at `out` is replaced; anything else there is left alone and refused.
+    An earlier bundle at `out` is replaced; anything else there is left alone and refused. Wherever
+    the process is killed, `out` is the earlier bundle or the new one.
 
     Raises:
-        ExportError: `out` is in the way, or the disk is full or refuses to be written.
+        ExportError: `out` is in the way, another export writes it, or the disk is full or refuses
+            to be written.
     """
     out = out.absolute()
-    if out.exists() and not _is_replaceable(out):
-        raise ExportError(f"{out}: exists and is not a bundle; choose another place")
+    _check_replaceable(out)
+    place = out.resolve()  # what a link stands for is replaced, not the link
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(out)
-        partial = _partial(out, os.getpid())
-        partial.mkdir()
-        try:
-            yield partial
-            _move_into_place(partial, out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _only_export_to(place):
+            restore_replaced(place)
+            _remove_leftovers(place)
+            partial = place.with_name(f".{place.name}.partial-{os.getpid()}")
+            partial.mkdir()
+            try:
+                yield partial
+                _check_replaceable(out)
+                _move_into_place(partial, place)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise _explain(error, out) from None
 
@@ -75,37 +83,54 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _partial(out: Path, process: int) -> Path:
-    return out.with_name(f".{out.name}.partial-{process}")
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not (
+        out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
+    ):
+        raise ExportError(f"{out}: exists and is not a bundle; choose another place")
 
 
-def _is_replaceable(out: Path) -> bool:
-    return out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
+@contextmanager
+def _only_export_to(out: Path) -> Iterator[None]:
+    file = out.with_name(f".{out.name}.lock")
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ExportError(
+            f"{out}: another export is writing this bundle; let it end or choose another place"
+        ) from None
+    try:
+        yield
+    finally:
+        # Whoever opened it in the meantime sees that the name is gone, and does not take it.
+        # Windows removes no open file; there, `release` does.
+        with contextlib.suppress(OSError):
+            file.unlink()
+        lock.release()
 
 
 def _remove_leftovers(out: Path) -> None:
-    prefix = _partial(out, 0).name.removesuffix("0")
+    """Removes what killed exports left: with the lock in our hands, all of them are dead."""
     for path in out.parent.iterdir():
-        process = path.name.removeprefix(prefix)
-        if path.name.startswith(prefix) and process.isdigit():
-            if int(process) != os.getpid() and psutil.pid_exists(int(process)):
-                raise ExportError(f"{out}: process {process} is writing this bundle")
+        if path.name.startswith(f".{out.name}.partial-"):
             shutil.rmtree(path)
 
 
 def _move_into_place(partial: Path, out: Path) -> None:
-    """Renames; an earlier bundle is moved aside first: a folder cannot be replaced at once."""
+    """Gives the new bundle its name; an earlier one is then at `partial`, to be removed."""
     if not out.exists():
         partial.rename(out)
-        return
-    old = partial.with_name(f"{partial.name}.old")
-    out.rename(old)
-    try:
-        partial.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    elif not exchange(partial, out):
+        # Killed between the renames, `out` is missing: whoever opens it puts the old one back.
+        old = partial.with_name(f"{partial.name}.old")
+        out.rename(old)
+        try:
+            partial.rename(out)
+        except OSError:
+            restore_replaced(out)
+            raise
+        old.rename(partial)
 
 
 def _explain(error: OSError, out: Path) -> ExportError:

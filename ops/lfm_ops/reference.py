@@ -29,6 +29,7 @@ __all__ = [
     "matmul_float32",
     "matmul_int8",
     "rms_norm",
+    "rope_frequencies",
     "rope_table",
     "round_as_cached",
     "round_to_int8",
@@ -83,12 +84,26 @@ def _sigmoid(x: Array) -> Array:
         return np.float32(1) / (np.float32(1) + np.exp(-x))
 
 
-def rope_table(positions: int, head_dim: int, theta: float) -> tuple[Array, Array]:
-    """Cosines and sines `[positions, head_dim / 2]` of rotate-half RoPE, in float32 throughout."""
+def rope_frequencies(head_dim: int, theta: float) -> Array:
+    """RoPE's radians a position, `[head_dim / 2]`: `theta ** (-2 i / head_dim)` in float32."""
     exponent = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    frequency = np.float32(1) / np.power(np.float32(theta), exponent, dtype=np.float32)
-    angle = np.arange(positions, dtype=np.float32)[:, None] * frequency
-    return np.cos(angle), np.sin(angle)
+    frequencies: Array = np.float32(1) / np.power(np.float32(theta), exponent, dtype=np.float32)
+    return frequencies
+
+
+def rope_table(
+    positions: int, frequencies: Array, attention_factor: float = 1.0
+) -> tuple[Array, Array]:
+    """Cosines and sines `[positions, len(frequencies)]`, in float32 throughout.
+
+    Args:
+        positions: how many, from 0 on.
+        frequencies: radians a position, as of `rope_frequencies`.
+        attention_factor: what cosines and sines are multiplied by.
+    """
+    angle = np.arange(positions, dtype=np.float32)[:, None] * frequencies
+    factor = np.float32(attention_factor)
+    return np.cos(angle) * factor, np.sin(angle) * factor
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
@@ -121,8 +136,7 @@ def cached_attention(
     q_norm: Array,
     k_norm: Array,
     eps: float,
-    theta: float,
-    rotary_dim: int | None = None,
+    rope: tuple[Array, Array],
     window: int = 0,
     kv: KvType = "f32",
 ) -> tuple[Array, Array, Array]:
@@ -137,8 +151,7 @@ def cached_attention(
         q_norm: RMS norm weight `[head_dim]`; `k_norm` alike.
         k_norm: see `q_norm`.
         eps: the norms' epsilon.
-        theta: RoPE's base.
-        rotary_dim: how many values of a head are rotated; by default all.
+        rope: cosines and sines of all positions, `[positions, rotary_dim / 2]`, see `rotate`.
         window: how many keys a token sees, itself included; 0: all before it.
         kv: the type of the cache, to which new keys and values are rounded.
 
@@ -148,8 +161,7 @@ def cached_attention(
     """
     tokens, heads, head_dim = q.shape
     past = past_key.shape[1]
-    rotary_dim = head_dim if rotary_dim is None else rotary_dim
-    cos, sin = (t[past:] for t in rope_table(past + tokens, rotary_dim, theta))
+    cos, sin = (table[past : past + tokens] for table in rope)
     q = rotate(rms_norm(q, q_norm, eps), cos, sin)
     k = round_as_cached(rotate(rms_norm(k, k_norm, eps), cos, sin), kv)
     v = round_as_cached(v, kv)

@@ -6,6 +6,7 @@ The types below are the manifest's only definition: `docs/bundle.schema.json` is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -29,6 +30,8 @@ __all__ = [
     "StateTensor",
     "file_entry",
     "manifest_schema",
+    "restore_replaced",
+    "stays_within",
 ]
 
 FORMAT_VERSION = "1.0"
@@ -154,6 +157,36 @@ def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> Fil
     return FileEntry(size, digest.hexdigest())
 
 
+def stays_within(folder: Path, path: Path) -> bool:
+    """Whether no link leads `path` out of `folder`, or only to the blobs of its Hub cache.
+
+    There, `REPO/snapshots/COMMIT` holds links to files in `REPO/blobs`.
+    """
+    home, target = folder.resolve(), path.resolve()
+    caches = [parent.parent for parent in home.parents if parent.name == "snapshots"]
+    return any(target.is_relative_to(place) for place in (home, *(c / "blobs" for c in caches)))
+
+
+def restore_replaced(folder: Path) -> None:
+    """Puts a bundle back that an export was killed while replacing, if `folder` is missing.
+
+    Where the system cannot exchange two folders, an export moves the earlier bundle aside, to
+    `.NAME.partial-N.old`, for the moment before the new one takes its name.
+    """
+    if folder.exists() or not folder.parent.is_dir():
+        return
+    for path in folder.parent.iterdir():
+        name = path.name.removesuffix(".old")
+        if (
+            name != path.name
+            and name.startswith(f".{folder.name}.partial-")
+            and (path / MANIFEST).is_file()
+        ):
+            with contextlib.suppress(OSError):  # where nothing may be written, it is missing
+                path.rename(folder)
+            return
+
+
 class Bundle:
     """An opened bundle: its folder and its checked manifest.
 
@@ -168,6 +201,7 @@ class Bundle:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        restore_replaced(self.folder)
         self.manifest = _read_manifest(self.folder)
         self._check_files()
 
@@ -193,7 +227,7 @@ class Bundle:
     def _check_files(self) -> None:
         for name, expected in self.manifest.files.items():
             path = self.folder / name
-            if not path.resolve().is_relative_to(self.folder.resolve()):
+            if not stays_within(self.folder, path):
                 raise BundleError(f"{path}: links to a place outside the bundle")
             if not path.is_file():
                 raise BundleError(f"{self.folder}: {name} is listed in {MANIFEST} but missing")

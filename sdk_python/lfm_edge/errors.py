@@ -11,6 +11,7 @@ __all__ = [
     "InvalidRequestError",
     "LfmError",
     "MissingDependencyError",
+    "SessionTakenError",
     "TemplateError",
     "UnknownTokenError",
     "UnsupportedBundleError",
@@ -43,6 +44,10 @@ class UnknownTokenError(InvalidRequestError):
 
 class ContextFullError(LfmError):
     """A session's capacity does not hold the tokens that were asked for."""
+
+
+class SessionTakenError(LfmError):
+    """An answer cannot go on: something else has used its session since it began."""
 
 
 class TemplateError(LfmError):

@@ -21,8 +21,9 @@ class Generation(Iterator[str]):
     """Yields an answer in pieces of text, each of whole characters and none empty.
 
     Args:
-        session: reads the prompt and the answer. What it already holds is kept where the prompt
-            continues it, and forgotten otherwise.
+        session: reads the prompt and the answer. What it holds when the first piece is asked for is
+            kept where the prompt continues it, and forgotten otherwise. From then on it is this
+            answer's: where something else reads it, the next piece is a SessionTakenError.
         prompt: all token ids of the prompt.
         sampler: draws the tokens.
         detokenizer: turns them into text.
@@ -65,10 +66,7 @@ class Generation(Iterator[str]):
                 f"the prompt has {len(prompt):,} tokens, but the context holds "
                 f"{session.capacity:,}; shorten it or take a larger context"
             )
-        held = session.ids
-        if len(held) >= len(prompt) or list(prompt[: len(held)]) != held:
-            session.reset()
-        self._unread = list(prompt[session.position :])
+        self._prompt = list(prompt)
         sampler.observe(prompt)
         self._pieces = self._run()
 
@@ -92,13 +90,14 @@ class Generation(Iterator[str]):
 
     def _tokens(self) -> Iterator[int]:
         """The answer's tokens but the one that ends it; sets the reason why they ended."""
-        unread = self._unread
+        reader = object()  # not `self`: the session would keep the answer, and the answer it
+        unread = self._prompt[self._session.begin(self._prompt, reader) :]
         while True:
             for start in range(0, len(unread), PREFILL_CHUNK):
                 if self._cancel.is_set():
                     self.finish_reason = "cancelled"
                     return
-                logits = self._session.prefill(unread[start : start + PREFILL_CHUNK])
+                logits = self._session.read(unread[start : start + PREFILL_CHUNK], reader)
             token = self._sampler.sample(logits)
             self.ids.append(token)
             if token in self._eos_ids:

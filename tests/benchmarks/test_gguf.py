@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor
 from gguf.quants import dequantize
-from lfm_export.checkpoint import Checkpoint, open_checkpoint
-from lfm_export.checkpoint.synthetic import SHAPES, SyntheticCheckpoint
+from lfm_export.checkpoint import SHAPES, Checkpoint, SyntheticCheckpoint, open_checkpoint
 from lfm_export.demo import DEMO_MODEL
 from lfm_export.errors import ArchitectureError
 from numpy.typing import NDArray

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from lfm_edge.bundle import manifest_schema
-from lfm_export.architecture import Attention, Mlp, ShortConv, SparseMoe, describe
+from lfm_export.architecture import Attention, Mlp, Rope, ShortConv, SparseMoe, describe
 from lfm_export.errors import ArchitectureError
+from lfm_ops.reference import rope_frequencies
 from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2MoeConfig
 
 from tests.support import tiny_dense, tiny_moe
@@ -60,7 +61,7 @@ def test_the_names_of_older_configs_are_understood() -> None:
     operators = [layer.operator for layer in architecture.layers]
     assert [type(part) for part in operators] == [ShortConv, Attention, ShortConv]
     assert isinstance(operators[1], Attention)
-    assert operators[1].rope_theta == 5000
+    assert operators[1].rope == Rope(tuple(rope_frequencies(16, 5000.0).tolist()))
     mlp = architecture.layers[0].feed_forward
     assert isinstance(mlp, Mlp)
     assert mlp.gate.rows == 128
@@ -92,15 +93,15 @@ def test_the_published_mixture_of_experts() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": None}, "unknown model_type None"),
-        ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
-        ({"hidden_size": True}, "hidden_size is True"),
+        ({"model_type": None}, "unknown model_type null"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is null"),
+        ({"hidden_size": True}, "hidden_size is true"),
         ({"vocab_size": 2**40}, "vocab_size is"),
-        ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9, but there are 8"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9, expected at most the 8 experts"),
         ({"norm_eps": -1}, "norm_eps is -1"),
-        ({"use_expert_bias": "yes"}, "use_expert_bias is 'yes'"),
-        ({"eos_token_id": "</s>"}, "eos_token_id is '</s>'"),
-        ({"layer_types": ["conv"] * 3 + ["mamba"]}, "'mamba'"),
+        ({"use_expert_bias": "yes"}, 'use_expert_bias is "yes"'),
+        ({"eos_token_id": "</s>"}, 'eos_token_id is "</s>"'),
+        ({"layer_types": ["conv"] * 3 + ["mamba"]}, '"mamba"'),
     ],
 )
 def test_an_impossible_config_is_named(changes: dict[str, object], words: str) -> None:

@@ -37,8 +37,13 @@ def test_shapes_have_the_released_sizes(real: Checkpoint) -> None:
     }
     assert parameters == {
         "lfm2-350m": 354_483_968,
+        "lfm2-700m": 742_489_344,
         "lfm2-1.2b": 1_170_340_608,
+        "lfm2-2.6b": 2_569_272_320,
         "lfm2-8b-a1b": 8_339_930_560,
+        "lfm2-24b-a2b": 23_843_661_440,
+        "lfm2.5-350m": 354_483_968,
+        "lfm2.5-1.2b": 1_170_340_608,
         "lfm2.5-8b-a1b": 8_467_856_832,
     }
     assert len(real.shapes) == 2302

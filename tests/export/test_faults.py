@@ -17,6 +17,7 @@ import pytest
 from lfm_edge.bundle import Bundle
 from safetensors.numpy import load_file, save_file
 
+from tests.processes import start
 from tests.support import DEMO_MODEL, random_model, saved, tiny_dense
 
 COMMAND = [sys.executable, "-m", "lfm_edge"]
@@ -41,8 +42,7 @@ def refused(*arguments: object) -> str:
 
 def start_and_wait(out: Path) -> subprocess.Popen[str]:
     """Starts a long export and returns once it has written some weights."""
-    command = [*COMMAND, "export", LONG, str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start("export", LONG, out)
     pattern = f".{out.name}.partial-*/model.onnx.data"
     while not any(path.stat().st_size > 1 << 20 for path in out.parent.glob(pattern)):
         assert process.poll() is None, process.communicate()
@@ -75,7 +75,8 @@ def test_two_exports_to_one_place_do_not_meet(tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start_and_wait(out)
     try:
-        assert f"process {process.pid} is writing this bundle" in refused("export", DEMO_MODEL, out)
+        assert f"{out}: another export is writing" in refused("export", DEMO_MODEL, out)
+        assert list(tmp_path.glob(".out.partial-*/model.onnx.data"))
     finally:
         process.kill()
         process.communicate()

@@ -49,7 +49,7 @@ class Attention:
         self.remembered = [
             ops.round_as_cached(gaussian(seed, s.kv_heads, past, s.dim), kind) for seed in (3, 4)
         ]
-        cos, sin = ops.rope_table(self.capacity, s.rotary, 1e6)
+        self.rope = cos, sin = ops.rope_table(self.capacity, ops.rope_frequencies(s.rotary, 1e6))
         inputs: dict[str, Array | None] = {
             "qkv": self.qkv,
             "q_norm": norms[0],
@@ -100,7 +100,7 @@ class Attention:
         key, value = self.remembered
         q_norm, k_norm = norms
         return ops.cached_attention(
-            q, k, v, key, value, q_norm, k_norm, 1e-5, 1e6, s.rotary, s.window, kind
+            q, k, v, key, value, q_norm, k_norm, 1e-5, self.rope, s.window, kind
         )
 
     def cached(self, outputs: list[Array], index: int) -> Array:

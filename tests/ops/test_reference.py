@@ -97,6 +97,7 @@ def test_cached_attention(chunks: list[int]) -> None:
     model = random_model(config).model
     attention, x = model.layers[1].self_attn, inputs(12)
     key = value = np.empty((2, 0, 16), np.float32)
+    table = ops.rope_table(len(x), ops.rope_frequencies(16, 1e6))
     out = []
     for part in np.split(x, np.cumsum(chunks)[:-1]):
         q, k, v = (
@@ -105,7 +106,7 @@ def test_cached_attention(chunks: list[int]) -> None:
         )
         norms = array(attention.q_layernorm.weight), array(attention.k_layernorm.weight)
         y, key, value = ops.cached_attention(
-            q, k, v, key, value, *norms, eps=config.norm_eps, theta=1e6
+            q, k, v, key, value, *norms, eps=config.norm_eps, rope=table
         )
         out.append(y @ array(attention.out_proj.weight).T)
     cache = DynamicCache(config=config)
@@ -134,14 +135,14 @@ def test_rounding_to_int8_keeps_zeros() -> None:
 def test_a_window_hides_what_lies_before_it() -> None:
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((9, 2, 16)).astype(np.float32) for _ in range(3))
+    unrotated = ops.rope_table(9, np.empty(0, np.float32))
     ones, empty = np.ones(16, np.float32), np.empty((2, 0, 16), np.float32)
 
     def last(first: int, window: int) -> Array:
         """The last token's output when the cache begins at token `first`, unrotated."""
         tokens = slice(first, None)
         return ops.cached_attention(
-            *(q[tokens], k[tokens], v[tokens], empty, empty, ones, ones, 1e-5, 1e6),
-            rotary_dim=0,
+            *(q[tokens], k[tokens], v[tokens], empty, empty, ones, ones, 1e-5, unrotated),
             window=window,
         )[0][-1]
 
@@ -152,7 +153,7 @@ def test_a_window_hides_what_lies_before_it() -> None:
 
 def test_partial_rope_leaves_the_rest() -> None:
     x = inputs(6).reshape(6, 2, 32)
-    cos, sin = ops.rope_table(6, 8, 1e4)
+    cos, sin = ops.rope_table(6, ops.rope_frequencies(8, 1e4))
     got = ops.rotate(x, cos, sin)
     assert (got[..., 8:] == x[..., 8:]).all()
     assert (got[..., :8] == ops.rotate(x[..., :8], cos, sin)).all()

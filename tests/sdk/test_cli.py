@@ -7,9 +7,8 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from lfm_edge import cli
 from lfm_edge.bundle import MANIFEST, file_entry
 
+from tests.processes import start
 from tests.sdk.toy import BOS, EOS, PAD, THINK, ToyModel, write_toy_bundle
 
 NEVER = {PAD: -1e4, BOS: -1e4, EOS: -1e4}
@@ -326,18 +326,15 @@ def test_own_commands_import_no_plug_in(run: Run, monkeypatch: pytest.MonkeyPatc
 # What only a process of its own shows.
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from lfm_edge.cli import main; main()"]
-    return subprocess.Popen(
-        [*command, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["heard", "ignored"])
+def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What this process does at SIGINT, which its children inherit."""
+    earlier = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
-def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path, sigint: None) -> None:
     bundle = write_toy_bundle(tmp_path / "bundle", ToyModel({THINK: 1e5}))
     process = start("generate", bundle, "a", "--max-tokens", 2000, "--context", 2048)
     assert process.stdout is not None

@@ -28,6 +28,7 @@ from lfm_edge.coreml.runtime import CoreMLRuntime
 from numpy.typing import NDArray
 
 from tests.sdk.coreml_programs import save
+from tests.sdk.interrupting import interrupt_at
 from tests.sdk.toy import ToyModel, toy_manifest, write_manifest
 
 Array = NDArray[Any]
@@ -182,6 +183,19 @@ def test_reset_starts_anew(bundle: Bundle, functions: dict[str, FakeFunction]) -
         assert all((np.array(t) == 9).all() for t in session.state.tensors.values())
         session.reset()
         assert session.position == 0
+
+
+def test_an_interrupt_at_any_instruction_leaves_what_the_session_says(
+    bundle: Bundle, functions: dict[str, FakeFunction]
+) -> None:
+    session, count = lfm_edge.load(bundle.folder).session(), 0
+    # 70 tokens are two runs of a function; the fake refuses a state that is not the position's.
+    while interrupt_at(count := count + 1, lambda: session.prefill(IDS[:70])):
+        held = session.ids
+        assert held in ([], IDS[:70])
+        np.testing.assert_array_equal(session.decode(7), logits([*held, 7]))
+        session.reset()
+    assert count > 100
 
 
 def test_sessions_are_apart(bundle: Bundle, functions: dict[str, FakeFunction]) -> None:

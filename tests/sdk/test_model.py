@@ -124,13 +124,13 @@ def test_an_answer_can_be_ended_while_its_prompt_is_read(
     endless: lfm_edge.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancel, session = threading.Event(), endless.session()
-    prefill = session.prefill
+    run = session.state.run
 
-    def prefill_and_cancel(ids: list[int]) -> Any:
+    def run_and_cancel(ids: Any, position: int) -> Any:
         cancel.set()
-        return prefill(ids)
+        return run(ids, position)
 
-    monkeypatch.setattr(session, "prefill", prefill_and_cancel)
+    monkeypatch.setattr(session.state, "run", run_and_cancel)
     answer = endless.generate("x" * 1500, session=session, cancel=cancel)
     assert list(answer) == []
     assert (answer.finish_reason, session.position) == ("cancelled", PREFILL_CHUNK)

@@ -6,8 +6,9 @@ shape. All three look alike: tensors under the names of the Hub, each expert apa
 
 from .base import Checkpoint
 from .folder import FolderCheckpoint
+from .shapes import SHAPES
 from .source import open_checkpoint
-from .synthetic import SHAPES, SyntheticCheckpoint
+from .synthetic import SyntheticCheckpoint
 
 __all__ = [
     "SHAPES",

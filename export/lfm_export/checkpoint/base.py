@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..notes import Note, unheard
+from .foreign import explain_tensor
 
 __all__ = ["COMPANION_FILES", "Checkpoint", "companions", "quoted"]
 
@@ -23,6 +26,7 @@ COMPANION_FILES = (
 )
 _LONGEST_QUOTE = 200
 _IGNORED_IF_TIED = "lm_head.weight"
+_MOST_SHOWN = 6
 
 
 def quoted(text: str) -> str:
@@ -66,14 +70,19 @@ class Checkpoint(abc.ABC):
             raise ValueError(f"rows {start}:{stop} of {name}, which has {shape[0]}")
         return self._read(name, start, stop)
 
-    def check(self, tensors: Mapping[str, tuple[int, ...]]) -> None:
+    def check(self, tensors: Mapping[str, tuple[int, ...]], note: Note = unheard) -> None:
         """Compares what is stored with what `Architecture.tensors` asks for.
 
-        An `lm_head.weight` that a tied model stores all the same is not counted as extra.
+        Tensors that the model does not have are passed over, as `transformers` does, and noted;
+        only an `lm_head.weight` that a tied model stores all the same is not worth a note.
 
         Raises:
-            CheckpointError: names the first tensor that is missing, misshapen or extra.
+            CheckpointError: names the first tensor that is missing, misshapen or another tool's.
         """
+        extra = [name for name in self.shapes if name not in tensors and name != _IGNORED_IF_TIED]
+        if foreign := explain_tensor(self._stored_name(name) for name in extra):
+            name, explanation = foreign
+            raise CheckpointError(f"{self.name}: tensor {quoted(name)} is {explanation}")
         for name, wanted in tensors.items():
             got = self.shapes.get(name)
             if got is None:
@@ -84,18 +93,39 @@ class Checkpoint(abc.ABC):
             if got != wanted:
                 raise CheckpointError(
                     f"{self._location(name)}: shape is {list(got)}, expected {list(wanted)} "
-                    f"for {name}; the weights do not belong to this config.json"
+                    f"for {name}; {_why_misshapen(got, wanted)}"
                 )
-        for name in self.shapes:
-            if name not in tensors and name != _IGNORED_IF_TIED:
+        self._refuse_more_experts(tensors, extra)
+        if extra:
+            shown = _summary((self._stored_name(name) for name in extra), tensors)
+            note(f"{self.name}: {len(extra)} tensors that the model does not have: {shown}")
+
+    def unfit(self, name: str, row: int, value: float) -> CheckpointError:
+        """An error that names the row of a tensor where a weight is no usable number."""
+        return CheckpointError(
+            f"{self._location(name)}: row {row} of {name} holds {value:g}, expected weights "
+            "within float16's range (65504); the checkpoint is damaged, or its training diverged"
+        )
+
+    def _refuse_more_experts(
+        self, tensors: Mapping[str, tuple[int, ...]], extra: Iterable[str]
+    ) -> None:
+        """Of the experts of one layer none can be left out: `transformers` stacks them all."""
+        for name in extra:
+            experts = re.match(r"(.+\.experts\.)\d+\.", name)
+            if experts and f"{experts[1]}0.w1.weight" in tensors:
                 raise CheckpointError(
-                    f"{self._location(name)}: extra tensor, which config.json does not describe; "
-                    "the weights do not belong to this config.json"
+                    f"{self._location(name)}: one expert more than num_experts in config.json; "
+                    "the weights do not belong to it"
                 )
 
     @abc.abstractmethod
     def _read(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """`read`, after the name and the rows were found to be right."""
+
+    def _stored_name(self, name: str) -> str:
+        """What the checkpoint's own files call a tensor."""
+        return name
 
     def _location(self, name: str) -> str:
         """How a message names a tensor."""
@@ -114,3 +144,23 @@ class Checkpoint(abc.ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _why_misshapen(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(got) == 3 and (got[0], got[2], got[1]) == wanted:
+        return "the order of the axes is that of an MLX model; start from what it was made from"
+    return "the weights do not belong to this config.json"
+
+
+def _summary(names: Iterable[str], tensors: Iterable[str]) -> str:
+    """Names without their numbers, each once; a layer too many stands for all that is in it."""
+    layers = {match[0] for name in tensors if (match := re.search(r"layers\.\d+\.", name))}
+    shown: dict[str, None] = {}
+    for name in names:
+        layer = re.search(r"layers\.\d+\.", name)
+        if layer and layer[0] not in layers:
+            shown[f"{name[: layer.end()]}*"] = None
+        else:
+            shown[re.sub(r"\.\d+(?=\.)", ".*", name)] = None
+    first = [name if name.isprintable() else quoted(name) for name in list(shown)[:_MOST_SHOWN]]
+    return ", ".join(first) + (", ..." if len(shown) > _MOST_SHOWN else "")

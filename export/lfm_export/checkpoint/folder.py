@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..notes import Note, unheard
 from .base import Checkpoint, companions, quoted
+from .foreign import explain_folder, is_adapter
 from .safetensors_file import SafetensorsFile, StoredTensor
 
 __all__ = ["FolderCheckpoint"]
@@ -36,10 +38,11 @@ class FolderCheckpoint(Checkpoint):
             CheckpointError: a file is missing, truncated or malformed.
         """
         self.name = name or folder.resolve().name
+        _refuse_other_kinds(folder)
         self.config = _read_object(folder / "config.json")
         self.files = companions(folder)
         with ExitStack() as stack:
-            self._tensors = _hub_names(_open_tensors(folder, stack))
+            self._tensors = _hub_names(_open_tensors(folder, _weights(folder, self.config), stack))
             self._open_files = stack.pop_all()
         self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
 
@@ -47,8 +50,17 @@ class FolderCheckpoint(Checkpoint):
         """Closes the safetensors files."""
         self._open_files.close()
 
+    def check(self, tensors: Mapping[str, tuple[int, ...]], note: Note = unheard) -> None:
+        """The same, and that their types can be read."""
+        super().check(tensors, note)
+        for name in tensors:
+            self._tensors[name].require_readable()
+
     def _read(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         return self._tensors[name].rows(start, stop).read()
+
+    def _stored_name(self, name: str) -> str:
+        return self._tensors[name].name
 
     def _location(self, name: str) -> str:
         tensor = self._tensors[name]
@@ -67,27 +79,59 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _open_tensors(folder: Path, stack: ExitStack) -> Mapping[str, StoredTensor]:
-    """Every stored tensor under its stored name; `stack` closes the files."""
-    if (folder / _SINGLE).exists():
-        return _open(folder / _SINGLE, stack).tensors
-    if not (folder / _INDEX).exists():
+def _refuse_other_kinds(folder: Path) -> None:
+    if is_adapter(folder):
         raise CheckpointError(
-            f"{folder}: holds neither {_SINGLE} nor {_INDEX}; save weights of another format "
-            "(pytorch_model.bin) as safetensors first, with transformers' save_pretrained"
+            f"{folder}: is an adapter (adapter_config.json): merge it into its model first, with "
+            "PEFT's merge_and_unload and save_pretrained; where that is done, remove the file"
         )
-    shards = _weight_map(folder / _INDEX)
+    if not (folder / "config.json").exists() and (explanation := explain_folder(folder)):
+        raise CheckpointError(f"{folder}: {explanation}")
+
+
+def _weights(folder: Path, config: Mapping[str, Any]) -> Path:
+    """The file of the weights, or the index of their shards."""
+    named = config.get("transformers_weights")
+    if named is not None:
+        if (
+            not isinstance(named, str)
+            or not _is_plain(named)
+            or not named.endswith((".safetensors", ".safetensors.index.json"))
+        ):
+            raise CheckpointError(
+                f"{folder}: transformers_weights in config.json is {quoted(str(named))}, "
+                "expected a safetensors file in the folder or the index of its shards"
+            )
+        return folder / named
+    for name in (_SINGLE, _INDEX):
+        if (folder / name).exists():
+            return folder / name
+    explanation = explain_folder(folder) or "holds no weights"
+    raise CheckpointError(f"{folder}: {explanation} (neither {_SINGLE} nor {_INDEX} is there)")
+
+
+def _open_tensors(folder: Path, path: Path, stack: ExitStack) -> Mapping[str, StoredTensor]:
+    """Every stored tensor under its stored name; `stack` closes the files."""
+    if path.suffix != ".json":
+        return _open(path, stack).tensors
+    shards = _weight_map(path)
     files: dict[str, SafetensorsFile] = {}
     for shard in sorted(set(shards.values())):
         if not (folder / shard).exists():
             raise CheckpointError(
-                f"{folder / shard}: is missing, but {_INDEX} names it; download it again"
+                f"{folder / shard}: is missing, but {path.name} names it; download it again"
             )
         files[shard] = _open(folder / shard, stack)
     for name, shard in shards.items():
         if name not in files[shard].tensors:
-            raise files[shard].error(f"lacks tensor {quoted(name)}, which {_INDEX} places there")
-    return {name: files[shard].tensors[name] for name, shard in shards.items()}
+            raise files[shard].error(f"lacks tensor {quoted(name)}, which {path.name} places there")
+    tensors: dict[str, StoredTensor] = {}
+    for file in files.values():  # all that they hold: transformers takes only their names from it
+        for name, tensor in file.tensors.items():
+            if name in tensors:
+                raise file.error(f"stores {quoted(name)}, which {tensors[name].file.path} does too")
+            tensors[name] = tensor
+    return tensors
 
 
 def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
@@ -117,15 +161,20 @@ def _hub_names(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Tensors under the names of the Hub, each expert apart: the only place that renames."""
     tensors: dict[str, StoredTensor] = {}
     for stored_name, tensor in stored.items():
-        # transformers leaves the prefix out when it saves the model without its LM head
-        prefix = "" if stored_name.startswith(("model.", "lm_head.")) else "model."
-        for name, part in _experts_apart(prefix + stored_name, tensor):
+        for name, part in _experts_apart(_with_one_prefix(stored_name), tensor):
             if name in tensors:
                 raise tensor.file.error(
                     f"stores {quoted(name)} twice, once as {quoted(stored_name)}"
                 )
             tensors[name] = part
     return tensors
+
+
+def _with_one_prefix(name: str) -> str:
+    """`transformers` saves a base model without the prefix, and drops one that is there twice."""
+    if name.startswith(("model.model.", "model.lm_head.")):
+        return name.removeprefix("model.")
+    return name if name.startswith(("model.", "lm_head.")) else f"model.{name}"
 
 
 def _experts_apart(name: str, tensor: StoredTensor) -> Iterator[tuple[str, StoredTensor]]:

@@ -13,7 +13,13 @@ from .folder import FolderCheckpoint
 
 __all__ = ["is_hub_id", "open_hub"]
 
-_FILES = ["config.json", *COMPANION_FILES, "*.safetensors", "*.safetensors.index.json"]
+_FILES = [
+    "config.json",
+    "adapter_config.json",
+    *COMPANION_FILES,
+    "*.safetensors",
+    "*.safetensors.index.json",
+]
 
 
 def is_hub_id(source: str) -> bool:

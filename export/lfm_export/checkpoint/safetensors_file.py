@@ -27,10 +27,10 @@ __all__ = ["SafetensorsFile", "StoredTensor"]
 _PREFIX = 8
 _LONGEST_HEADER = 100_000_000
 _MOST_AXES = 8
-_READABLE = {"F32": 4, "F16": 2, "BF16": 2}
+_READABLE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ITEM_BITS = {
     **{name: 8 * size for name, size in _READABLE.items()},
-    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("I64", "U64", "C64"), 64),
     **dict.fromkeys(("I32", "U32"), 32),
     **dict.fromkeys(("I16", "U16"), 16),
     **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
@@ -163,7 +163,7 @@ class StoredTensor:
 
     def rows(self, start: int, stop: int) -> StoredTensor:
         """Rows `start` to `stop` of the first axis."""
-        self._require_readable()
+        self.require_readable()
         skipped = start * math.prod(self.shape[1:]) * _READABLE[self.dtype]
         return replace(self, shape=(stop - start, *self.shape[1:]), offset=self.offset + skipped)
 
@@ -173,20 +173,23 @@ class StoredTensor:
         return replace(row, shape=row.shape[1:])
 
     def read(self) -> NDArray[np.float32]:
-        """The values in float32; F16 and BF16 convert without loss.
+        """The values in float32; F16 and BF16 convert without loss, F64 is rounded.
 
         Raises:
             CheckpointError: another dtype, or the file cannot be read.
         """
-        self._require_readable()
+        self.require_readable()
         values = np.empty(self.shape, np.float32)
         if self.dtype == "F32":
             self._fill(values)
             return values
-        stored = np.empty(self.shape, np.float16 if self.dtype == "F16" else np.uint16)
+        stored = np.empty(
+            self.shape, {"F64": np.float64, "F16": np.float16}.get(self.dtype, np.uint16)
+        )
         self._fill(stored)
-        if self.dtype == "F16":
-            values[...] = stored
+        if self.dtype != "BF16":
+            with np.errstate(over="ignore"):  # becomes infinity, as it does in transformers
+                values[...] = stored
         else:
             np.left_shift(stored, 16, out=values.view(np.uint32), dtype=np.uint32)
         return values
@@ -195,7 +198,12 @@ class StoredTensor:
         if array.size:  # a memoryview of no items cannot be cast to bytes
             self.file.read_into(array.data.cast("B"), self.offset)
 
-    def _require_readable(self) -> None:
+    def require_readable(self) -> None:
+        """Checks the type of the values.
+
+        Raises:
+            CheckpointError: they are no floats of 16 bits or more.
+        """
         if self.dtype not in _READABLE:
             raise self.file.error(
                 f"tensor {quoted(self.name)} is {self.dtype}, expected one of "

@@ -7,29 +7,40 @@ from pathlib import Path
 from ..errors import CheckpointError
 from .base import Checkpoint, quoted
 from .folder import FolderCheckpoint
+from .foreign import explain_file
 from .hub import is_hub_id, open_hub
 from .synthetic import PREFIX, open_synthetic
 
 __all__ = ["open_checkpoint"]
 
 
-def open_checkpoint(source: str, *, revision: str | None = None, seed: int = 0) -> Checkpoint:
+def open_checkpoint(
+    source: str, *, revision: str | None = None, seed: int | None = None
+) -> Checkpoint:
     """Opens a checkpoint; nothing but headers is read yet.
 
     Args:
         source: a local folder, `synthetic:SHAPE[:LAYERS]`, or a Hub id `org/name`.
         revision: branch, tag or commit, for a Hub id only.
-        seed: of synthetic weights.
+        seed: of synthetic weights only; by default 0.
 
     Raises:
         CheckpointError: there is no such source, or it is damaged; one line names what.
         MissingDependencyError: a Hub id without huggingface_hub installed.
     """
-    if source.startswith(PREFIX):
-        return open_synthetic(source, seed)
-    if Path(source).is_dir():
-        return FolderCheckpoint(Path(source))
-    if not Path(source).exists() and is_hub_id(source):
+    path, synthetic = Path(source), source.startswith(PREFIX)
+    hub = not synthetic and is_hub_id(source) and not path.exists()
+    if revision is not None and not hub:
+        raise CheckpointError(f"--revision {revision}: only for a model of the Hub, not {source}")
+    if seed is not None and not synthetic:
+        raise CheckpointError(f"--seed {seed}: only for {PREFIX}SHAPE, not {source}")
+    if synthetic:
+        return open_synthetic(source, seed or 0)
+    if path.is_dir():
+        return FolderCheckpoint(path)
+    if path.is_file():
+        raise CheckpointError(f"{quoted(source)}: {explain_file(path)} (not a folder)")
+    if hub:
         return open_hub(source, revision)
     raise CheckpointError(
         f"{quoted(source)}: not a folder, not a Hub id (org/name), not {PREFIX}SHAPE[:LAYERS]"

@@ -20,80 +20,15 @@ from numpy.typing import NDArray
 from ..architecture import describe
 from ..errors import CheckpointError
 from .base import Checkpoint, companions, quoted
+from .shapes import SHAPES
 
-__all__ = ["PREFIX", "SHAPES", "SyntheticCheckpoint", "open_synthetic"]
+__all__ = ["PREFIX", "SyntheticCheckpoint", "open_synthetic"]
 
 PREFIX = "synthetic:"
 _TOKENIZER = Path(__file__).parent.parent / "demo_model"
 _BLOCK = 1 << 16  # weights drawn at once: their indices stay in the processor's cache
 _QUANTILES = 1 << 16  # of the normal distribution: 16 random bits choose one
 _PER_DRAW = 4  # of them in one draw of 64 bits
-
-
-def _layer_types(layers: int, attention: tuple[int, ...]) -> list[str]:
-    return ["full_attention" if i in attention else "conv" for i in range(layers)]
-
-
-_COMMON = {
-    "bos_token_id": 1,
-    "eos_token_id": 7,
-    "pad_token_id": 0,
-    "dtype": "bfloat16",
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 128000,
-    "norm_eps": 1e-5,
-    "conv_bias": False,
-    "conv_L_cache": 3,
-    "num_key_value_heads": 8,
-    "vocab_size": 65536,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-}
-_DENSE = {
-    **_COMMON,
-    "architectures": ["Lfm2ForCausalLM"],
-    "model_type": "lfm2",
-    "layer_types": _layer_types(16, (2, 5, 8, 10, 12, 14)),
-    "block_auto_adjust_ff_dim": True,
-    "block_ffn_dim_multiplier": 1.0,
-    "block_multiple_of": 256,
-}
-_MOE_8B = {
-    **_COMMON,
-    "architectures": ["Lfm2MoeForCausalLM"],
-    "model_type": "lfm2_moe",
-    "layer_types": _layer_types(24, (2, 6, 10, 14, 18, 21)),
-    "hidden_size": 2048,
-    "num_attention_heads": 32,
-    "intermediate_size": 7168,
-    "moe_intermediate_size": 1792,
-    "num_dense_layers": 2,
-    "num_experts": 32,
-    "num_experts_per_tok": 4,
-    "use_expert_bias": True,
-    "norm_topk_prob": True,
-    "routed_scaling_factor": 1.0,
-}
-SHAPES: Mapping[str, Mapping[str, Any]] = {
-    "lfm2-350m": {
-        **_DENSE,
-        "hidden_size": 1024,
-        "num_attention_heads": 16,
-        "intermediate_size": 6656,
-    },
-    "lfm2-1.2b": {
-        **_DENSE,
-        "hidden_size": 2048,
-        "num_attention_heads": 32,
-        "intermediate_size": 12288,
-    },
-    "lfm2-8b-a1b": _MOE_8B,
-    "lfm2.5-8b-a1b": {
-        **_MOE_8B,
-        "vocab_size": 128000,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 5e6},
-    },
-}
-"""The config.json of every shape that has a name."""
 
 
 class SyntheticCheckpoint(Checkpoint):

@@ -8,9 +8,8 @@ import coremltools
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
 from coremltools.converters.mil.mil import Function, types
-from lfm_ops.reference import rope_table
 
-from ..architecture import Architecture, Attention, Layer, Mlp, ShortConv
+from ..architecture import Architecture, Attention, Layer, Mlp, Rope, ShortConv
 from ._coreml_moe import MoeForm
 from ._coreml_ops import MAX_ROWS, Ops, Var
 from ._coreml_state import Caches, StateLayout
@@ -60,7 +59,7 @@ class _Body:
     ) -> None:
         self._ops, self._architecture, self._context = ops, architecture, context
         self._moe, self._caches = moe, caches
-        self._rope: dict[tuple[int, float], tuple[Var, Var]] = {}
+        self._rope: dict[Rope, tuple[Var, Var]] = {}
         self._positions = caches.positions()
         self._mask = caches.mask()
 
@@ -164,15 +163,14 @@ class _Body:
 
     def _rope_rows(self, part: Attention) -> tuple[Var, Var]:
         """Cosines and sines `[tokens, head_dim / 2]` of the tokens' positions."""
-        key = (part.head_dim, part.rope_theta)
-        if key not in self._rope:
-            names = (f"rope/{name}.{part.head_dim}.{part.rope_theta:g}" for name in ("cos", "sin"))
+        if part.rope not in self._rope:
+            names = (f"rope/{name}.{len(self._rope)}" for name in ("cos", "sin"))
             cos, sin = (
                 mb.gather(x=self._ops.constant(name, table), indices=self._positions, axis=0)
-                for name, table in zip(names, rope_table(self._context, *key), strict=True)
+                for name, table in zip(names, part.rope.table(self._context), strict=True)
             )
-            self._rope[key] = (cos, sin)
-        return self._rope[key]
+            self._rope[part.rope] = (cos, sin)
+        return self._rope[part.rope]
 
     def _short_conv(self, x: Var, part: ShortConv) -> Var:
         """The convolution is in float32, which its taps are; channels come first."""

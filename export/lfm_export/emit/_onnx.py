@@ -14,9 +14,8 @@ from typing import Any, ClassVar, Literal
 
 import onnx_ir as ir
 from lfm_edge.bundle import Graph, StateTensor
-from lfm_ops.reference import rope_table
 
-from ..architecture import Architecture, Attention, Layer, Mlp, Norm, ShortConv
+from ..architecture import Architecture, Attention, Layer, Mlp, Norm, Rope, ShortConv
 from ..weights import Consumer, Weights
 from .external_data import ExternalData
 from .graph import GraphBuilder
@@ -57,7 +56,7 @@ class OnnxWalk(Consumer, abc.ABC):
         self._max_context = max_context
         self._graph = GraphBuilder(data, self.domains)
         self._state: list[StateTensor] = []
-        self._rope: dict[tuple[int, float], tuple[ir.Value, ir.Value]] = {}
+        self._rope: dict[Rope, tuple[ir.Value, ir.Value]] = {}
         self._branch: ir.Value | None = None
         self._ids = self._graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
         self._mask = self._graph.input(
@@ -136,15 +135,14 @@ class OnnxWalk(Consumer, abc.ABC):
             self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
 
     def _rope_tables(self, part: Attention) -> tuple[ir.Value, ir.Value]:
-        key = (part.head_dim, part.rope_theta)
-        if key not in self._rope:
-            cos, sin = rope_table(self._max_context, *key)
+        if part.rope not in self._rope:
+            cos, sin = part.rope.table(self._max_context)
             suffix = f".{len(self._rope)}" if self._rope else ""
-            self._rope[key] = (
+            self._rope[part.rope] = (
                 self._graph.weight(f"cos_cache{suffix}", cos),
                 self._graph.weight(f"sin_cache{suffix}", sin),
             )
-        return self._rope[key]
+        return self._rope[part.rope]
 
     def _op(self, op_type: str, *inputs: ir.Value | None, name: str, **attributes: Any) -> ir.Value:
         return self._graph.op(op_type, *inputs, name=name, **attributes)

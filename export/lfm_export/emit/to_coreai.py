@@ -17,7 +17,6 @@ import torch
 from coreai.runtime import AIModelAssetMetadata
 from lfm_edge.bundle import Graph, StateTensor
 from lfm_ops.quantized import BLOCK_SIZE
-from lfm_ops.reference import rope_table
 from torch.export.graph_signature import InputKind
 
 from ..architecture import (
@@ -27,6 +26,7 @@ from ..architecture import (
     Layer,
     Mlp,
     Norm,
+    Rope,
     ShortConv,
     SparseMoe,
 )
@@ -90,11 +90,9 @@ class CoreAIEmitter(Consumer):
     def __init__(self, architecture: Architecture, context: int, cache: StateType) -> None:
         self._context, self._cache = context, cache
         operators = [layer.operator for layer in architecture.layers]
-        ropes = {
-            (part.head_dim, part.rope_theta) for part in operators if isinstance(part, Attention)
-        }
+        ropes = {part.rope for part in operators if isinstance(part, Attention)}
         assert len(ropes) <= 1, ropes
-        self._rope = rope_table(context, *(ropes.pop() if ropes else (2, 1.0)))
+        self._rope = (ropes.pop() if ropes else Rope((1.0,))).table(context)
         self._state: dict[str, StateTensor] = {}
 
     def embedding(self, part: Embedding, weights: Weights) -> None:

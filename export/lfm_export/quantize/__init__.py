@@ -13,11 +13,12 @@ from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from ..errors import ExportError
+from ._fit import UnfitWeightError, check_fit
 from .f32 import quantize_f32
 from .q4 import quantize_q4
 from .q8 import quantize_q8
 
-__all__ = ["METHODS", "Scheme"]
+__all__ = ["METHODS", "Scheme", "UnfitWeightError", "check_fit"]
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]
 

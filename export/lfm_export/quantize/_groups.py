@@ -8,23 +8,35 @@ import numpy as np
 from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
 from numpy.typing import NDArray
 
+from ._fit import check_largest
+
 __all__ = ["Array", "quantize_groups", "round_to_half"]
 
 Array = NDArray[np.float32]
-Rounding = Callable[[Array], tuple[Array, Array]]
+Rounding = Callable[[Array, Array], tuple[Array, Array]]
 
 _SMALLEST = np.float32(2.0**-24)  # float16's smallest step: below it a scale would be zero
 _GROUPS_AT_ONCE = 8192  # a megabyte of float32
 
 
 def quantize_groups(rows: Array, bits: int, rounding: Rounding) -> QuantizedTensor:
-    """Applies `rounding`, groups `[n, 32]` to scales `[n]` and whole steps `[n, 32]`."""
+    """Quantizes `rows` `[rows, columns]` by `rounding`.
+
+    It takes groups `[n, 32]` and the weight `[n]` of the largest magnitude in each to scales `[n]`
+    and whole steps `[n, 32]`.
+
+    Raises:
+        UnfitWeightError: a weight is no finite number, or too large.
+    """
     groups = rows.reshape(-1, BLOCK_SIZE)
     values = np.empty(groups.shape, np.int8)
     scales = np.empty(len(groups), np.float16)
     for start in range(0, len(groups), _GROUPS_AT_ONCE):
         part = slice(start, start + _GROUPS_AT_ONCE)
-        scales[part], values[part] = rounding(groups[part])
+        top, bottom = groups[part].max(axis=-1), groups[part].min(axis=-1)
+        extreme = np.where(top > -bottom, top, bottom)
+        check_largest(np.abs(extreme).max(initial=0), rows)
+        scales[part], values[part] = rounding(groups[part], extreme)
     return QuantizedTensor(bits, values.reshape(rows.shape), scales.reshape(rows.shape[0], -1))
 
 

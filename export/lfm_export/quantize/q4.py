@@ -22,9 +22,7 @@ def quantize_q4(rows: Array) -> QuantizedTensor:
     return quantize_groups(rows, 4, _least_squares)
 
 
-def _least_squares(groups: Array) -> tuple[Array, Array]:
-    top, bottom = groups.max(axis=-1), groups.min(axis=-1)
-    extreme = np.where(top > -bottom, top, bottom)
+def _least_squares(groups: Array, extreme: Array) -> tuple[Array, Array]:
     error, scale, steps = _try(groups, extreme, _EXTREMES[0])
     for candidate in _EXTREMES[1:]:
         other_error, other_scale, other_steps = _try(groups, extreme, candidate)

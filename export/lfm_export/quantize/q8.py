@@ -15,8 +15,8 @@ def quantize_q8(rows: Array) -> QuantizedTensor:
     return quantize_groups(rows, 8, _largest)
 
 
-def _largest(groups: Array) -> tuple[Array, Array]:
-    largest = np.maximum(groups.max(axis=-1), -groups.min(axis=-1))
+def _largest(groups: Array, extreme: Array) -> tuple[Array, Array]:
+    largest: Array = np.abs(extreme)
     scale = round_to_half(largest / np.float32(127))
     steps = groups * (np.float32(1) / scale)[:, None]
     np.rint(steps, out=steps)

@@ -119,8 +119,9 @@ class CoreAIState:
 
     def __init__(self, runtime: CoreAIRuntime) -> None:
         self._runtime = runtime
-        self.values = {tensor.name: self._zeros(tensor) for tensor in runtime.graph.state}
+        self.values: dict[str, Value] = {}
         """Core AI's own arrays, by name."""
+        self.clear()
 
     @property
     def tensors(self) -> Mapping[str, NDArray[Any]]:
@@ -142,10 +143,8 @@ class CoreAIState:
         return logits
 
     def clear(self) -> None:
-        """Forgets everything; attention never reads keys beyond the position."""
-        for tensor in self._runtime.graph.state:
-            if tensor.kind == "conv":
-                self.values[tensor.name] = self._zeros(tensor)
+        """Forgets everything, in new arrays: a run that was interrupted may go on in the old."""
+        self.values = {tensor.name: self._zeros(tensor) for tensor in self._runtime.graph.state}
 
     def _zeros(self, tensor: StateTensor) -> Value:
         return Value(np.zeros(state_shape(tensor, self._runtime.context), tensor.dtype))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle import stays_within
 from ..errors import BundleError, MissingDependencyError
 from .weights import Stored, WeightFile
 
@@ -255,7 +256,7 @@ def _root_path(folder: Path) -> str:
 
 
 def _check_inside(folder: Path, path: Path) -> None:
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not stays_within(folder, path):
         raise BundleError(f"{path}: links to a place outside the package")
 
 

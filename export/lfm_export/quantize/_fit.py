@@ -1,0 +1,44 @@
+"""Which weights can be quantized at all: finite ones that float16 could hold.
+
+A single NaN, infinity or huge value makes zeros of its whole group in 4 bits, and nonsense of the
+model in any format. Apple's formats hold vectors in float16, so one limit serves all targets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LARGEST", "UnfitWeightError", "check_fit", "check_largest"]
+
+LARGEST = 65504.0  # float16's
+
+
+class UnfitWeightError(Exception):
+    """A weight that is no usable number: `row` of the tensor, and its `value`."""
+
+    def __init__(self, row: int, value: float) -> None:
+        super().__init__(f"row {row} holds {value:g}")
+        self.row, self.value = row, value
+
+
+def check_fit(tensor: NDArray[np.float32]) -> None:
+    """Checks every weight.
+
+    Raises:
+        UnfitWeightError: the first that is not fit.
+    """
+    if tensor.size:
+        check_largest(max(tensor.max(), -tensor.min()), tensor)
+
+
+def check_largest(largest: np.float32, tensor: NDArray[np.float32]) -> None:
+    """The same where the largest magnitude is known; NaN counts as the largest of all.
+
+    Raises:
+        UnfitWeightError: the first weight of `tensor` that is not fit.
+    """
+    if not largest <= LARGEST:
+        fit = np.abs(tensor) <= LARGEST
+        place = np.unravel_index(np.argmin(fit), tensor.shape)
+        raise UnfitWeightError(int(place[0]), float(tensor[place]))
