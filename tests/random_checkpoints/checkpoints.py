@@ -60,10 +60,11 @@ class Checkpoint:
         elif self.generation is not ABSENT:
             _write(folder / "generation_config.json", self.generation)
 
-    def config_is_causal(self) -> bool:
-        """Whether the model named in `architectures` is one that writes text."""
+    @property
+    def writes_text(self) -> bool:
+        """Whether the model is one that attends backwards alone and gives logits of tokens."""
         named = self.config.get("architectures") or []
-        return not any("Bidirectional" in name or "Classification" in name for name in named)
+        return self.config.get("is_causal", True) and not any("Bidirectional" in name or "Classification" in name for name in named)
 
     def __repr__(self) -> str:
         """One field a line; the tokenizer's vocabulary says nothing."""

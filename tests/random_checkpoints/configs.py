@@ -11,9 +11,10 @@ from typing import Any
 
 from .choices import ABSENT, Choices, present
 
-__all__ = ["Dims", "draw_config"]
+__all__ = ["MOST_CONTEXT", "TOO_MANY_LAYERS", "Dims", "draw_config"]
 
 MOST_CONTEXT = 2048
+TOO_MANY_LAYERS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,8 @@ def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dim
     if moe:
         sparse, experts = _experts(choices, len(kinds))
         values |= experts
-    if choices.rarely(1):
+    if choices.rarely(3):
         values["max_position_embeddings"] = ABSENT
-        choices.may_refuse("max_position_embeddings is absent")
     if choices.rarely(2):
         name = choices.one(
             *("hidden_size", "num_hidden_layers", "num_attention_heads", "conv_L_cache", "conv_bias")
@@ -100,7 +100,10 @@ def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dim
 def _heads(choices: Choices) -> tuple[int, int, int, int, Any]:
     hidden, heads, kv_heads = choices.one((64, 2, 1), (64, 4, 2), (32, 2, 2), (64, 4, 1), (96, 2, 1))
     head_dim = hidden // heads
-    written: Any = choices.usual(ABSENT, None, head_dim, percent=50)
+    written: Any = choices.usual(ABSENT, head_dim, percent=50)
+    if choices.rarely(1):
+        written = None
+        choices.may_refuse("head_dim is null")
     if choices.rarely(8):
         head_dim = written = choices.one(16, 32, 64)
     if choices.rarely(1):
@@ -117,12 +120,14 @@ def _layers(choices: Choices, moe: bool) -> tuple[tuple[str, ...], dict[str, Any
     count = len(kinds)
     indices = [index for index, kind in enumerate(kinds) if kind == full]
     decoy = [] if indices else [0]
-    values: dict[str, Any] = {"num_hidden_layers": count, "layer_types": list(kinds)}
+    old = choices.rarely(10)
+    types = ["attention" if old and kind == full else kind for kind in kinds]
+    values: dict[str, Any] = {"num_hidden_layers": count, "layer_types": types}
     spelling = choices.usual("types", "indices", "both", "conflict", "all", percent=50)
     if moe and spelling in ("indices", "all") and not choices.rarely(5):
         spelling = "types"
     if spelling == "indices":
-        values |= {"layer_types": choices.one(ABSENT, None), "full_attn_idxs": indices}
+        values |= {"layer_types": choices.one(ABSENT, None), "full_attn_idxs": [*indices, 70]}
     if spelling == "both":
         values["full_attn_idxs"] = choices.one(indices, None)
     if spelling == "conflict":
@@ -141,7 +146,7 @@ def _layers(choices: Choices, moe: bool) -> tuple[tuple[str, ...], dict[str, Any
         )
         choices.may_refuse("layer_types of another model")
     if choices.rarely(1):
-        values["num_hidden_layers"] = 2_000_000_000
+        values["num_hidden_layers"] = TOO_MANY_LAYERS
         choices.may_refuse("two billion layers")
     return kinds, values
 
@@ -226,7 +231,7 @@ def _rope(choices: Choices) -> dict[str, Any]:
         {"rope_theta": int(theta)},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 17.0}, "rope_scaling": default},
     )
-    if not choices.rarely(4):
+    if not choices.rarely(12):
         return dict(choices.one(*usual))
     kind = choices.one("linear", "dynamic", "llama3", "yarn", "longrope", "proportional", "other")
     key = choices.one("type", "rope_type")
@@ -237,14 +242,18 @@ def _rope(choices: Choices) -> dict[str, Any]:
         rope["original_max_position_embeddings"] = 32
     if kind == "longrope":
         rope |= {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
+        choices.may_refuse("longrope")
+    if kind == "other":
+        choices.may_refuse("an unknown rule of RoPE")
     field = choices.one("rope_scaling", "rope_parameters")
     values: dict[str, Any] = {field: rope, "rope_theta": theta}
-    other = choices.rarely(40)
-    if other and choices.rarely(50):
+    unusual = choices.rarely(15)
+    if unusual:
+        choices.may_refuse("RoPE of several kinds, or of a part of a head")
+    if unusual and choices.rarely(50):
         values = {"rope_parameters": {"full_attention": default, "conv": {**default, **rope}}}
-    elif other:
+    elif unusual:
         values = {"rope_parameters": default, "partial_rotary_factor": 0.5}
-    choices.may_refuse(f"rope {values}")
     return values
 
 
@@ -284,10 +293,13 @@ def _unread(choices: Choices) -> dict[str, Any]:
         {"num_heads": 3, "use_pos_enc": True, "attention_dropout": 0.1, "hidden_dropout": 0.1},
         {"temperature": 0.4, "top_k": 3, "do_sample": True},  # of old files; see generation
         {"unsloth_fixed": True, "_name_or_path": "/somewhere", "auto_map": {}},
-        {"is_causal": False, "n_layer": 1, "vocab": None, "num_local_experts": 2},
+        {"n_layer": 1, "vocab": None, "num_local_experts": 2, "is_causal": True},
         {"id2label": {"0": "no"}, "label2id": {"no": 0}, "problem_type": None},
     )
     found: dict[str, Any] = {}
+    if choices.rarely(0.5):
+        choices.may_refuse("a model that attends both ways")
+        found["is_causal"] = False
     for extra in choices.several(extras, 0, 2):
         found |= extra
     return found
@@ -296,7 +308,7 @@ def _unread(choices: Choices) -> dict[str, Any]:
 def _experts(choices: Choices, layers: int) -> tuple[dict[str, Any], dict[str, Any]]:
     experts, chosen = choices.one((4, 2), (4, 1), (2, 2), (3, 2))
     num_dense: Any = choices.usual(0, 1, layers, percent=40)
-    if choices.rarely(2):
+    if choices.rarely(5):
         num_dense = ABSENT
     biased = choices.one(True, False, ABSENT)
     width = choices.one(32, 64)
@@ -308,8 +320,6 @@ def _experts(choices: Choices, layers: int) -> tuple[dict[str, Any], dict[str, A
         "expert_width": width,
         "expert_bias": biased is not False,
     }
-    if num_dense is ABSENT:
-        choices.may_refuse("num_dense_layers is absent")
     return dims, {
         "num_dense_layers": num_dense,
         "num_experts": experts,

@@ -20,7 +20,7 @@ __all__ = ["StoredWeights", "draw_weights", "write_weights"]
 Tensors = dict[str, torch.Tensor]
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
-_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def draw_weights(choices: Choices, dims: Dims) -> StoredWeights:
         choices.may_refuse("LoRA tensors beside the weights")
     return StoredWeights(
         seed=choices.number(0, 9),
-        dtype=choices.one("bf16", "f32", "f16", "mixed"),
+        dtype=choices.one("bf16", "f32", "f16", "f64", "mixed"),
         prefix=prefix,
         experts=choices.one("apart", "stacked", "mixed"),
         head=head,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from .checkpoints import Checkpoint
+from .configs import TOO_MANY_LAYERS
 from .conversations import as_meant, without_markers
 
 __all__ = ["Chat", "Sampling", "Truth", "read_truth"]
@@ -58,15 +59,19 @@ def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     checkpoint.write_model(folder)
+    if checkpoint.config.get("num_hidden_layers") == TOO_MANY_LAYERS:
+        checkpoint.write_companions(folder)
+        refusal = MemoryError("transformers would list every layer")
+        return Truth(refusal, False, refusal, refusal, refusal, frozenset())
     logits, lenient = _logits(folder, ids), False
     mended = _mended(checkpoint.config)
     if isinstance(logits, Exception) and mended != checkpoint.config:
         (folder / "config.json").write_text(json.dumps(mended))
         logits, lenient = _logits(folder, ids), True
-        (folder / "config.json").write_text(json.dumps(checkpoint.config))
     checkpoint.write_companions(folder)
     tokenizer: Any = _attempt(lambda: AutoTokenizer.from_pretrained(folder))
     generation = _generation_config(checkpoint, folder)
+    (folder / "config.json").write_text(json.dumps(checkpoint.config))
     if isinstance(tokenizer, Exception):
         return Truth(logits, lenient, tokenizer, tokenizer, _sampling(generation), _eos(checkpoint))
     return Truth(
