@@ -16,6 +16,7 @@ from lfm_ops.quantized import BLOCK_SIZE
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
+from .companions import Companions, read_companions
 from .emit._coreml_blobs import BlobFile
 from .emit._limits import check_onnx
 from .emit._onnx import OnnxWalk, StateType
@@ -29,7 +30,7 @@ from .loading import architecture_of
 from .quantize import Scheme
 from .reference import GoldenReference
 from .weights import Consumer, walk
-from .writer import bundle_folder, copy_files, describe_files, folder_size, write_manifest
+from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "Progress", "export_bundle"]
 
@@ -97,12 +98,14 @@ def export_bundle(
     Raises:
         ExportError: the options do not fit the model, or `out` cannot be written.
         ArchitectureError: the model's config is unknown or contradicts itself.
-        CheckpointError: a tensor is missing, too many, misshapen or unreadable.
+        CheckpointError: a tensor is missing, too many, misshapen or unreadable, or a file beside
+            the weights is malformed.
     """
     options, progress = options or ExportOptions(), progress or Quiet()
     plan = _Plan.make(options, architecture_of(checkpoint, progress.note))
+    companions = read_companions(checkpoint, plan.architecture, progress.note)
     with bundle_folder(out) as folder:
-        write_manifest(_write_graph(checkpoint, plan, folder, progress), folder)
+        write_manifest(_write_graph(checkpoint, companions, plan, folder, progress), folder)
         Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)
 
@@ -187,23 +190,25 @@ class Emitter(Consumer, Protocol):
         """Writes the graph when all weights have come, and says how it is called."""
 
 
-def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Progress) -> Manifest:
+def _write_graph(
+    checkpoint: Checkpoint, companions: Companions, plan: _Plan, folder: Path, progress: Progress
+) -> Manifest:
     architecture, vocab = plan.architecture, plan.architecture.vocab_size
-    ids = golden_ids(checkpoint.files.get("tokenizer.json"), vocab, architecture.bos_token_id)
+    ids = golden_ids(companions.tokenizer, vocab, architecture.bos_token_id)
     reference = plan.reference(ids)
     producer = f"{PRODUCER} {version(PRODUCER)}"
     with plan.emitter(folder) as emitter:
         progress.stage("quantize", architecture.num_parameters(), "weights")
         walk(architecture, checkpoint, plan.scheme, (emitter, reference), progress.advance)
         graph = emitter.save(folder, producer)
-    copy_files(checkpoint.files, folder)
+    companions.write(folder)
     if plan.target == OnnxPortableEmitter.target:
-        write_genai_config(architecture, checkpoint, graph, plan.context, folder)
+        write_genai_config(architecture, companions, graph, plan.context, folder, progress.note)
     progress.stage("hash", folder_size(folder), "bytes")
     return Manifest(
         format_version=FORMAT_VERSION,
         producer=producer,
-        model=_model(checkpoint.name, architecture, plan.context),
+        model=_model(checkpoint.name, architecture, companions, plan.context),
         graph=graph,
         quantization=Quantization(plan.scheme.linear, plan.scheme.head, BLOCK_SIZE),
         golden=reference.golden(),
@@ -211,7 +216,7 @@ def _write_graph(checkpoint: Checkpoint, plan: _Plan, folder: Path, progress: Pr
     )
 
 
-def _model(name: str, architecture: Architecture, context: int) -> Model:
+def _model(name: str, architecture: Architecture, companions: Companions, context: int) -> Model:
     return Model(
         family=architecture.family,
         name=name,
@@ -220,8 +225,8 @@ def _model(name: str, architecture: Architecture, context: int) -> Model:
         num_hidden_layers=len(architecture.layers),
         max_context=context,
         bos_token_id=architecture.bos_token_id,
-        eos_token_ids=list(architecture.eos_token_ids),
-        pad_token_id=architecture.pad_token_id,
+        eos_token_ids=list(companions.eos_token_ids),
+        pad_token_id=companions.pad_token_id,
     )
 
 

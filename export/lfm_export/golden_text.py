@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -19,11 +17,11 @@ def main() -> None:
 """
 
 
-def golden_ids(tokenizer: Path | None, vocab_size: int, bos: int | None) -> list[int]:
+def golden_ids(tokenizer: Tokenizer | None, vocab_size: int, bos: int | None) -> list[int]:
     """Ordinary text, so that the model is at home; fixed random ids for what the text lacks."""
     ids = [] if bos is None else [bos]
     if tokenizer is not None:
-        text = Tokenizer.from_file(str(tokenizer)).encode(_TEXT, add_special_tokens=False)
+        text = tokenizer.encode(_TEXT, add_special_tokens=False)
         ids += [token for token in text.ids if token < vocab_size]
     filler = np.random.default_rng(0).integers(0, vocab_size, NUM_GOLDEN_TOKENS)
     return [int(token) for token in (*ids, *filler)][:NUM_GOLDEN_TOKENS]

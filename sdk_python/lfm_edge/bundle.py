@@ -29,6 +29,7 @@ __all__ = [
     "Quantization",
     "StateTensor",
     "file_entry",
+    "is_bundle_path",
     "manifest_schema",
     "restore_replaced",
     "stays_within",
@@ -143,6 +144,11 @@ def manifest_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of `manifest.json`."""
     schema = msgspec.json.schema(Manifest)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": MANIFEST} | schema
+
+
+def is_bundle_path(name: str) -> bool:
+    """Whether a bundle's file may have this name: a path of plain names."""
+    return re.fullmatch(_RELATIVE_PATH, name) is not None
 
 
 def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> FileEntry:
@@ -291,7 +297,7 @@ def _check_outline(path: Path, data: bytes) -> None:
             + ("update lfm-edge" if major > ours else "export the bundle again")
         )
     for name in outline.files:
-        if not re.fullmatch(_RELATIVE_PATH, name):
+        if not is_bundle_path(name):
             raise BundleError(
                 f"{path}: {name!r} in files is not a path of plain names; a bundle's files lie in "
                 "its own folder"

@@ -1,7 +1,14 @@
-"""A checkpoint's own sampling defaults and end tokens: `generation_config.json`."""
+"""A checkpoint's own sampling defaults and end tokens: `generation_config.json`.
+
+One rule for every value: absent or null means transformers' default, which is greedy decoding
+(`do_sample` false) and, where something samples, temperature 1, `top_k` 50, `top_p` 1, no `min_p`
+and no repetition penalty. A temperature without `do_sample` samples nothing. `top_k` -1 is off, as
+0 is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -10,15 +17,22 @@ from .bundle import Bundle
 from .errors import BundleError, InvalidRequestError
 from .sampling import SamplingOptions
 
-__all__ = ["read_generation_config"]
+__all__ = [
+    "GENERATION_CONFIG",
+    "GenerationDefaults",
+    "parse_generation_config",
+    "read_generation_config",
+]
 
-FILE = "generation_config.json"
+GENERATION_CONFIG = "generation_config.json"
+_DEFAULT_TOP_K = 50
+_DEFAULT = SamplingOptions(top_k=_DEFAULT_TOP_K)
 
 TokenId = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _GenerationConfig(msgspec.Struct):
-    """The fields of transformers' file that concern us; null means absent."""
+    """The fields of transformers' file that concern us."""
 
     do_sample: bool | None = None
     temperature: float | None = None
@@ -27,39 +41,65 @@ class _GenerationConfig(msgspec.Struct):
     min_p: float | None = None
     repetition_penalty: float | None = None
     eos_token_id: TokenId | list[TokenId] | None = None
+    pad_token_id: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a `generation_config.json` says.
+
+    Attributes:
+        sampling: how answers are drawn where nothing else is asked for.
+        eos_token_ids: the tokens that it lists as ends of an answer.
+        pad_token_id: the token that it pads with.
+    """
+
+    sampling: SamplingOptions = _DEFAULT
+    eos_token_ids: tuple[int, ...] = ()
+    pad_token_id: int | None = None
+
+
+def parse_generation_config(text: str) -> GenerationDefaults:
+    """Reads the text of a `generation_config.json`.
+
+    Raises:
+        InvalidRequestError: it is malformed or holds a value of the wrong type or out of range.
+    """
+    try:
+        config = msgspec.json.decode(text, type=_GenerationConfig)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidRequestError(" ".join(str(error).split())) from None
+    ids = config.eos_token_id
+    eos = () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
+    return GenerationDefaults(_sampling(config), eos, config.pad_token_id)
 
 
 def read_generation_config(bundle: Bundle) -> tuple[SamplingOptions, frozenset[int]]:
     """The sampling defaults, and the tokens that end an answer, of the manifest and of the file.
 
-    Without the file, or where it neither samples nor names a temperature, the default is greedy.
-
     Raises:
         BundleError: the file is malformed or holds a value out of range.
     """
-    eos_ids = frozenset(bundle.manifest.model.eos_token_ids)
-    text = bundle.read_text(FILE)
-    if text is None:
-        return SamplingOptions(), eos_ids
+    text = bundle.read_text(GENERATION_CONFIG)
     try:
-        config = msgspec.json.decode(text, type=_GenerationConfig)
-        defaults = _sampling(config)
-    except (msgspec.MsgspecError, InvalidRequestError) as error:
-        raise BundleError(f"{bundle.folder / FILE}: {error}") from None
-    return defaults, eos_ids.union(_as_list(config.eos_token_id))
-
-
-def _as_list(ids: int | list[int] | None) -> list[int]:
-    if ids is None:
-        return []
-    return [ids] if isinstance(ids, int) else ids
+        defaults = GenerationDefaults() if text is None else parse_generation_config(text)
+    except InvalidRequestError as error:
+        raise BundleError(f"{bundle.folder / GENERATION_CONFIG}: {error}") from None
+    return defaults.sampling, frozenset(bundle.manifest.model.eos_token_ids).union(
+        defaults.eos_token_ids
+    )
 
 
 def _sampling(config: _GenerationConfig) -> SamplingOptions:
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
-    if config.do_sample is False:
-        given["temperature"] = 0.0
-    elif config.do_sample:
-        given.setdefault("temperature", 1.0)
-    return SamplingOptions(**given)
+    def given(value: float | None, default: float) -> float:
+        return default if value is None else value
+
+    top_k = _DEFAULT_TOP_K if config.top_k is None else config.top_k
+    options = SamplingOptions(
+        temperature=given(config.temperature, 1.0),
+        top_k=0 if top_k == -1 else top_k,
+        top_p=given(config.top_p, 1.0),
+        min_p=given(config.min_p, 0.0),
+        repetition_penalty=given(config.repetition_penalty, 1.0),
+    )
+    return options if config.do_sample else replace(options, temperature=0.0)

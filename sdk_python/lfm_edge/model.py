@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from .bundle import Bundle
+from .chat.prompt import prompt_ids
 from .chat.template import ChatTemplate
-from .errors import InvalidRequestError, TemplateError
+from .errors import InvalidRequestError
 from .generation import Generation
 from .generation_config import read_generation_config
 from .runtime import Runtime
@@ -119,9 +120,12 @@ class Model:
         """
         if not prompt:
             raise InvalidRequestError("the prompt is empty; expected some text")
-        ids, bos = self.tokenizer.encode(prompt), self.bundle.manifest.model.bos_token_id
+        ids = self.tokenizer.encode(prompt, add_special_tokens=True)
+        bos = self.bundle.manifest.model.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids.insert(0, bos)
+        if ids[:2] == [bos, bos]:  # the prompt began with it already
+            del ids[0]
         return self._start(ids, **options)
 
     def chat(
@@ -129,6 +133,7 @@ class Model:
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] | None = None,
         template_options: Mapping[str, Any] | None = None,
+        trust_markers: bool = False,
         **options: Unpack[GenerationOptions],
     ) -> Generation:
         """Answers `messages` through the checkpoint's own template, in pieces of text.
@@ -137,6 +142,8 @@ class Model:
             messages: the turns so far.
             tools: JSON Schemas of functions that the model may call.
             template_options: further variables of the template, such as `preserve_thinking`.
+            trust_markers: whether the text of a control token (`<|im_end|>`) in what a user or a
+                tool wrote is that token, as in transformers. By default it is ordinary text.
             **options: see `GenerationOptions`.
 
         Raises:
@@ -147,10 +154,15 @@ class Model:
         """
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
-        prompt = self.template.render(messages, tools, **(template_options or {}))
-        if not prompt:
-            raise TemplateError("the chat template made an empty prompt of these messages")
-        return self._start(self.tokenizer.encode(prompt), **options)
+        ids = prompt_ids(
+            self.template,
+            self.tokenizer,
+            messages,
+            tools,
+            template_options,
+            trust_markers=trust_markers,
+        )
+        return self._start(ids, **options)
 
     def _start(
         self,

@@ -19,7 +19,8 @@ FILE = "tokenizer.json"
 class Tokenizer:
     """The bundle's byte-level tokenizer.
 
-    Ids that it does not know, as a bundle with synthetic weights has, read `<|id|>`.
+    What a training run left in the file, truncation and padding, is not obeyed. Ids that it does
+    not know, as a bundle with synthetic weights has, read `<|id|>`.
 
     Raises:
         BundleError: the bundle has no tokenizer.json, or it is malformed or not byte-level.
@@ -40,20 +41,52 @@ class Tokenizer:
             raise BundleError(
                 f"{path}: decoder {type(self._native.decoder).__name__}, expected ByteLevel"
             )
+        self._native.no_truncation()
+        self._native.no_padding()
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text`; the text of special tokens becomes those tokens, none is added.
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """The ids of `text`; the text of special tokens becomes those tokens.
+
+        Args:
+            text: what to read.
+            add_special_tokens: whether the post-processor adds what it adds to a text.
 
         Raises:
             InvalidRequestError: the text holds half of a surrogate pair, which is no character.
         """
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError(
-                f"the text is not valid Unicode: {error.reason} at character {error.start}"
-            ) from None
-        return self._native.encode(text, add_special_tokens=False).ids
+        _require_characters(text)
+        return self._native.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """As `encode`, each id with where its text starts and stops in `text`."""
+        _require_characters(text)
+        encoding = self._native.encode(text, add_special_tokens=False)
+        return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
+
+    def added_tokens(self) -> dict[int, tuple[str, bool]]:
+        """What is found before the text is split: each token's text, and whether it is special."""
+        decoder = self._native.get_added_tokens_decoder()
+        return {token: (added.content, added.special) for token, added in decoder.items()}
+
+    def normalize(self, text: str) -> str:
+        """What the tokenizer makes of `text` before it splits it."""
+        normalizer = self._native.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def spell(self, text: str, token: int) -> list[int]:
+        """The ids of `text` as ordinary text, in which no added token is found.
+
+        Args:
+            text: that of an added token.
+            token: this token; a vocabulary that holds its text as a whole must not give it.
+        """
+        ids = self._spell(text)
+        return ids if token not in ids else [i for part in text for i in self._spell(part)]
+
+    def _spell(self, text: str) -> list[int]:
+        splitter, text = self._native.pre_tokenizer, self.normalize(text)
+        parts = splitter.pre_tokenize_str(text) if splitter else [(text, (0, len(text)))]
+        return [token.id for part, _ in parts for token in self._native.model.tokenize(part)]
 
     def decode(self, ids: Sequence[int], skip: Collection[int | None] = ()) -> str:
         """The text of `ids` without those of `skip`; bytes that are no UTF-8 become U+FFFD."""
@@ -69,6 +102,15 @@ class Tokenizer:
             return bytes(_BYTE_OF[character] for character in name)
         except KeyError:  # an added token with a character outside the alphabet is its own text
             return name.encode()
+
+
+def _require_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"the text is not valid Unicode: {error.reason} at character {error.start}"
+        ) from None
 
 
 class Detokenizer:

@@ -26,6 +26,12 @@ CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
     "dense, as many kv heads": tiny_dense(num_key_value_heads=4),
     "dense, wide heads": tiny_dense(hidden_size=128, num_attention_heads=2),
     "dense, other theta": tiny_dense(rope_parameters={**ROPE, "rope_theta": 10_000.0}),
+    "dense, frequencies and factor of YaRN": tiny_dense(
+        rope_parameters={
+            **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0},
+            "original_max_position_embeddings": 16,
+        }
+    ),
     "dense, attention first": tiny_dense(layer_types=["full_attention", "conv"] * 2),
     "dense, convolution only": tiny_dense(layer_types=["conv"] * 4),
     "moe": tiny_moe(),

@@ -216,14 +216,16 @@ def test_the_chat_prompt_is_the_templates(make_model: MakeModel) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (None, SamplingOptions()),
-        ({}, SamplingOptions()),
-        ({"do_sample": True}, SamplingOptions(temperature=1.0)),
+        (None, SamplingOptions(top_k=50)),
+        ({}, SamplingOptions(top_k=50)),
+        ({"do_sample": True}, SamplingOptions(temperature=1.0, top_k=50)),
+        ({"do_sample": True, "temperature": None, "top_k": None, "min_p": None},
+         SamplingOptions(temperature=1.0, top_k=50)),
         ({"do_sample": False, "temperature": 0.7, "top_k": 5}, SamplingOptions(top_k=5)),
-        (
-            {"temperature": 0.3, "min_p": 0.15, "repetition_penalty": 1.05, "top_p": None},
-            SamplingOptions(temperature=0.3, min_p=0.15, repetition_penalty=1.05),
-        ),
+        ({"temperature": 0.3, "min_p": 0.15, "repetition_penalty": 1.05, "top_p": None},
+         SamplingOptions(top_k=50, min_p=0.15, repetition_penalty=1.05)),
+        ({"do_sample": None, "temperature": 0.3, "top_k": -1}, SamplingOptions()),
+        ({"do_sample": True, "temperature": 0.3, "top_k": 0}, SamplingOptions(temperature=0.3)),
         ({"do_sample": True, "temperature": 1, "top_k": 80, "other": []},
          SamplingOptions(temperature=1.0, top_k=80)),
     ],
@@ -262,6 +264,11 @@ def test_end_tokens_of_both_files_count(
         ('{"temperature": -1}', "temperature: got -1"),
         ('{"top_p": 1.5}', "top_p: got 1.5"),
         ('{"eos_token_id": [-1]}', "eos_token_id"),
+        ('{"eos_token_id": [7, null]}', "eos_token_id"),
+        ('{"top_k": 50.0}', "top_k"),
+        ('{"top_k": -2}', "top_k: got -2"),
+        ('{"do_sample": "yes"}', "do_sample"),
+        ("[]", "object"),
     ],
 )
 def test_a_bad_generation_config_is_named(make_model: MakeModel, text: str, message: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import lfm_edge
 import pytest
 from lfm_edge import InvalidRequestError, TemplateError
-from lfm_edge.chat.template import MAX_PROMPT_CHARACTERS, ChatTemplate
+from lfm_edge.chat.sandbox import MAX_PROMPT_CHARACTERS
+from lfm_edge.chat.template import ChatTemplate
 from transformers import PreTrainedTokenizerFast
 
 from tests.sdk.toy import byte_level_tokenizer

@@ -16,14 +16,18 @@ from ..errors import CheckpointError
 from ..notes import Note, unheard
 from .foreign import explain_tensor
 
-__all__ = ["COMPANION_FILES", "Checkpoint", "companions", "quoted"]
+__all__ = ["COMPANION_FILES", "TEMPLATE_FOLDER", "Checkpoint", "companions", "quoted"]
 
 COMPANION_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
     "generation_config.json",
 )
+TEMPLATE_FOLDER = "additional_chat_templates"
 _LONGEST_QUOTE = 200
 _IGNORED_IF_TIED = "lm_head.weight"
 _MOST_SHOWN = 6
@@ -35,8 +39,10 @@ def quoted(text: str) -> str:
 
 
 def companions(folder: Path) -> dict[str, Path]:
-    """The files beside the weights that a bundle takes along, as far as `folder` has them."""
+    """The files beside the weights that say how to use them, as far as `folder` has them."""
     paths = {name: folder / name for name in COMPANION_FILES}
+    for path in sorted((folder / TEMPLATE_FOLDER).glob("*.jinja")):
+        paths[f"{TEMPLATE_FOLDER}/{path.name}"] = path
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
@@ -46,7 +52,7 @@ class Checkpoint(abc.ABC):
     Attributes:
         name: where it came from: a folder's name, `org/name@commit`, or `synthetic:...`.
         config: the model's `config.json`.
-        files: those of `COMPANION_FILES` that exist, by name.
+        files: what `companions` finds, by name.
         shapes: every tensor's shape, under the names that `architecture.py` uses.
     """
 

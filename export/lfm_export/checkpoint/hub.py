@@ -8,18 +8,20 @@ from pathlib import Path
 from lfm_edge.errors import MissingDependencyError
 
 from ..errors import CheckpointError
-from .base import COMPANION_FILES, quoted
+from .base import COMPANION_FILES, TEMPLATE_FOLDER, quoted
 from .folder import FolderCheckpoint
 
 __all__ = ["is_hub_id", "open_hub"]
 
+_WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
 _FILES = [
     "config.json",
     "adapter_config.json",
     *COMPANION_FILES,
-    "*.safetensors",
-    "*.safetensors.index.json",
+    f"{TEMPLATE_FOLDER}/*.jinja",
+    *_WEIGHTS,
 ]
+_OF_FOLDERS = [f"*/{pattern}" for pattern in _WEIGHTS]  # a * of these patterns matches a / too
 
 
 def is_hub_id(source: str) -> bool:
@@ -49,7 +51,7 @@ def open_hub(repository: str, revision: str | None) -> FolderCheckpoint:
     try:
         folder = Path(
             snapshot_download(
-                repository, revision=revision, allow_patterns=_FILES, ignore_patterns=["*/*"]
+                repository, revision=revision, allow_patterns=_FILES, ignore_patterns=_OF_FOLDERS
             )
         )
     # Among others, errors of the HTTP library below, which differs between versions of the client.

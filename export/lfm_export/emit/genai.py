@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lfm_edge.bundle import Graph
 
 from ..architecture import Architecture, Attention, ShortConv
-from ..checkpoint import Checkpoint
+from ..companions import Companions
 
 __all__ = ["write_genai_config"]
 
@@ -17,23 +18,31 @@ _FILE = "genai_config.json"
 
 
 def write_genai_config(
-    architecture: Architecture, checkpoint: Checkpoint, graph: Graph, context: int, folder: Path
+    architecture: Architecture,
+    companions: Companions,
+    graph: Graph,
+    context: int,
+    folder: Path,
+    note: Callable[[str], None],
 ) -> None:
-    """Writes the description of a portable graph; GenAI reads the tokenizer beside it itself."""
-    eos = list(architecture.eos_token_ids)
+    """Writes the description of a portable graph; GenAI reads the tokenizer beside it itself.
+
+    GenAI takes no null for an id that a model does not have, so those are left out.
+    """
+    ids = {
+        "bos_token_id": architecture.bos_token_id,
+        "pad_token_id": companions.pad_token_id,
+    }
     config = {
         "model": {
             "type": architecture.family,
             "vocab_size": architecture.vocab_size,
             "context_length": context,
-            "bos_token_id": architecture.bos_token_id,
-            "eos_token_id": eos,
-            "pad_token_id": architecture.pad_token_id
-            if architecture.pad_token_id is not None
-            else eos[0],
+            "eos_token_id": list(companions.eos_token_ids),
+            **{name: token for name, token in ids.items() if token is not None},
             "decoder": _decoder(architecture, graph),
         },
-        "search": _search(checkpoint, context),
+        "search": _search(companions, architecture.vocab_size, context, note),
     }
     (folder / _FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
@@ -69,20 +78,19 @@ def _decoder(architecture: Architecture, graph: Graph) -> dict[str, Any]:
     return decoder
 
 
-def _search(checkpoint: Checkpoint, context: int) -> dict[str, Any]:
-    """GenAI's defaults, overridden by the checkpoint's own generation config."""
-    search: dict[str, Any] = {
-        "do_sample": False,
-        "temperature": 1.0,
-        "top_k": 50,
-        "top_p": 1.0,
-        "repetition_penalty": 1.0,
-    }
-    path = checkpoint.files.get("generation_config.json")
-    if path is not None:
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        search |= {name: chosen[name] for name in search if chosen.get(name) is not None}
-    return search | {
+def _search(
+    companions: Companions, vocab_size: int, context: int, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """The sampling defaults of the SDK, in GenAI's words."""
+    sampling = companions.generation.sampling
+    if sampling.min_p > 0:
+        note(f"genai_config.json: min_p {sampling.min_p:g} is left out; GenAI has none")
+    return {
+        "do_sample": sampling.temperature > 0,
+        "temperature": sampling.temperature or 1.0,
+        "top_k": min(sampling.top_k, vocab_size),
+        "top_p": sampling.top_p,
+        "repetition_penalty": sampling.repetition_penalty,
         "max_length": context,
         "min_length": 0,
         "num_beams": 1,

@@ -1,72 +1,88 @@
 """From messages to a prompt, by the Jinja template that a checkpoint brings.
 
-The environment is the one that transformers renders with, so templates written for it work here.
-A template is foreign code: it sees plain JSON values only, runs in Jinja's sandbox (no attribute
-that begins with an underscore, no change of its inputs, ranges of at most 100,000), and neither
-its result nor a repeated string may grow beyond `MAX_PROMPT_CHARACTERS`. Its run time is unlimited.
+Which template that is, and which special tokens it sees, is decided as transformers decides it;
+`docs/checkpoints.md` has the table.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, NoReturn
-
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
-import jinja2.utils
+from typing import Any
 
 from ..bundle import Bundle
-from ..errors import InvalidRequestError, TemplateError
+from ..errors import TemplateError
+from . import sandbox
+from .messages import normalize_messages, plain
 
-__all__ = ["MAX_PROMPT_CHARACTERS", "ChatTemplate"]
+__all__ = ["ChatTemplate"]
 
-MAX_PROMPT_CHARACTERS = 8 << 20
 FILE = "chat_template.jinja"
+FOLDER = "additional_chat_templates"
 CONFIG = "tokenizer_config.json"
-
-_REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+SPECIAL_TOKENS = "special_tokens_map.json"
+_DEFAULT, _TOOL_USE = "default", "tool_use"
 
 
 class ChatTemplate:
-    """A compiled chat template.
+    """A checkpoint's chat templates.
 
     Args:
-        source: the Jinja text.
+        source: the Jinja text, or several by name, of which `tool_use` serves chats with tools and
+            `default` all others.
         variables: what every rendering sees, such as `bos_token`.
+        control_tokens: the added tokens that count as markers besides special ones; None leaves
+            it to the looks of a token.
 
     Raises:
-        TemplateError: the template does not compile.
+        TemplateError: a template does not compile.
     """
 
-    def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        source: str | Mapping[str, str],
+        variables: Mapping[str, str] | None = None,
+        control_tokens: Sequence[str] | None = None,
+    ) -> None:
+        self._sources = {_DEFAULT: source} if isinstance(source, str) else dict(source)
         self._variables = dict(variables or {})
-        try:
-            self._template = _environment().from_string(source)
-        except Exception as error:
-            raise _template_error(error) from None
+        self.control_tokens = control_tokens
+        for text in self._sources.values():
+            sandbox.render(text, None)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> ChatTemplate:
-        """The template of chat_template.jinja, or else of tokenizer_config.json.
+        """The templates that stand in files of their own, or else those of tokenizer_config.json.
 
         Raises:
-            TemplateError: neither file has one, or it does not compile.
+            TemplateError: there is none, or one does not compile.
         """
-        config = _read_config(bundle)
-        source = bundle.read_text(FILE)
-        if source is None:
-            source = _embedded_template(config.get("chat_template"))
-        if source is None:
+        config = _read_object(bundle, CONFIG)
+        sources = _files(bundle) or _embedded(config.get("chat_template"))
+        if not sources:
             raise TemplateError(
                 f"{bundle.folder}: no {FILE} and none in {CONFIG}, so this model takes no chat; "
                 "use generate"
             )
-        return cls(source, _special_tokens(config))
+        if "added_tokens_decoder" not in config:  # written before these files became one
+            config |= _read_object(bundle, SPECIAL_TOKENS)
+        control = config.get("chat_control_tokens")
+        return cls(sources, _special_tokens(config), control if isinstance(control, list) else None)
+
+    def source(self, tools: Sequence[Mapping[str, Any]] | None = None) -> str:
+        """The text of the template that a chat with `tools` is rendered by.
+
+        Raises:
+            TemplateError: there are several, but none for such a chat.
+        """
+        if tools is not None and _TOOL_USE in self._sources:
+            return self._sources[_TOOL_USE]
+        if _DEFAULT not in self._sources:
+            raise TemplateError(
+                f"the model has the chat templates {', '.join(sorted(self._sources))}, "
+                f"but no {_DEFAULT} one, which a chat without tools needs"
+            )
+        return self._sources[_DEFAULT]
 
     def render(
         self,
@@ -86,173 +102,64 @@ class ChatTemplate:
             **variables: what else the template reads, such as `preserve_thinking`.
 
         Raises:
-            TemplateError: the template refused the messages, failed, or made too long a prompt.
+            TemplateError: the template refused the messages, failed, took too much time or memory,
+                or made too long a prompt.
             InvalidRequestError: the arguments are not JSON values.
         """
         given = {
             "documents": None,
             **self._variables,
             **variables,
-            "messages": [_with_reasoning(message) for message in messages],
             "tools": tools,
             "add_generation_prompt": add_generation_prompt,
         }
-        pieces, length = [], 0
-        values = _plain(given)
-        try:
-            for piece in self._template.generate(values):
-                length += len(piece)
-                _require_short(length)
-                pieces.append(piece)
-        except Exception as error:
-            raise _template_error(error) from None
-        return "".join(pieces)
+        values = {**plain(given), "messages": normalize_messages(messages)}
+        return sandbox.render(self.source(tools), values)
 
 
-class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %} ... {% endgeneration %}`, by which training masks answers: its body."""
-
-    tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body, lineno=line)
-
-
-class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, which also refuses to repeat a string or to raise a number without bound."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(
-        self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
-    ) -> Any:
-        if operator == "**":
-            raise TemplateError("the chat template uses **, which is not allowed")
-        for value, count in ((left, right), (right, left)):
-            if isinstance(value, (str, list, tuple)) and isinstance(count, int):
-                _require_short(len(value) * count)
-        return super().call_binop(context, operator, left, right)
+def _files(bundle: Bundle) -> dict[str, str]:
+    """The templates in files of their own, by name."""
+    names = {FILE: _DEFAULT} | {
+        name: name.removeprefix(f"{FOLDER}/").removesuffix(".jinja")
+        for name in sorted(bundle.manifest.files)
+        if name.startswith(f"{FOLDER}/") and name.count("/") == 1 and name.endswith(".jinja")
+    }
+    texts = {name: bundle.read_text(file) for file, name in names.items()}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
-class _Namespace(jinja2.utils.Namespace):
-    """Jinja's namespace, which stores no name that the sandbox would not read."""
-
-    def __init__(*args: Any, **values: Any) -> None:  # so that `self=` is a value
-        self, *mappings = args
-        jinja2.utils.Namespace.__init__(self)
-        for name, value in dict(*mappings, **values).items():
-            self[name] = value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if str(name).startswith("_"):
-            raise TemplateError(f"the chat template stores {name!r}, which is not allowed")
-        super().__setitem__(name, value)
+def _embedded(value: Any) -> dict[str, str]:
+    """A template is a string, or a list or an object of named ones."""
+    if isinstance(value, str):
+        return {_DEFAULT: value}
+    if isinstance(value, list):
+        value = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
-def _environment() -> _Environment:
-    environment = _Environment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_GenerationTag, jinja2.ext.loopcontrols],
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals.update(
-        raise_exception=_raise_exception,
-        strftime_now=lambda pattern: datetime.now().strftime(pattern),
-        namespace=_Namespace,
-        dict=_dict,
-    )
-    return environment
-
-
-def _dict(*args: Any, **values: Any) -> dict[Any, Any]:
-    """Jinja hands out the class itself, with its methods."""
-    return dict(*args, **values)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Jinja's own filter escapes HTML; a prompt is none."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _raise_exception(message: object) -> NoReturn:
-    raise TemplateError(f"the chat template refused the messages: {_one_line(message)}")
-
-
-def _require_short(characters: int) -> None:
-    if characters > MAX_PROMPT_CHARACTERS:
-        raise TemplateError(
-            f"the chat template makes a text of more than {MAX_PROMPT_CHARACTERS:,} characters"
-        )
-
-
-def _template_error(error: Exception) -> TemplateError:
-    if isinstance(error, TemplateError):
-        return error
-    line = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-    return TemplateError(
-        f"the chat template failed{line}: {type(error).__name__}: {_one_line(error)}"
-    )
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:500]
-
-
-def _with_reasoning(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fills the fields that templates read reasoning from, as transformers does."""
-    if not isinstance(message, Mapping):
-        raise InvalidRequestError(f"messages: got a {type(message).__name__}, expected mappings")
-    for field in _REASONING_FIELDS:
-        if message.get(field) is not None:
-            return {"thinking": message[field], **message, "reasoning_content": message[field]}
-    return dict(message)
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nothing but JSON's types: objects with methods of their own stay outside."""
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(values))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"the chat holds a value that is not JSON: {error}") from None
-    return plain
-
-
-def _read_config(bundle: Bundle) -> dict[str, Any]:
-    text = bundle.read_text(CONFIG)
+def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
+    text = bundle.read_text(name)
     if text is None:
         return {}
     try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise TemplateError(f"{bundle.folder / CONFIG}: {error}") from None
-    if not isinstance(config, dict):
-        raise TemplateError(f"{bundle.folder / CONFIG}: expected a JSON object")
-    return config
-
-
-def _embedded_template(value: Any) -> str | None:
-    """A template is a string, or a list of named ones of which we take the default."""
-    if isinstance(value, list):
-        named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
-        value = named.get("default")
-    return value if isinstance(value, str) else None
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"{bundle.folder / name}: {error}") from None
+    if not isinstance(value, dict):
+        raise TemplateError(f"{bundle.folder / name}: expected a JSON object")
+    return value
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    extra = config.get("extra_special_tokens")
+    values = {name: value for name, value in config.items() if name.endswith("_token")}
+    if isinstance(extra, dict):
+        values |= extra
     tokens = {}
-    for name, value in config.items():
+    for name, value in values.items():
         text = value.get("content") if isinstance(value, dict) else value
-        if name.endswith("_token") and isinstance(text, str):
+        if isinstance(text, str):
             tokens[name] = text
     return tokens

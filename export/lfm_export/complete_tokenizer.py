@@ -1,0 +1,96 @@
+"""Adds to a tokenizer the tokens that transformers adds when it loads one.
+
+`tokenizer.json` is not all: `added_tokens_decoder` and the named special tokens of
+`tokenizer_config.json`, and in older folders `special_tokens_map.json` and `added_tokens.json`, may
+list further tokens or give known ones other properties. Follows `_from_pretrained` of
+transformers' `tokenization_utils_base.py` and `TokenizersBackend.__init__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+__all__ = ["complete_tokenizer"]
+
+_NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+def complete_tokenizer(
+    tokenizer: Tokenizer,
+    config: Mapping[str, Any],
+    special_tokens: Mapping[str, Any],
+    added_tokens: Mapping[str, Any],
+) -> list[str]:
+    """Adds to `tokenizer` what only the other files list.
+
+    Args:
+        tokenizer: as tokenizer.json has it.
+        config: tokenizer_config.json.
+        special_tokens: special_tokens_map.json, which counts where `config` has no
+            `added_tokens_decoder`.
+        added_tokens: added_tokens.json, likewise.
+
+    Returns:
+        The texts of the tokens that were added or changed.
+
+    Raises:
+        TypeError, ValueError, AttributeError: a token is malformed.
+    """
+    listed: dict[int, AddedToken] = {}
+    if "added_tokens_decoder" in config:
+        listed = {int(i): _token(t) for i, t in config["added_tokens_decoder"].items()}
+    else:
+        config = {**config, **special_tokens}
+    named, extra = _special(config)
+    if "added_tokens_decoder" not in config:
+        special = {_text(token) for token in (*named, *extra)}
+        for text, index in added_tokens.items():
+            listed[int(index)] = AddedToken(
+                text, normalized=text not in special, special=text in special
+            )
+        listed |= tokenizer.get_added_tokens_decoder()
+    before = {repr(token) for token in tokenizer.get_added_tokens_decoder().values()}
+    new = [token for _, token in sorted(listed.items()) if repr(token) not in before]
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    known |= {token.content for token in new}
+    for token in (*named, *extra):
+        if _text(token) not in known:
+            new.append(_token(token))
+            known.add(_text(token))
+    names = {_text(token) for token in named}
+    for token in new:
+        token.special = token.special or token.content in names
+    tokenizer.add_tokens(new)
+    after = tokenizer.get_added_tokens_decoder().values()
+    return [token.content for token in after if repr(token) not in before]
+
+
+def _special(config: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """The named special tokens, and the further ones."""
+    named = [config[f"{name}_token"] for name in _NAMED if config.get(f"{name}_token") is not None]
+    named += [
+        token
+        for name, token in config.items()
+        if name.endswith("_token")
+        and name.removesuffix("_token") not in _NAMED
+        and isinstance(token, str)
+    ]
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    if isinstance(extra, dict):
+        return [*named, *extra.values()], []
+    return named, list(extra)
+
+
+def _text(token: Any) -> str:
+    return token["content"] if isinstance(token, dict) else str(token)
+
+
+def _token(value: Any) -> AddedToken:
+    """A token as the files write it: its text, or an object with its properties."""
+    if isinstance(value, str):
+        return AddedToken(value, special=True)
+    properties = {name: item for name, item in value.items() if name != "__type"}
+    return AddedToken(**{"special": True, **properties})
