@@ -11,7 +11,7 @@ NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 ARM := $(BUILD)/aarch64
 ARM_CPUS := max cortex-a76 cortex-a72
 
-.PHONY: demo test native arm native-arm arm-if-there sanitize check-full fuzz bench quality train schema lint clean
+.PHONY: demo test native arm native-arm arm-if-there sanitize check-full fuzz bench quality train schema check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -77,6 +77,9 @@ check-full: $(VENV)/test.done
 # The reading of what models write, against whatever might break it.
 fuzz: $(VENV)/test.done
 	$(BIN)/python checks/fuzz_tool_calls.py --minutes 10
+# 20,000 random checkpoints beside transformers, of which `make test` draws 500: about an hour.
+check-checkpoints: $(VENV)/test.done
+	LFM_CHECKPOINT_PARTS=40 $(BIN)/pytest -n 2 tests/random_checkpoints
 
 # Compiles llama.cpp for this CPU, which takes ten minutes, and keeps every engine's export.
 bench: $(VENV)/peers.done

@@ -1,0 +1,139 @@
+"""Holds one random checkpoint to transformers: the same, or one clear line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from lfm_edge import LfmError
+
+from .checkpoints import Checkpoint
+from .ours import Ours, run_ours
+from .tokenizer_files import MARKERS
+from .truth import Chat, Truth, read_truth
+
+__all__ = ["Difference", "check"]
+
+BOUND = 2e-4
+TOKENS = 24
+
+
+class Difference(AssertionError):
+    """We and transformers take a checkpoint for different things."""
+
+
+def check(checkpoint: Checkpoint) -> bool:
+    """Compares everything; returns whether the checkpoint ran.
+
+    Raises:
+        Difference: a result differs, or a refusal is not allowed or not clear.
+    """
+    with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=_memory()) as scratch:
+        folder, out = Path(scratch) / "model", Path(scratch) / "bundle"
+        folder.mkdir()
+        ids = np.random.default_rng(0).integers(0, checkpoint.dims.vocab, TOKENS)
+        truth = read_truth(checkpoint, folder, ids)
+        try:
+            ours = run_ours(checkpoint, folder, out, ids)
+        except LfmError as error:
+            _refusal(checkpoint, truth, error, out)
+            return False
+    _logits(checkpoint, truth, ours)
+    _text(checkpoint, truth, ours)
+    _chat(checkpoint, truth, ours)
+    _generation(truth, ours)
+    return True
+
+
+def _memory() -> str | None:
+    """Where small files cost least."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _refusal(checkpoint: Checkpoint, truth: Truth, error: LfmError, out: Path) -> None:
+    _one_line(error)
+    if out.exists() or list(out.parent.glob(".*")):
+        raise Difference(f"something stays behind, although it was refused: {error}")
+    refused = [part for part in (truth.logits, truth.text_ids) if isinstance(part, Exception)]
+    if not (checkpoint.refusable or refused or truth.lenient or isinstance(truth.sampling, Exception)):
+        raise Difference(f"refused a supported checkpoint: {error}")
+
+
+def _one_line(error: LfmError) -> None:
+    text = str(error)
+    if not text.strip() or "\n" in text or len(text) > 1000 or "Traceback" in text:
+        raise Difference(f"not one clear line: {text!r}")
+
+
+def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
+    if isinstance(truth.logits, Exception):
+        raise Difference(f"ran what transformers refuses: {truth.logits!r}")
+    if checkpoint.weights.bad:
+        raise Difference(f"ran with {checkpoint.weights.bad} in a weight")
+    if not checkpoint.writes_text:
+        raise Difference(f"ran {checkpoint.config.get('architectures')} as a model that writes text")
+    if checkpoint.quant != "f32":
+        return
+    wanted = truth.logits[-2:]
+    scale = max(1.0, float(np.abs(wanted).max()) / 4)
+    worst = float(np.abs(ours.logits - wanted).max())
+    if not worst <= BOUND * scale:
+        raise Difference(f"logits differ by {worst:.3g}")
+
+
+def _text(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
+    if isinstance(ours.text_ids, LfmError):
+        _one_line(ours.text_ids)
+        if not isinstance(truth.text_ids, Exception) and not checkpoint.refusable:
+            raise Difference(f"refused a text: {ours.text_ids}")
+        return
+    if isinstance(truth.text_ids, Exception):
+        raise Difference(f"read a text that transformers refuses: {truth.text_ids!r}")
+    bos = checkpoint.config.get("bos_token_id")
+    wanted = truth.text_ids if truth.text_ids[:1] == [bos] or bos is None else [bos, *truth.text_ids]
+    if ours.text_ids != wanted:
+        raise Difference(f"ids of {checkpoint.text!r}: {ours.text_ids}, expected {wanted}")
+
+
+def _chat(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
+    if isinstance(ours.chat_ids, LfmError):
+        _one_line(ours.chat_ids)
+        if isinstance(truth.chat, Chat) and truth.chat.ids and not checkpoint.refusable:
+            raise Difference(f"refused a conversation: {ours.chat_ids}")
+        return
+    if not isinstance(truth.chat, Chat):
+        raise Difference(f"rendered what transformers refuses: {truth.chat!r}")
+    if ours.chat_text != truth.chat.text:
+        raise Difference(f"prompt {ours.chat_text!r}, expected {truth.chat.text!r}")
+    marked = truth.chat.ids if truth.chat.ids == truth.chat.harmless_ids else None
+    if marked is not None and ours.chat_ids != marked:
+        raise Difference(f"prompt ids {ours.chat_ids}, expected {marked}")
+    for marker in MARKERS:
+        token = checkpoint.tokenizer.ids[marker]
+        got, wanted = ours.chat_ids.count(token), truth.chat.harmless_ids.count(token)
+        if got != wanted:
+            raise Difference(
+                f"{marker} occurs {got} times in the prompt {ours.chat_text!r}, expected {wanted}"
+            )
+
+
+def _generation(truth: Truth, ours: Ours) -> None:
+    if isinstance(truth.sampling, Exception):
+        raise Difference(f"ran with sampling that transformers refuses: {truth.sampling!r}")
+    if ours.sampling != truth.sampling:
+        raise Difference(f"samples by {ours.sampling}, expected {truth.sampling}")
+    if ours.eos_ids != truth.eos_ids:
+        raise Difference(f"ends at {set(ours.eos_ids)}, expected {set(truth.eos_ids)}")
+    if ours.genai is None:
+        return
+    ends = ours.genai["model"]["eos_token_id"]
+    if frozenset(ends if isinstance(ends, list) else [ends]) != truth.eos_ids:
+        raise Difference(f"GenAI ends at {ends}, expected {set(truth.eos_ids)}")
+    search, sampling = ours.genai["search"], truth.sampling
+    wanted = {"do_sample": sampling.temperature > 0, "repetition_penalty": sampling.repetition_penalty}
+    if sampling.temperature > 0:
+        wanted |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
+    got = {name: search.get(name) for name in wanted}
+    if got != wanted:
+        raise Difference(f"GenAI samples by {got}, expected {wanted}")
