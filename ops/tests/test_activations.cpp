@@ -67,7 +67,7 @@ TEST(swiglu_gives_the_same_bits) {
     kernels_for(Isa::kScalar).format(bits).swiglu(gate.data(), up.data(), 1, 30, 45, expected.rows);
     for (Isa isa : truth::instruction_sets()) {
       truth::RowsMemory got(bits, 90, 64);
-      const Swiglu& swiglu = *kernels_for(isa).format(bits).swiglu;
+      Swiglu& swiglu = *kernels_for(isa).format(bits).swiglu;
       swiglu(gate.data(), up.data(), 1, 30, 5, got.rows);
       swiglu(gate.data() + 5 * 32, up.data() + 5 * 32, 1, 35, 40, got.rows);
       const size_t value = bits == 32 ? 4 : 1;
