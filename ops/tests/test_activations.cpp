@@ -75,7 +75,7 @@ TEST(swiglu_gives_the_same_bits) {
         .swiglu(gate.data(), up.data(), 1, 30, 45, expected.rows);
     for (Isa isa : truth::instruction_sets()) {
       truth::RowsMemory got(format, 90, 64);
-      const Swiglu& swiglu = *kernels_for(isa).activations(format).swiglu;
+      Swiglu& swiglu = *kernels_for(isa).activations(format).swiglu;
       swiglu(gate.data(), up.data(), 1, 30, 5, got.rows);
       swiglu(gate.data() + 5 * 32, up.data() + 5 * 32, 1, 35, 40, got.rows);
       const size_t value = format.activations == LFM_OPS_FLOAT32 ? 4 : 1;
