@@ -42,6 +42,10 @@ def export(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic weights.")] = 0,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a tokenizer for synthetic weights (`make tokenizer`)."),
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle.
 
@@ -49,7 +53,7 @@ def export(
     """
     options = ExportOptions(target, quant, head, cast(KvType | None, kv), context, moe, conv_state)
     with (
-        open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
+        open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,
     ):
         bundle = export_bundle(checkpoint, out, options, progress)
