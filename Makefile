@@ -11,7 +11,7 @@ NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 ARM := $(BUILD)/aarch64
 ARM_CPUS := max cortex-a76 cortex-a72
 
-.PHONY: demo test native arm native-arm arm-if-there sanitize check-full fuzz bench quality train schema check-checkpoints lint clean
+.PHONY: demo test native arm native-arm arm-if-there sanitize check-full fuzz bench quality train tokenizer schema check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -90,6 +90,10 @@ quality: $(VENV)/test.done
 
 train: $(VENV)/test.done
 	$(BIN)/python -m tools.train_demo_model.train
+
+# As large as the 8B's, for `lfm-edge export synthetic:... --tokenizer build/tokenizer`; minutes.
+tokenizer: $(VENV)/test.done
+	$(BIN)/python -m tools.train_tokenizer $(BUILD)/tokenizer
 
 schema: $(VENV)/demo.done
 	$(BIN)/python tools/write_schema.py

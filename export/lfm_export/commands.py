@@ -75,6 +75,10 @@ def export(
     seed: Annotated[
         int | None, typer.Option(help="Seed of synthetic weights (default: 0).")
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a tokenizer for synthetic weights (`make tokenizer`)."),
+    ] = None,
     own: dict[str, str],
 ) -> None:
     """Turn a checkpoint into a bundle.
@@ -83,7 +87,7 @@ def export(
     """
     options = ExportOptions(target, quant, head, context, own)
     with (
-        open_checkpoint(source, revision=revision, seed=seed) as checkpoint,
+        open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,
     ):
         bundle = export_bundle(checkpoint, out, options, progress)

@@ -1,25 +1,27 @@
-"""From logits to a token: repetition penalty, temperature, top-k, top-p and min-p.
+"""From logits to a token: penalties, biases, temperature, top-k, top-p and min-p.
 
-The filters, their order and their edge cases are those of transformers' logits processors.
+The filters, their order and their edge cases are those of transformers' logits processors; the
+arithmetic and the random numbers are specified in docs/sampling.md, for every language.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
 
 import numpy as np
+from lfm_ops import sampling as native
 from numpy.typing import NDArray
 
-from .errors import BundleError, InvalidRequestError
+from .errors import BundleError, InvalidRequestError, UnknownTokenError
 
-__all__ = ["Sampler", "SamplingOptions"]
+__all__ = ["Sampler", "SamplingOptions", "logprobs"]
 
-_PARTIAL_SORT = 1024
-_BLOCK = 64
+_LARGEST_TOP_K = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class SamplingOptions:
     """Keeps tokens at least this likely, as a fraction of the most likely one's probability."""
     repetition_penalty: float = 1.0
     """Makes tokens of the prompt and the answer less likely (above 1) or more likely (below)."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit for each time that the answer has it."""
+    presence_penalty: float = 0.0
+    """Taken from a token's logit once the answer has it."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of tokens."""
+    banned: Collection[int] = ()
+    """Tokens that are never drawn."""
     seed: int | None = None
     """The same seed gives the same tokens; None draws a fresh one."""
 
@@ -57,104 +67,113 @@ class SamplingOptions:
             1e6,
             "a number above 0, from 1e-6 to 1e6",
         )
+        for name in ("frequency_penalty", "presence_penalty"):
+            _check(name, getattr(self, name), real, -2, 2, "a number from -2 to 2")
+        for token, bias in self.logit_bias.items():
+            _check("logit_bias", token, whole, 0, math.inf, "token ids of 0 or more")
+            _check("logit_bias", bias, real, -100, 100, "numbers from -100 to 100")
+        for token in self.banned:
+            _check("banned", token, whole, 0, math.inf, "token ids of 0 or more")
         if self.seed is not None:
-            _check("seed", self.seed, whole, 0, math.inf, "an integer of 0 or more")
+            _check("seed", self.seed, whole, 0, 2**64 - 1, "an integer from 0 to 2^64 - 1")
 
 
 class Sampler:
-    """Draws the tokens of one answer.
+    """Draws the tokens of one answer; for one thread at a time.
 
     Args:
         options: how to draw.
         vocab_size: how many logits a token has.
+
+    Raises:
+        UnknownTokenError: `logit_bias` or `banned` names a token outside the vocabulary.
     """
 
     def __init__(self, options: SamplingOptions, vocab_size: int) -> None:
         self.options = options
-        self._seen = np.zeros(vocab_size, bool)
-        self._random = np.random.default_rng(options.seed)
+        biases = {**options.logit_bias, **dict.fromkeys(options.banned, -math.inf)}
+        for token in biases:
+            if token >= vocab_size:
+                name = "banned" if token in options.banned else "logit_bias"
+                raise UnknownTokenError(
+                    f"{name}: token {token} is not one of the model's {vocab_size:,}"
+                )
+        self._native = native.Sampler(_native_options(options), vocab_size)
+        self._native.bias(list(biases), list(biases.values()))
+        self._forced: deque[int] = deque()
 
     def observe(self, ids: Sequence[int]) -> None:
-        """Tells which tokens the text so far has, for the repetition penalty."""
-        self._seen[[token for token in ids if token < len(self._seen)]] = True
+        """Tells which tokens the prompt has, for the repetition penalty."""
+        self._native.observe(ids)
 
-    def sample(self, logits: NDArray[np.float32]) -> int:
-        """The next token for `logits` [vocab]; it counts as observed from then on.
+    def force(self, ids: Iterable[int]) -> None:
+        """Makes these the next tokens of the answer, whatever the logits say."""
+        self._forced.extend(ids)
+
+    def sample(self, logits: NDArray[np.float32], allowed: NDArray[np.uint32] | None = None) -> int:
+        """The next token of the answer for `logits` [vocab].
+
+        Args:
+            logits: changed while this runs, and what they were afterwards.
+            allowed: one bit a token, id % 32 of word id / 32 (see `Constraint.mask`); None
+                allows all. Forced tokens do not ask.
 
         Raises:
-            BundleError: the logits hold NaN or nothing finite.
+            BundleError: the logits hold NaN or infinity, or nothing finite.
+            InvalidRequestError: every token is banned or not allowed.
         """
-        if not np.isfinite(logits.max()):
+        token = self._forced.popleft() if self._forced else self._choose(logits, allowed)
+        self._native.accept(token)
+        return token
+
+    def _choose(self, logits: NDArray[np.float32], allowed: NDArray[np.uint32] | None) -> int:
+        token = self._native.choose(logits, allowed)
+        if token == native.NOT_FINITE:
             raise BundleError(
                 "the graph gave logits that are not finite numbers; verify the bundle"
             )
-        scores = self._penalize(logits)
-        if self.options.temperature == 0:
-            token = int(scores.argmax())
-        else:
-            ids, probabilities = candidates(scores, self.options)
-            total = probabilities.cumsum()
-            drawn = np.searchsorted(total, self._random.random() * total[-1], side="right")
-            token = int(ids[min(drawn, len(ids) - 1)])
-        self._seen[token] = True
+        if token == native.NONE_LEFT:
+            raise InvalidRequestError(
+                "no token is left to draw: ban fewer of those that the answer needs"
+            )
+        if token == native.NO_MEMORY:
+            raise MemoryError("sampling")
         return token
 
-    def _penalize(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        penalty = self.options.repetition_penalty
-        if penalty == 1:
-            return logits
-        scores, seen = logits.copy(), np.flatnonzero(self._seen)
-        kept = scores[seen]
-        scores[seen] = np.where(kept < 0, kept * penalty, kept / penalty)
-        return scores
 
+def logprobs(
+    logits: NDArray[np.float32], token: int, top: int = 0
+) -> tuple[float, list[tuple[int, float]]]:
+    """What the model itself thinks, before any option: natural logarithms of probabilities.
 
-def candidates(
-    scores: NDArray[np.float32], options: SamplingOptions
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The tokens that temperature, top-k, top-p and min-p leave of `scores` [vocab].
+    Args:
+        logits: [vocab].
+        token: the drawn one.
+        top: how many of the most likely tokens to list.
 
     Returns:
-        Their ids, and their weights: probabilities up to a common factor.
+        The token's, and those of the `top` most likely tokens, falling, with their ids.
     """
-    ids = np.arange(len(scores))
-    if 0 < options.top_k < len(scores):
-        # Tokens that tie with the k-th stay, as in transformers.
-        ids = np.flatnonzero(scores >= _kth_largest(scores, options.top_k))
-    kept = scores[ids].astype(np.float64)
-    # Below the maximum, no temperature overflows.
-    weights = np.exp((kept - kept.max()) / options.temperature)
-    if options.top_p < 1:
-        nucleus = _nucleus(weights, options.top_p)
-        ids, weights = ids[nucleus], weights[nucleus]
-    if options.min_p > 0:
-        likely = weights >= options.min_p  # the largest weight is 1
-        ids, weights = ids[likely], weights[likely]
-    return ids, weights
+    largest = logits.max()
+    shift = float(largest) + math.log(np.exp(logits - largest).sum(dtype=np.float64))
+    ids = np.arange(0)
+    if top > 0:
+        likely = np.argpartition(logits, -min(top, len(logits)))[-top:]
+        ids = likely[np.lexsort((likely, -logits[likely]))]
+    return float(logits[token]) - shift, [(int(i), float(logits[i]) - shift) for i in ids]
 
 
-def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
-    """The places of the fewest, largest weights that hold `top_p` of the sum."""
-    wanted = top_p * weights.sum()
-    places = np.arange(len(weights))
-    if len(weights) > _PARTIAL_SORT:
-        largest = np.flatnonzero(weights >= _kth_largest(weights, _PARTIAL_SORT))
-        if weights[largest].sum() >= wanted:
-            places = largest
-    places = places[np.argsort(-weights[places], kind="stable")]
-    falling = weights[places]
-    return places[: np.count_nonzero(falling.cumsum() - falling < wanted)]
-
-
-def _kth_largest(values: NDArray[Any], k: int) -> Any:
-    """The k-th largest of at least k values.
-
-    The k-th largest maximum of all blocks is no larger than that, and most values are below it.
-    """
-    maxima = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(1)
-    if len(maxima) > k:
-        values = values[values >= np.partition(maxima, -k)[-k]]
-    return np.partition(values, -k)[-k]
+def _native_options(options: SamplingOptions) -> native.SamplerOptions:
+    return native.SamplerOptions(
+        seed=secrets.randbits(64) if options.seed is None else int(options.seed),
+        temperature=options.temperature,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        frequency_penalty=options.frequency_penalty,
+        presence_penalty=options.presence_penalty,
+        top_k=min(int(options.top_k), _LARGEST_TOP_K),
+    )
 
 
 def _check(

@@ -44,6 +44,16 @@ class Tokenizer:
         self._native.no_truncation()
         self._native.no_padding()
 
+    @property
+    def size(self) -> int:
+        """How many ids it knows, added tokens included."""
+        return self._native.get_vocab_size()
+
+    @property
+    def added_ids(self) -> frozenset[int]:
+        """Tokens that stand outside the byte-level vocabulary: special ones and other markers."""
+        return frozenset(self._native.get_added_tokens_decoder())
+
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """The ids of `text`; the text of special tokens becomes those tokens.
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.export.checkpoint_samples import TINY_DENSE, TINY_MOE, Config, all_tensors, tiny
 from tools.synthetic_checkpoint import write_folder
+from tools.train_demo_model.tokenizer import train_tokenizer, write_tokenizer
 
 EMBEDDING = "model.embed_tokens.weight"
 EXPERT = "model.layers.2.feed_forward.experts.5.{}.weight"
@@ -68,6 +69,25 @@ def test_impossible_layers(layers: str) -> None:
 def test_unknown_shape() -> None:
     with pytest.raises(CheckpointError, match=r"lfm3.*known: lfm2-350m"):
         open_checkpoint("synthetic:lfm3")
+
+
+def test_another_tokenizer(tmp_path: Path) -> None:
+    small = train_tokenizer(["a few words"], 300)
+    write_tokenizer(small, tmp_path, 1000)
+    with open_checkpoint("synthetic:lfm2-350m:1", tokenizer=tmp_path) as checkpoint:
+        assert checkpoint.files["tokenizer.json"] == tmp_path / "tokenizer.json"
+        assert "generation_config.json" not in checkpoint.files
+
+
+def test_tokenizers_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match=r"^--tokenizer: .*tokenizer\.json: No such file"):
+        open_checkpoint("synthetic:lfm2-350m", tokenizer=tmp_path)
+    with pytest.raises(CheckpointError, match=r"^--tokenizer .*: only for synthetic:"):
+        open_checkpoint(str(tmp_path), tokenizer=tmp_path)
+    write_tokenizer(train_tokenizer(["a few words"], 300), tmp_path, 1000)
+    monkeypatch.setitem(cast(Any, SHAPES), "small", {**SHAPES["lfm2-350m"], "vocab_size": 200})
+    with pytest.raises(CheckpointError, match=r"tokens, but the shape has 200$"):
+        open_checkpoint("synthetic:small", tokenizer=tmp_path)
 
 
 def test_same_seed_same_weights_in_any_order() -> None:

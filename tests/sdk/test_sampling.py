@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lfm_edge import BundleError, InvalidRequestError, SamplingOptions
-from lfm_edge.sampling import Sampler, candidates
+from lfm_edge import BundleError, InvalidRequestError, SamplingOptions, UnknownTokenError
+from lfm_edge.sampling import Sampler, _native_options, logprobs
+from lfm_ops.sampling_reference import candidates
 from numpy.typing import NDArray
 from transformers import (
     LogitsProcessorList,
@@ -38,7 +39,7 @@ def truth(logits: NDArray[np.float32], options: SamplingOptions) -> NDArray[np.f
 
 
 def ours(logits: NDArray[np.float32], options: SamplingOptions) -> NDArray[np.float64]:
-    ids, weights = candidates(logits, options)
+    ids, weights = candidates(logits, _native_options(options))
     probabilities = np.zeros(len(logits))
     probabilities[ids] = weights / weights.sum()
     return probabilities
@@ -151,10 +152,78 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
         ("top_p", [0, -1, 1.01, float("nan")]),
         ("min_p", [-0.01, 1.01, float("nan")]),
         ("repetition_penalty", [0, -1, float("nan"), float("inf")]),
-        ("seed", [-1, 0.5]),
+        ("frequency_penalty", [-2.1, 2.1, float("nan"), "1"]),
+        ("presence_penalty", [-2.1, 2.1, float("nan"), True]),
+        ("logit_bias", [{-1: 1.0}, {1.5: 1.0}, {1: 101.0}, {1: float("-inf")}, {1: float("nan")}]),
+        ("banned", [[-1], [0.5], ["1"]]),
+        ("seed", [-1, 0.5, 2**64]),
     ],
 )
 def test_values_out_of_range_are_named(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(InvalidRequestError, match=rf"^{name}: got .*, expected"):
             SamplingOptions(**{name: value})
+
+
+def greedy(logits: list[float], answer: list[int], **options: Any) -> int:
+    """The most likely token after a prompt of token 0 and this answer."""
+    sampler = Sampler(SamplingOptions(**options), len(logits))
+    sampler.observe([0])
+    sampler.force(answer)
+    for _ in answer:
+        sampler.sample(np.zeros(len(logits), np.float32))
+    return sampler.sample(np.array(logits, np.float32))
+
+
+def test_frequency_and_presence_penalties_count_the_answer_alone() -> None:
+    # Token 0 stands in the prompt, 1 twice in the answer.
+    assert greedy([3, 2.9, 0], [1, 1], frequency_penalty=2, presence_penalty=2) == 0
+    assert greedy([0, 2, 1.1], [1, 1], frequency_penalty=0.4) == 1
+    assert greedy([0, 2, 1.1], [1, 1, 1], frequency_penalty=0.4) == 2
+    assert greedy([0, 2, 1.1], [1, 1, 1], presence_penalty=0.8) == 1
+    assert greedy([0, 2, 1.1], [1], presence_penalty=1) == 2
+    assert greedy([0, 2, 1.1], [2], presence_penalty=-1) == 2
+
+
+def test_biases_add_and_bans_are_final() -> None:
+    assert greedy([0, 1, 2], [], logit_bias={0: 5.0}) == 0
+    assert greedy([0, 1, 2], [], logit_bias={0: 5.0}, banned=[0]) == 2
+    assert greedy([0, 1, 2], [], banned=[1, 2]) == 0
+    with pytest.raises(InvalidRequestError, match="no token is left"):
+        greedy([0, 1], [], banned=[0, 1])
+    for name in ("banned", "logit_bias"):
+        with pytest.raises(UnknownTokenError, match=f"^{name}: token 2 is not one of"):
+            Sampler(SamplingOptions(**{name: {2: 1.0}}), 2)
+
+
+def test_forced_tokens_come_whatever_the_logits_and_count_as_drawn() -> None:
+    logits = np.random.default_rng(0).normal(size=100).astype(np.float32)
+
+    def draw(forced: list[int]) -> list[int]:
+        sampler = Sampler(SamplingOptions(temperature=1, seed=3), 100)
+        sampler.force(forced)
+        return [sampler.sample(logits) for _ in range(6)]
+
+    free = draw([])
+    assert draw([7, 8]) == [7, 8, *free[2:]]
+
+
+def test_only_allowed_tokens_are_drawn() -> None:
+    sampler = Sampler(SamplingOptions(temperature=5, top_k=3, seed=0), 70)
+    allowed = np.array([0, 1 << 5, (1 << 1) | (1 << 31)], np.uint32)  # 95 is no token
+    logits = np.random.default_rng(0).normal(size=70).astype(np.float32)
+    assert {sampler.sample(logits, allowed) for _ in range(50)} == {37, 65}
+    with pytest.raises(InvalidRequestError, match="no token is left"):
+        sampler.sample(logits, np.zeros(3, np.uint32))
+
+
+def test_logprobs_are_those_of_the_model() -> None:
+    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    truth: Any = torch.tensor(logits).double().log_softmax(-1)
+    chosen, top = logprobs(logits, 5, 20)
+    assert chosen == pytest.approx(float(truth[5]), abs=1e-6)
+    values, ids = truth.topk(20)
+    assert [token for token, _ in top] == ids.tolist()
+    np.testing.assert_allclose([value for _, value in top], values, atol=1e-6)
+    assert logprobs(logits, 5) == (chosen, [])
+    assert len(logprobs(logits[:3], 0, 20)[1]) == 3

@@ -1,4 +1,4 @@
-"""The tokenizer: a byte-level BPE of 4096 entries with the special tokens of LFM2."""
+"""The tokenizer: a byte-level BPE with the words of Llama 3 and the special tokens of LFM2."""
 
 import json
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ _WORDS = (
 _TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 
-def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
     """Trains the BPE merges on `texts`. All 256 bytes are entries, so any text round-trips."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -45,7 +45,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=[*SPECIAL_TOKENS, *PLAIN_MARKERS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

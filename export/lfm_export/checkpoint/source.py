@@ -15,7 +15,11 @@ __all__ = ["open_checkpoint"]
 
 
 def open_checkpoint(
-    source: str, *, revision: str | None = None, seed: int | None = None
+    source: str,
+    *,
+    revision: str | None = None,
+    seed: int | None = None,
+    tokenizer: Path | None = None,
 ) -> Checkpoint:
     """Opens a checkpoint; nothing but headers is read yet.
 
@@ -23,6 +27,7 @@ def open_checkpoint(
         source: a local folder, `synthetic:SHAPE[:LAYERS]`, or a Hub id `org/name`.
         revision: branch, tag or commit, for a Hub id only.
         seed: of synthetic weights only; by default 0.
+        tokenizer: a folder with the tokenizer of synthetic weights, instead of the shipped model's.
 
     Raises:
         CheckpointError: there is no such source, or it is damaged; one line names what.
@@ -34,8 +39,10 @@ def open_checkpoint(
         raise CheckpointError(f"--revision {revision}: only for a model of the Hub, not {source}")
     if seed is not None and not synthetic:
         raise CheckpointError(f"--seed {seed}: only for {PREFIX}SHAPE, not {source}")
+    if tokenizer is not None and not synthetic:
+        raise CheckpointError(f"--tokenizer {tokenizer}: only for {PREFIX}SHAPE, not {source}")
     if synthetic:
-        return open_synthetic(source, seed or 0)
+        return open_synthetic(source, seed or 0, tokenizer)
     if path.is_dir():
         return FolderCheckpoint(path)
     if path.is_file():

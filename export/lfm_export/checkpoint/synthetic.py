@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from ..architecture import describe
 from ..errors import CheckpointError
@@ -34,13 +35,15 @@ _PER_DRAW = 4  # of them in one draw of 64 bits
 class SyntheticCheckpoint(Checkpoint):
     """Random weights for a config, drawn when they are read."""
 
-    def __init__(self, name: str, config: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, name: str, config: Mapping[str, Any], seed: int, tokenizer: Path = _TOKENIZER
+    ) -> None:
         """Describes the tensors of `config`.
 
         Raises:
             ArchitectureError: the config is unknown or contradicts itself.
         """
-        self.name, self.config, self.files = name, config, companions(_TOKENIZER)
+        self.name, self.config, self.files = name, config, companions(tokenizer)
         self.shapes = describe(config).tensors()
         self._layers = int(config["num_hidden_layers"])
         self._seed = seed
@@ -66,11 +69,12 @@ class SyntheticCheckpoint(Checkpoint):
             np.take(table, chosen, out=out[max(begin, 0) : end], mode="clip")
 
 
-def open_synthetic(source: str, seed: int) -> SyntheticCheckpoint:
+def open_synthetic(source: str, seed: int, tokenizer: Path | None = None) -> SyntheticCheckpoint:
     """Opens `synthetic:SHAPE[:LAYERS]`; LAYERS takes the first layers only.
 
     Raises:
-        CheckpointError: an unknown shape or an impossible number of layers.
+        CheckpointError: an unknown shape, an impossible number of layers, or a tokenizer that is
+            none or has more tokens than the shape.
     """
     shape, colon, count = source.removeprefix(PREFIX).partition(":")
     if shape not in SHAPES:
@@ -84,7 +88,22 @@ def open_synthetic(source: str, seed: int) -> SyntheticCheckpoint:
                 f"{quoted(source)}: {quoted(count)} layers, expected 1 to {len(kinds)}"
             )
     config = {**SHAPES[shape], "layer_types": kinds[:layers], "num_hidden_layers": layers}
-    return SyntheticCheckpoint(source, config, seed)
+    if tokenizer is None:
+        return SyntheticCheckpoint(source, config, seed)
+    _check_tokenizer(tokenizer / "tokenizer.json", config["vocab_size"])
+    return SyntheticCheckpoint(source, config, seed, tokenizer)
+
+
+def _check_tokenizer(path: Path, vocab_size: int) -> None:
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"--tokenizer: {path}: {str(error).splitlines()[0]}") from None
+    size = tokenizer.get_vocab_size()
+    if size > vocab_size:
+        raise CheckpointError(
+            f"--tokenizer: {path}: {size:,} tokens, but the shape has {vocab_size:,}"
+        )
 
 
 _EMBEDDING = 2.0  # times the deviation of other matrices, so that tied logits are near 2

@@ -1,0 +1,108 @@
+"""A grammar of well-formed tool calls in the model's own syntax.
+
+`<|tool_call_start|>[fn(a="x", n=3), other.fn()]<|tool_call_end|>`: names and the order of the
+arguments are the tool's, values are JSON that its schema allows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InvalidRequestError
+from .grammars import JSON_OPTIONS, lark_string
+from .json_schema import ANNOTATIONS, check_schema, references
+
+__all__ = ["CallMarkers", "tool_call_grammar"]
+
+_DEFINITIONS = ("$defs", "definitions")
+_ROOT_KEYWORDS = {"type", "properties", "required", "additionalProperties", *_DEFINITIONS}
+
+
+@dataclass(frozen=True)
+class CallMarkers:
+    """The ids of `<|tool_call_start|>` and `<|tool_call_end|>`."""
+
+    start: int
+    end: int
+
+
+def tool_call_grammar(
+    tools: Sequence[Mapping[str, Any]], markers: CallMarkers, *, text: bool = False
+) -> str:
+    """Answers that are calls of these tools, one or several.
+
+    Args:
+        tools: OpenAI's form (`{"type": "function", "function": {...}}`) or its inner part: `name`
+            and `parameters`, a JSON Schema of type object.
+        markers: the tokens around the list of calls.
+        text: the model may also write text before the calls, or text alone.
+
+    Raises:
+        InvalidRequestError: there are no tools, or one's parameters use a keyword that is not
+            supported; the message names the tool and the keyword.
+    """
+    if not tools:
+        raise InvalidRequestError("tools: there are none to call")
+    functions = [tool.get("function", tool) for tool in tools]
+    rules = ["start: text? calls | text" if text else "start: calls"]
+    if text:
+        rules.append(r"text: /(.|\n)+/")
+    rules.append(f'calls: <[{markers.start}]> "[" call (", " call)* "]" <[{markers.end}]>')
+    rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(functions))))
+    for index, function in enumerate(functions):
+        rules += _call_rules(index, function)
+    return "\n".join(["%llguidance {}", *rules])
+
+
+def _call_rules(index: int, function: Mapping[str, Any]) -> list[str]:
+    """The rules of one tool.
+
+    `head_i_k` are its arguments from k on where none was given yet, `tail_i_k` where some were.
+    """
+    name = function.get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidRequestError(f"tools: tool {index} has no name")
+    properties, required, definitions = _parameters(name, function.get("parameters") or {})
+    rules = [f'call_{index}: {lark_string(name + "(")} head_{index}_0 ")"']
+    for place, (key, schema) in enumerate(properties.items()):
+        argument, tail = f"argument_{index}_{place}", f"tail_{index}_{place + 1}"
+        head = f"head_{index}_{place}"
+        value = {**definitions, **schema} if isinstance(schema, Mapping) else schema
+        options = "" if key in required else f" | head_{index}_{place + 1}"
+        comma = f'", " {argument}' if key in required else f'(", " {argument})?'
+        rules += [
+            f"{argument}: {lark_string(key + '=')} %json {_json(value)}",
+            f"{head}: {argument} {tail}{options}",
+            f"tail_{index}_{place}: {comma} {tail}",
+        ]
+    last = len(properties)
+    return [*rules, f'head_{index}_{last}: ""', f'tail_{index}_{last}: ""']
+
+
+def _parameters(
+    tool: str, schema: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], set[str], Mapping[str, Any]]:
+    """Properties, required ones, and the definitions that they may refer to."""
+    name = f"tool {tool!r}"
+    check_schema(schema, name)
+    if other := sorted(schema.keys() - _ROOT_KEYWORDS - ANNOTATIONS):
+        raise InvalidRequestError(f"{name}: keyword {other[0]!r} is not supported at #")
+    if schema.get("type", "object") != "object":
+        raise InvalidRequestError(f"{name}: type is {schema['type']!r}, expected 'object' at #")
+    if "#" in references(schema):
+        raise InvalidRequestError(f"{name}: '$ref' '#' is not supported in parameters")
+    # What a schema of `false` describes is never given.
+    properties = {k: v for k, v in schema.get("properties", {}).items() if v is not False}
+    required = set(schema.get("required", ()))
+    if missing := sorted(required - properties.keys()):
+        raise InvalidRequestError(f"{name}: {missing[0]!r} is required but not among properties")
+    definitions = {key: schema[key] for key in _DEFINITIONS if key in schema}
+    return properties, required, definitions
+
+
+def _json(schema: Any) -> str:
+    options = {"x-guidance": JSON_OPTIONS}
+    return json.dumps({**schema, **options} if isinstance(schema, Mapping) else options)
