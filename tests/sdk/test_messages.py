@@ -8,6 +8,7 @@ import pytest
 from lfm_edge import InvalidRequestError
 from lfm_edge.chat.messages import normalize_messages
 from lfm_edge.chat.template import ChatTemplate
+
 from tests.support import DEMO_MODEL
 
 CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": 1}}}
@@ -31,13 +32,28 @@ def call(arguments: Any) -> dict[str, Any]:
         ({"tool_calls": [call("")]}, {"tool_calls": [call({})]}),
         ({"tool_calls": [call(" \n")]}, {"tool_calls": [call({})]}),
         ({"tool_calls": [call(None)]}, {"tool_calls": [call({})]}),
-        ({"tool_calls": [{"name": "f", "arguments": "{}"}]}, {"tool_calls": [{"name": "f", "arguments": {}}]}),
-        ({"tool_calls": [{"function": {"name": "f"}}]}, {"tool_calls": [{"function": {"name": "f"}}]}),
-        ({"function_call": {"name": "f", "arguments": '{"a": 1}'}}, {"function_call": {"name": "f", "arguments": {"a": 1}}}),
-        ({"content": [{"type": "text", "text": "a"}]}, {"content": [{"type": "text", "text": "a"}]}),
-        ({"thinking": None, "reasoning": "r"}, {"thinking": "r", "reasoning": "r", "reasoning_content": "r"}),
+        (
+            {"tool_calls": [{"name": "f", "arguments": "{}"}]},
+            {"tool_calls": [{"name": "f", "arguments": {}}]},
+        ),
+        (
+            {"tool_calls": [{"function": {"name": "f"}}]},
+            {"tool_calls": [{"function": {"name": "f"}}]},
+        ),
+        (
+            {"function_call": {"name": "f", "arguments": '{"a": 1}'}},
+            {"function_call": {"name": "f", "arguments": {"a": 1}}},
+        ),
+        (
+            {"content": [{"type": "text", "text": "a"}]},
+            {"content": [{"type": "text", "text": "a"}]},
+        ),
+        (
+            {"thinking": None, "reasoning": "r"},
+            {"thinking": "r", "reasoning": "r", "reasoning_content": "r"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_message_is_normalized(sent: dict[str, Any], expected: dict[str, Any]) -> None:
     assert normalize_messages([{"role": "assistant", **sent}]) == [
         {"role": "assistant", **expected}
@@ -47,14 +63,17 @@ def test_a_message_is_normalized(sent: dict[str, Any], expected: dict[str, Any])
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
-        ({"tool_calls": [call("{")]}, r"messages\[0\]\.tool_calls\[0\]\.function\.arguments: not JSON"),
+        (
+            {"tool_calls": [call("{")]},
+            r"messages\[0\]\.tool_calls\[0\]\.function\.arguments: not JSON",
+        ),
         ({"tool_calls": [CALL, call("[1]")]}, r"tool_calls\[1\]\.function\.arguments: got a list"),
         ({"tool_calls": [call("null")]}, "arguments: got a NoneType"),
         ({"tool_calls": [call(3)]}, "arguments: got a int"),
         ({"tool_calls": {"function": 1}}, r"messages\[0\]\.tool_calls: expected a list"),
         ({"tool_calls": ["f()"]}, r"tool_calls\[0\]: got a str"),
     ],
-)  # fmt: skip
+)
 def test_what_no_template_could_show_is_refused(sent: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message) as caught:
         normalize_messages([{"role": "assistant", **sent}])

@@ -55,7 +55,9 @@ HOSTILE = {
     "a list of itself, compared": NESTED + "{% set a = n.s %}" + NESTED + "{{ a == n.s }}",
     "loops": FOR_EVER,
     "loops that write nothing": "{% set x %}" + FOR_EVER + "{% endset %}",
-    "macros": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "macros": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}"
+    ),
     "recursive loop": "{% for a in range(9) recursive %}{{ loop(range(9)) }}{% endfor %}",
 }
 

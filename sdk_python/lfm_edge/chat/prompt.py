@@ -4,8 +4,8 @@ A marker (`<|im_end|>`) is one token with a meaning of its own wherever the toke
 text, so a user's text could end its own turn and begin a system's. To tell the two apart, the
 template is rendered a second time, with every character that may begin a marker replaced, in what
 users and tools wrote, by a private stand-in of the same length: a marker whose first character came
-out as a stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are, because
-an added token parts the text around it either way.
+out as a stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are,
+because an added token parts the text around it either way.
 """
 
 from __future__ import annotations
