@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from lfm_edge.display import console, printable
 
 from .checkpoint import open_checkpoint
 from .emit import TARGETS
@@ -93,4 +93,4 @@ def export(
         bundle = export_bundle(checkpoint, out, options, progress)
     size = sum(entry.size for entry in bundle.manifest.files.values())
     done = f"{out}: {size / 1e9:.2f} GB; lfm-edge verify {out} proves it"
-    Console(stderr=True, markup=False, highlight=False).print(done, soft_wrap=True)
+    console(stderr=True).print(printable(done), soft_wrap=True)

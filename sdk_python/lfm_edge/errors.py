@@ -4,6 +4,13 @@ Every message is one line: what was wrong, where, what was expected, what to do.
 prints it and exits with code 2; anything that is not an `LfmError` is a bug of ours.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LONGEST_REASON = 500
+
 __all__ = [
     "BundleError",
     "ContextFullError",
@@ -15,6 +22,7 @@ __all__ = [
     "TemplateError",
     "UnknownTokenError",
     "UnsupportedBundleError",
+    "one_line_errors",
 ]
 
 
@@ -56,3 +64,20 @@ class TemplateError(LfmError):
 
 class MissingDependencyError(LfmError):
     """An optional package is not installed; the message names the extra that brings it."""
+
+
+@contextmanager
+def one_line_errors(what: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """For calls of foreign code alone: what it raises becomes a BundleError of one line.
+
+    An error of ours within the block would be a bug, and shall look like one.
+
+    Args:
+        what: what failed, for the message.
+        kinds: what that code raises.
+    """
+    try:
+        yield
+    except kinds as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise BundleError(f"{what}: {reason}") from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from onnxruntime.capi import (
 )
 
 from .bundle import Bundle, Function, StateTensor
-from .errors import BundleError, UnsupportedBundleError
+from .errors import BundleError, UnsupportedBundleError, one_line_errors
 from .runtime import require_ports, state_bytes, state_shape
 
 __all__ = ["BoundState", "OnnxRuntime"]
@@ -27,7 +26,6 @@ _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8":
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
-    FileNotFoundError,  # the library of our operators
     *(e for e in vars(ort_native).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
 
@@ -48,10 +46,12 @@ class OnnxRuntime:
         self.ports = _the_function(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
         _check_layout(bundle)
-        with _one_line_errors(f"{bundle.graph_path}: does not load"):
-            options = _options(threads)
-            if bundle.manifest.quantization.layout_version is not None:
-                options.register_custom_ops_library(str(library_path()))
+        what, options = f"{bundle.graph_path}: does not load", _options(threads)
+        ours = bundle.manifest.quantization.layout_version is not None
+        library = _library(what) if ours else None
+        with one_line_errors(what, _ORT_ERRORS):
+            if library:
+                options.register_custom_ops_library(library)
             self.session = ort.InferenceSession(
                 str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
             )
@@ -124,9 +124,10 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
-        ports, mask = self._runtime.ports, self._ones[:, : position + len(ids)]
-        with _one_line_errors(f"{self._runtime.graph.file}: failed to run"):
-            self.binding.bind_cpu_input(ports.input_ids, ids[None])
+        tokens, mask = ids[None], self._ones[:, : position + len(ids)]
+        ports = self._runtime.ports
+        with one_line_errors(f"{self._runtime.graph.file}: failed to run", _ORT_ERRORS):
+            self.binding.bind_cpu_input(ports.input_ids, tokens)
             self.binding.bind_cpu_input(ports.attention_mask, mask)
             self._runtime.session.run_with_iobinding(self.binding)
         return self._logits.reshape(-1).copy()
@@ -196,15 +197,9 @@ def _options(threads: int | None) -> ort.SessionOptions:
     return options
 
 
-@contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
+def _library(what: str) -> str:
+    """The library of our operators."""
     try:
-        yield
-    except _ORT_ERRORS as error:
-        raise BundleError(f"{what}: {_first_line(error)}") from None
-
-
-def _first_line(error: Any) -> str:
-    return next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), "no reason given"
-    )
+        return str(library_path())
+    except FileNotFoundError as error:
+        raise BundleError(f"{what}: {error}") from None

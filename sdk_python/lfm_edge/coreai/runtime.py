@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Function, StateTensor
-from ..errors import BundleError, MissingDependencyError
+from ..errors import BundleError, MissingDependencyError, one_line_errors
 from ..runtime import require_ports, state_shape
 
 try:
@@ -56,10 +56,12 @@ class CoreAIRuntime:
         bundle.check_hashes()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="coreai", daemon=True).start()
-        with _one_line_errors(f"{bundle.graph_path}: does not load"):
+        what = f"{bundle.graph_path}: does not load"
+        with one_line_errors(what):
             executable = AIModelAsset.load(bundle.graph_path).executable()
             model = self._wait(executable.__aenter__())
-            weakref.finalize(self, _close, self._loop, executable)
+        weakref.finalize(self, _close, self._loop, executable)
+        with one_line_errors(what):
             self._function = model.load_function(self.ports.name)
         self._check_signature(bundle)
 
@@ -80,9 +82,9 @@ class CoreAIRuntime:
 
     def call(self, inputs: dict[str, Value], states: dict[str, Value]) -> NDArray[np.float32]:
         """Runs the function, which changes `states`, and returns the logits [vocab]."""
-        with _one_line_errors(f"{self.graph.file}: failed to run"):
+        with one_line_errors(f"{self.graph.file}: failed to run"):
             outputs = self._wait(self._function({**inputs}, states))
-            logits: NDArray[np.float32] = cast(Value, outputs[self.ports.logits]).numpy()[0].copy()
+        logits: NDArray[np.float32] = cast(Value, outputs[self.ports.logits]).numpy()[0].copy()
         return logits
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -170,12 +172,3 @@ def _close(loop: asyncio.AbstractEventLoop, executable: AbstractAsyncContextMana
 
 async def _leave(executable: AbstractAsyncContextManager[Any]) -> None:
     await executable.__aexit__(None, None, None)
-
-
-@contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # Core AI raises plain ones
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"{what}: {reason}") from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..errors import BundleError, UnsupportedBundleError
+from ..errors import UnsupportedBundleError, one_line_errors
 from .package import Package
 from .runtime import Conversation, CoreMLRuntime
 
@@ -37,28 +36,20 @@ class LoadedFunction(Protocol):
         ...
 
 
-Load = Callable[[Path, Sequence[str], str], Mapping[str, LoadedFunction]]
-"""Loads the functions of these names from a package, for compute units."""
-
-
 class AppleEngine:
     """Runs a package's functions by Core ML.
 
     Args:
         package: the package.
         units: what may compute, one of `COMPUTE_UNITS`.
-        load: what loads its functions; a test gives its own.
 
     Raises:
         BundleError: Core ML does not take the package.
     """
 
-    def __init__(
-        self, package: Package, units: str = COMPUTE_UNITS[0], load: Load | None = None
-    ) -> None:
+    def __init__(self, package: Package, units: str = COMPUTE_UNITS[0]) -> None:
         self.package = package
-        with _one_line_errors(f"{package.folder}: does not load"):
-            self.functions = (load or _load)(package.folder, list(package.functions), units)
+        self.functions = _load(package.folder, list(package.functions), units)
 
     def begin(self) -> Conversation:
         """A conversation whose states are zero; raises BundleError where there is no memory."""
@@ -70,22 +61,26 @@ class _AppleConversation:
         self._engine = engine
         first, function = next(iter(engine.package.functions.items()))
         self._names = function.states.keys()
-        with _one_line_errors(f"{engine.package.folder}: no state"):
+        self._state: Any = None
+        if self._names:
             # One function's state serves the others too: they declare the same tensors.
-            self._state: Any = engine.functions[first].make_state() if self._names else None
+            owner = engine.functions[first]
+            with one_line_errors(f"{engine.package.folder}: no state"):
+                self._state = owner.make_state()
 
     @property
     def states(self) -> Mapping[str, Array]:
         return {name: self._state.read_state(name) for name in self._names}
 
     def predict(self, function: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        with _one_line_errors(f"{self._engine.package.folder}: {function} failed to run"):
-            # coremltools takes no float16; Core ML rounds the values back.
-            data = {
-                name: value.astype(np.float32) if value.dtype == np.float16 else value
-                for name, value in inputs.items()
-            }
-            return self._engine.functions[function].predict(data, self._state)
+        loaded = self._engine.functions[function]
+        # coremltools takes no float16; Core ML rounds the values back.
+        data = {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in inputs.items()
+        }
+        with one_line_errors(f"{self._engine.package.folder}: {function} failed to run"):
+            return loaded.predict(data, self._state)
 
 
 def open_on_mac(bundle: Bundle) -> CoreMLRuntime:
@@ -108,21 +103,13 @@ def _load(package: Path, names: Sequence[str], units: str) -> Mapping[str, Loade
     """Functions of a package, which is compiled once."""
     coremltools = importlib.import_module("coremltools")
     unit = coremltools.ComputeUnit[units]
-    # It owns the compiled package, and removes it when it goes.
-    owner = coremltools.models.MLModel(str(package), compute_units=unit, function_name=names[0])
-    others = {
-        name: coremltools.models.CompiledMLModel(
-            owner.get_compiled_model_path(), compute_units=unit, function_name=name
-        )
-        for name in names[1:]
-    }
+    models = coremltools.models
+    with one_line_errors(f"{package}: does not load"):
+        # It owns the compiled package, and removes it when it goes.
+        owner = models.MLModel(str(package), compute_units=unit, function_name=names[0])
+        compiled = owner.get_compiled_model_path()
+        others = {
+            name: models.CompiledMLModel(compiled, compute_units=unit, function_name=name)
+            for name in names[1:]
+        }
     return {names[0]: owner} | others
-
-
-@contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # coremltools raises plain exceptions, and Core ML its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"{what}: {reason}") from None

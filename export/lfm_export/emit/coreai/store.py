@@ -6,8 +6,6 @@ limit. This module needs the extra `coreai` and is imported only where the targe
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from typing import Literal, cast
 
@@ -19,6 +17,7 @@ from torch.export.graph_signature import InputKind
 
 from ...architecture import Attention, Embedding, Linear, Mlp, Norm, Rope, Router, ShortConv
 from ...weights import Part, Weights
+from ..quiet import quiet
 from ..target import Job
 from .modules import (
     AttentionStep,
@@ -87,7 +86,7 @@ class CoreAIStore:
     def finish(self) -> Graph:
         """Translates the model, writes it and says how it is called."""
         example = (torch.zeros((1, 1), dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), quiet("stdout"):
             warnings.simplefilter("ignore")  # of torch about itself
             program = torch.export.export(self._model.eval(), example)
             program = program.run_decompositions(coreai_torch.get_decomp_table())

@@ -7,7 +7,6 @@ by place. Both functions share every weight. See docs/coreml.md.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import uuid
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...architecture import Embedding
 from ...weights import Part, Weights
+from ..quiet import quiet
 from ..target import Job
 from .blobs import BlobFile
 
@@ -101,7 +101,7 @@ class CoreMLStore:
         program.export_as_multifunction = True
         package = self._job.folder / _FILE
         # Its progress bars have nothing to show: no pass of its own runs.
-        with weights_from(self._blobs), contextlib.redirect_stderr(io.StringIO()):
+        with weights_from(self._blobs), quiet("stderr"):
             model = coremltools.convert(
                 program,
                 convert_to="mlprogram",
