@@ -110,10 +110,15 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("vocab_size is 0", vocab_size=0),
         refused("routed_scaling_factor is Infinity", MOE, routed_scaling_factor=float("inf")),
     ],
-    "num_hidden_layers, num_experts beyond reason": [
+    "sizes beyond reason": [
         refused("num_hidden_layers is 2000000000", num_hidden_layers=2_000_000_000),
         refused("num_hidden_layers is 0", num_hidden_layers=0, layer_types=[]),
         refused("num_experts is 2000000000", MOE, num_experts=2_000_000_000),
+        refused("head_dim is 2000000000", head_dim=2_000_000_000),
+        refused("head_dim is 500000000", hidden_size=2_000_000_000),
+        refused("head_dim is 0", num_attention_heads=2_000_000_000, num_key_value_heads=1),
+        refused("block_ffn_dim_multiplier is 1e+308", block_ffn_dim_multiplier=1e308),
+        refused("rope_theta is 1000", **scaled(rope_theta=10**400)),
         refused(
             "num_experts is 4096, expected at most 131072 in all 1024 layers",
             MOE,

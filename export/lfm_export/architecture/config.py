@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +56,7 @@ class Config:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not abs(value) < math.inf
+            or not abs(value) <= sys.float_info.max
             or (positive and value <= 0)
         ):
             raise self.error(name, "a number > 0" if positive else "a number")

@@ -32,6 +32,8 @@ BLOCK = 32  # the quantizers' group: input widths must be multiples of it
 MOST_LAYERS = 1024
 MOST_EXPERTS = 4096
 MOST_EXPERTS_IN_ALL = 1 << 17
+WIDEST_HEAD = 1 << 16
+MOST_COLUMNS = 1 << 31
 MOST_POSITIONS = 1 << 20  # of a session: a bundle holds RoPE's table for all of them
 
 # What transformers takes for a field that is not there.
@@ -94,14 +96,7 @@ def describe(config: Mapping[str, Any], note: Note = unheard) -> Architecture:
 
 
 def _lfm2(config: Config, family: str, note: Note) -> Architecture:
-    width = config.integer(
-        "block_ff_dim" if "block_ff_dim" in config.values else "intermediate_size"
-    )
-    if config.flag("block_auto_adjust_ff_dim"):
-        width = int(2 * width / 3)
-        width = int(config.number("block_ffn_dim_multiplier") * width)
-        multiple = config.integer("block_multiple_of")
-        width = -(-width // multiple) * multiple
+    width = _dense_width(config)
     kinds = _attention_layers(config)
     return _assemble(
         config,
@@ -110,6 +105,21 @@ def _lfm2(config: Config, family: str, note: Note) -> Architecture:
         lambda layer: _mlp(config, f"{_prefix(layer)}.feed_forward", width),
         note,
     )
+
+
+def _dense_width(config: Config) -> int:
+    """The MLP's width, after the adjustment that older configs leave to the model."""
+    name = "block_ff_dim" if "block_ff_dim" in config.values else "intermediate_size"
+    width = config.integer(name)
+    if not config.flag("block_auto_adjust_ff_dim"):
+        return width
+    adjusted = config.number("block_ffn_dim_multiplier") * int(2 * width / 3)
+    multiple = config.integer("block_multiple_of")
+    if not 1 <= adjusted < MOST_COLUMNS:
+        raise config.error(
+            "block_ffn_dim_multiplier", f"one that takes {name} to 1 or more columns"
+        )
+    return -(-int(adjusted) // multiple) * multiple
 
 
 def _lfm2_moe(config: Config, family: str, note: Note) -> Architecture:
@@ -282,10 +292,8 @@ class _Heads:
         kv_heads = config.integer("num_key_value_heads")
         if heads % kv_heads:
             raise config.error("num_attention_heads", f"a multiple of {kv_heads} key-value heads")
-        if "head_dim" in config.values:
-            head_dim = config.integer("head_dim")
-        else:
-            head_dim = config.integer("hidden_size") // heads
+        derived = {"head_dim": config.integer("hidden_size") // heads}
+        head_dim = Config({**derived, **config.values}).integer("head_dim", most=WIDEST_HEAD)
         return cls(heads, kv_heads, head_dim, rope(config, head_dim, note))
 
 
