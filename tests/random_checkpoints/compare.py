@@ -55,6 +55,10 @@ def _refusal(checkpoint: Checkpoint, truth: Truth, error: LfmError, out: Path) -
     _one_line(error)
     if out.exists() or list(out.parent.glob(".*")):
         raise Difference(f"something stays behind, although it was refused: {error}")
+    if any("tensors named" in feature for feature in checkpoint.refusable) and (
+        len(checkpoint.refusable) == 1 and "belong" in str(error)
+    ):
+        raise Difference(f"does not say whose names these are: {error}")
     refused = [part for part in (truth.logits, truth.text_ids) if isinstance(part, Exception)]
     if not (checkpoint.refusable or refused or truth.lenient or isinstance(truth.sampling, Exception)):
         raise Difference(f"refused a supported checkpoint: {error}")
@@ -71,6 +75,8 @@ def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
         raise Difference(f"ran what transformers refuses: {truth.logits!r}")
     if checkpoint.weights.bad:
         raise Difference(f"ran with {checkpoint.weights.bad} in a weight")
+    if "lora" in checkpoint.weights.extras:
+        raise Difference("ran without the adapter that is stored beside the weights")
     if not checkpoint.writes_text:
         raise Difference(f"ran {checkpoint.config.get('architectures')} as a model that writes text")
     if checkpoint.quant != "f32":
