@@ -194,7 +194,7 @@ CONFIG: Mapping[str, list[Case]] = {
     "bos_token_id, eos_token_id, pad_token_id": [
         runs(eos_token_id=[7, 11, 7], bos_token_id=None, pad_token_id=None),
         runs(eos_token_id=None),
-        runs("eos_token_id is missing; 2 is taken", eos_token_id=ABSENT),
+        runs(eos_token_id=ABSENT),
         runs("pad_token_id -1 is passed over", pad_token_id=-1),
         runs("eos_token_id 99999 is passed over", eos_token_id=[7, 99999]),
         refused("eos_token_id is [7, null]", eos_token_id=[7, None]),

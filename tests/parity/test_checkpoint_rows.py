@@ -27,11 +27,16 @@ TOKENS = 96  # far enough for RoPE's rules to differ
 
 
 class Notes(Quiet):
+    """What an export says of config.json and the weights; there is nothing else in these folders."""
+
+    _OF_OTHER_FILES = ("no tokenizer.json", "no end token in any file", "config.json's end token")
+
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def note(self, text: str) -> None:
-        self.lines.append(text)
+        if not text.startswith(self._OF_OTHER_FILES):
+            self.lines.append(text)
 
 
 def write(case: Case, folder: Path) -> Path:

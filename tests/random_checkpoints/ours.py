@@ -30,6 +30,8 @@ class Ours:
     text_ids: list[int] | LfmError
     chat_text: str | LfmError
     chat_ids: list[int] | LfmError
+    trusted_ids: list[int] | LfmError
+    """The prompt where markers in what users wrote count, as in transformers."""
     sampling: Sampling
     eos_ids: frozenset[int]
     genai: dict[str, Any] | None
@@ -49,7 +51,8 @@ def run_ours(checkpoint: Checkpoint, folder: Path, out: Path, ids: NDArray[np.in
     logits = np.stack([session.prefill(ids[:-1]), session.decode(int(ids[-1]))])
     defaults = model.defaults
     genai = out / "genai_config.json"
-    chat_ids = _prompt(model, lambda session: _chat(model, checkpoint, session))
+    chat_ids = _prompt(model, lambda session: _chat(model, checkpoint, session, False))
+    trusted = _prompt(model, lambda session: _chat(model, checkpoint, session, True))
     return Ours(
         logits=logits,
         text_ids=_prompt(model, lambda session: model.generate(
@@ -59,6 +62,7 @@ def run_ours(checkpoint: Checkpoint, folder: Path, out: Path, ids: NDArray[np.in
         if isinstance(chat_ids, LfmError)
         else model.tokenizer.decode(chat_ids),
         chat_ids=chat_ids,
+        trusted_ids=trusted,
         sampling=Sampling(
             defaults.temperature,
             defaults.repetition_penalty,
@@ -73,12 +77,15 @@ def run_ours(checkpoint: Checkpoint, folder: Path, out: Path, ids: NDArray[np.in
     )
 
 
-def _chat(model: lfm_edge.Model, checkpoint: Checkpoint, session: lfm_edge.Session) -> Any:
+def _chat(
+    model: lfm_edge.Model, checkpoint: Checkpoint, session: lfm_edge.Session, trust: bool
+) -> Any:
     asked = checkpoint.conversation
     return model.chat(
         asked.messages,
         asked.tools,
         asked.variables,
+        trust,
         session=session,
         max_tokens=1,
         temperature=0,

@@ -207,7 +207,8 @@ def _prefixed(name: str, number: int, prefix: str) -> str:
         return name
     if prefix == "model.on all":
         return name if name.startswith("model.") else f"model.{name}"
-    if prefix == "" or (prefix == "mixed" and number % 2):
+    apart = ".experts." not in name  # which transformers would put in the order of full names
+    if prefix == "" or (prefix == "mixed" and number % 2 and apart):
         return name.removeprefix("model.")
     return name if prefix == "mixed" else prefix + name
 

@@ -47,6 +47,15 @@ class TokenizerFiles:
     """Ids that the tokenizer may give, with those that only the older files add."""
     ids: dict[str, int]
 
+    @property
+    def keeps_text(self) -> bool:
+        """Whether ids decode to the very text they were made of."""
+        files = self.tokenizer or {"normalizer": None, "added_tokens": ()}
+        flags = ("single_word", "lstrip", "rstrip", "normalized")
+        return files["normalizer"] is None and not any(
+            token[flag] for token in files["added_tokens"] for flag in flags
+        )
+
 
 def draw_tokenizer(choices: Choices) -> TokenizerFiles:
     """Every file but the chat templates."""

@@ -65,7 +65,7 @@ def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> 
         return Truth(refusal, False, refusal, refusal, refusal, frozenset())
     logits, lenient = _logits(folder, ids), False
     mended = _mended(checkpoint.config)
-    if isinstance(logits, Exception) and mended != checkpoint.config:
+    if isinstance(logits, Exception) and json.dumps(mended) != json.dumps(checkpoint.config):
         (folder / "config.json").write_text(json.dumps(mended))
         logits, lenient = _logits(folder, ids), True
     checkpoint.write_companions(folder)
@@ -77,7 +77,7 @@ def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> 
     return Truth(
         logits=logits,
         lenient=lenient,
-        text_ids=_attempt(lambda: tokenizer(checkpoint.text, add_special_tokens=False).input_ids),
+        text_ids=_attempt(lambda: tokenizer(checkpoint.text).input_ids),
         chat=_attempt(lambda: _chat(checkpoint, tokenizer)),
         sampling=_sampling(generation),
         eos_ids=_eos(checkpoint),
@@ -157,7 +157,7 @@ def _sampling(config: Any) -> Sampling | Exception:
     defaults = config._get_default_generation_params()
     filled.update(**defaults, defaults_only=True)
     penalty = float(filled.repetition_penalty)
-    if not filled.do_sample:
+    if not filled.do_sample or filled.temperature == 0:  # at which transformers refuses to sample
         return Sampling(0.0, penalty)
     return Sampling(
         temperature=float(filled.temperature),

@@ -45,7 +45,7 @@ _COMMON: Mapping[str, Any] = {
     "norm_eps": 1e-5,
     "pad_token_id": 0,
     "bos_token_id": 1,
-    "eos_token_id": 2,
+    "eos_token_id": None,
     "tie_word_embeddings": True,
     "conv_bias": False,
     "conv_L_cache": 3,
@@ -245,9 +245,6 @@ def _special_token(config: Config, name: str, note: Note) -> int | None:
 
 
 def _end_tokens(config: Config, note: Note) -> tuple[int, ...]:
-    if "eos_token_id" not in config.given:
-        default = config.values["eos_token_id"]
-        note(f"config.json: eos_token_id is missing; {default} is taken, as transformers does")
     return _known_tokens(config, "eos_token_id", config.tokens("eos_token_id"), note)
 
 

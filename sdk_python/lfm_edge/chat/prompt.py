@@ -138,10 +138,14 @@ def _replaced(value: Any, stand_ins: dict[int, str]) -> Any:
 
 
 def _unescaped(text: str, stand_ins: dict[int, str]) -> str:
-    """`tojson(ensure_ascii=True)` escapes what stands for ASCII characters, too."""
+    """Undoes what templates escape, though it stands for ASCII characters.
+
+    `tojson(ensure_ascii=True)` does, and a list or an object that is printed as Python prints it.
+    """
     for stand_in in stand_ins.values():
         high, low = divmod(ord(stand_in) - 0x10000, 0x400)
         text = text.replace(f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}", stand_in)
+        text = text.replace(f"\\U{ord(stand_in):08x}", stand_in)
     return text
 
 
