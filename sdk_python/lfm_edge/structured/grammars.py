@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llguidance import JsonCompileOptions, LLMatcher
+from llguidance import LLMatcher
 
 from ..errors import InvalidRequestError
 from .json_schema import check_schema
@@ -20,7 +20,7 @@ __all__ = [
     "schema_grammar",
 ]
 
-JSON_OPTIONS: JsonCompileOptions = {
+JSON_OPTIONS: dict[str, Any] = {
     "item_separator": ", ",
     "key_separator": ": ",
     "whitespace_flexible": False,
@@ -70,5 +70,6 @@ def lark_grammar(grammar: str) -> str:
 
 
 def lark_string(text: str) -> str:
-    """`text` as a literal of Lark."""
-    return json.dumps(text, ensure_ascii=False)
+    """`text` as a literal of Lark: a pattern, since strings cannot hold every character."""
+    plain = (c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
+    return f"/{''.join(plain)}/"
