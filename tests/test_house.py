@@ -47,11 +47,15 @@ def test_only_the_core_ai_emitter_needs_torch() -> None:
 
 def test_running_a_bundle_imports_nothing_heavy() -> None:
     code = "import sys, lfm_edge, lfm_edge.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
     assert set(done.stdout.split()) & HEAVY == set()
 
 
 def test_exporting_loads_torch_for_no_other_target() -> None:
     code = "import sys, lfm_export.commands; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
     assert set(done.stdout.split()) & {"torch", "transformers", "coreai_torch"} == set()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from lfm_edge.display import console, printable
 from lfm_ops.reference import KvType
-from rich.console import Console
 
 from .checkpoint import open_checkpoint
 from .export import CONV_STATES, MOE_FORMS, TARGETS, ExportOptions, export_bundle
@@ -57,4 +57,4 @@ def export(
         bundle = export_bundle(checkpoint, out, options, progress)
     size = sum(entry.size for entry in bundle.manifest.files.values())
     done = f"{out}: {size / 1e9:.2f} GB; lfm-edge verify {out} proves it"
-    Console(stderr=True, markup=False, highlight=False).print(done, soft_wrap=True)
+    console(stderr=True).print(printable(done), soft_wrap=True)

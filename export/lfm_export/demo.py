@@ -10,6 +10,7 @@ from typing import Annotated
 
 import lfm_edge
 import typer
+from lfm_edge.display import console, printable
 from lfm_edge.verify import verify
 from rich.console import Console
 
@@ -33,34 +34,34 @@ def demo(
 
     Example: lfm-edge demo build/demo
     """
-    console = Console(highlight=False)
+    screen = console()
     bundle, figures, picture = out / "bundle", out / "bench.json", out / "bench.png"
     apple = out / "coreml"
-    console.rule("1. export: a checkpoint becomes a bundle")
+    screen.rule("1. export: a checkpoint becomes a bundle")
     _export(bundle, ExportOptions())
-    console.rule("2. verify: files are intact, the graph computes what the reference computes")
-    _verify(bundle, console)
-    console.rule("3. generate: text as it comes")
+    screen.rule("2. verify: files are intact, the graph computes what the reference computes")
+    _verify(bundle, screen)
+    screen.rule("3. generate: text as it comes")
     model = lfm_edge.load(bundle)
-    console.print(_PROMPT, end="", markup=False)
+    screen.print(_PROMPT, end="")
     for piece in model.generate(_PROMPT, max_tokens=_MOST_TOKENS, temperature=0):
         _show(piece)
-    console.print()
-    console.rule("4. chat: the checkpoint's own template")
-    console.print(f"> {_QUESTION}", markup=False)
+    screen.print()
+    screen.rule("4. chat: the checkpoint's own template")
+    screen.print(f"> {_QUESTION}")
     messages = [{"role": "user", "content": _QUESTION}]
     for piece in model.chat(messages, max_tokens=_MOST_TOKENS, seed=0):
         _show(piece)
-    console.print()
-    console.rule("5. bench: speed and memory on this device")
+    screen.print()
+    screen.rule("5. bench: speed and memory on this device")
     _bench(bundle, "-p", "256", "-n", "64", "-r", "3", "--json", figures, "--plot", picture)
-    console.rule("6. Core ML: the same weights for Apple's engine, checked here in NumPy")
+    screen.rule("6. Core ML: the same weights for Apple's engine, checked here in NumPy")
     if with_apple := importlib.util.find_spec("coremltools") is not None:
         _export(apple, ExportOptions(target="coreml", context=256))
-        _verify(apple, console)
+        _verify(apple, screen)
     else:
-        console.print("left out: it needs pip install 'lfm-edge[coreml]'", markup=False)
-    console.rule("where everything lies")
+        screen.print("left out: it needs pip install 'lfm-edge[coreml]'")
+    screen.rule("where everything lies")
     for path, what in (
         (bundle, "the bundle: graph, weights, tokenizer, template, manifest"),
         (figures, "what bench measured; lfm-edge bench --compare reads such files"),
@@ -68,7 +69,7 @@ def demo(
         *([(apple, "the bundle for Core ML")] if with_apple else []),
         (DEMO_MODEL, "the checkpoint that was exported"),
     ):
-        console.print(f"{path}\n    {what}", soft_wrap=True)
+        screen.print(f"{printable(str(path))}\n    {what}", soft_wrap=True)
 
 
 def _export(bundle: Path, options: ExportOptions) -> None:
@@ -76,10 +77,10 @@ def _export(bundle: Path, options: ExportOptions) -> None:
         export_bundle(checkpoint, bundle, options, progress)
 
 
-def _verify(bundle: Path, console: Console) -> None:
+def _verify(bundle: Path, screen: Console) -> None:
     report = verify(bundle)
     error = max(report.decode_error, report.prefill_error)
-    console.print(
+    screen.print(
         f"{report.files} files whole; largest logit error {error:.2g}, "
         f"tolerance {report.tolerance:.2g}"
     )
@@ -88,7 +89,8 @@ def _verify(bundle: Path, console: Console) -> None:
 def _bench(*arguments: str | Path) -> None:
     """Measures in a process of its own: this one has memory that the bundle does not need."""
     command = [sys.executable, "-m", "lfm_edge", "bench", *map(str, arguments)]
-    subprocess.run(command, check=True)  # noqa: S603 - our own command line
+    if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - our own command line
+        raise typer.Exit(code)  # it has said why
 
 
 def _show(piece: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
+from lfm_edge.display import console, printable
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 __all__ = ["ConsoleProgress"]
@@ -17,7 +17,7 @@ class ConsoleProgress:
     """Shows stages of a known amount on standard error; to be used in a `with` block."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, markup=False, highlight=False)
+        self._console = console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,13 +61,15 @@ class ConsoleProgress:
 
     def note(self, text: str) -> None:
         """Prints a line that begins with `note:`, whatever else is shown."""
-        self._console.print(f"note: {' '.join(text.split())}", soft_wrap=True)
+        self._console.print(f"note: {printable(' '.join(text.split()))}", soft_wrap=True)
 
     def _amount(self) -> str:
         scale, letter = (1e9, "G") if self._total >= 1e9 else (1e6, "M")
         return f"{self._done / scale:.1f} of {self._total / scale:.1f} {letter} {self._unit}"
 
     def _estimate(self, now: float) -> str:
+        if not self._done:
+            return ""
         if self._done >= self._total:
             return f" in {now - self._begun:.0f} s"
         return f", {(now - self._begun) * (self._total / self._done - 1):.0f} s left"

@@ -63,7 +63,7 @@ def compile_to_assembly(compiler: str, name: str, arch: str) -> list[str]:
     includes = [f"-I{OPS / 'include'}", f"-I{OPS / 'kernels'}"]
     source = str(OPS / "kernels" / f"{name}.cpp")
     result = subprocess.run(
-        [*command, *includes, source], check=True, capture_output=True, text=True
+        [*command, *includes, source], check=True, stdout=subprocess.PIPE, text=True
     )
     return result.stdout.splitlines()
 
@@ -109,7 +109,7 @@ def cycles(mca: str, core: str, lines: tuple[str, ...]) -> Cycles:
         "-",
     ]
     text = "\n".join(line for line in lines if not line.lstrip().startswith("."))
-    result = subprocess.run(command, input=text, check=True, capture_output=True, text=True)
+    result = subprocess.run(command, input=text, check=True, stdout=subprocess.PIPE, text=True)
     total = re.search(r"Total Cycles:\s+(\d+)", result.stdout)
     block = re.search(r"Block RThroughput:\s+([\d.]+)", result.stdout)
     assert total is not None

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .bench import default_threads, measure
 from .bench_plot import plot, require_matplotlib
 from .bench_result import BenchResult, Series, Settings, read_result, write_file, write_result
+from .display import console, printable
 from .errors import InvalidRequestError
 
 __all__ = ["bench"]
@@ -67,7 +68,7 @@ def bench(
         labels = [_label(results[0])]
     if picture:
         write_file(picture, plot(results, labels, _format(picture)))
-        Console().print(f"picture: {picture}", highlight=False)
+        console().print(f"picture: {printable(str(picture))}", soft_wrap=True)
 
 
 def _measure(paths: list[Path], settings: Settings, json_file: Path | None) -> BenchResult:
@@ -77,9 +78,10 @@ def _measure(paths: list[Path], settings: Settings, json_file: Path | None) -> B
         )
     if json_file:
         _check_place(json_file)
-    with Console(stderr=True).status("") as status:
+    name = printable(paths[0].name)
+    with console(stderr=True).status("") as status:
         result = measure(
-            paths[0], settings, progress=lambda step: status.update(f"{paths[0].name}: {step}")
+            paths[0], settings, progress=lambda step: status.update(Text(f"{name}: {step}"))
         )
     if json_file:
         write_result(json_file, result)
@@ -93,7 +95,7 @@ def _read_all(paths: list[Path]) -> tuple[list[BenchResult], list[str]]:
     labels = [path.stem for path in paths]
     if len(set(labels)) < len(labels):
         labels = [str(path) for path in paths]
-    return [read_result(path) for path in paths], labels
+    return [read_result(path) for path in paths], [printable(label) for label in labels]
 
 
 def _check_place(path: Path) -> None:
@@ -116,13 +118,13 @@ def _format(path: Path) -> str:
 def _label(result: BenchResult) -> str:
     bundle, units = result.bundle, result.settings.compute_units
     label = f"{bundle.model} {bundle.target} {_quantization(result)}"
-    return f"{label} {units}" if units else label
+    return printable(f"{label} {units}" if units else label)
 
 
 def _quantization(result: BenchResult) -> str:
     bundle = result.bundle
     same = bundle.head == bundle.quantization
-    return bundle.quantization if same else f"{bundle.quantization} (head {bundle.head})"
+    return printable(bundle.quantization if same else f"{bundle.quantization} (head {bundle.head})")
 
 
 def _print_result(result: BenchResult) -> None:
@@ -147,7 +149,7 @@ def _print_result(result: BenchResult) -> None:
         f"{s.threads} threads, {s.repetitions} repetitions; {device.cpu}, {device.cores} cores, "
         f"{device.os}, onnxruntime {device.onnxruntime}"
     )
-    Console().print(table)
+    console().print(table)
 
 
 def _print_comparison(results: Sequence[BenchResult], labels: Sequence[str]) -> None:
@@ -156,8 +158,8 @@ def _print_comparison(results: Sequence[BenchResult], labels: Sequence[str]) -> 
     for label in labels:
         table.add_column(label, justify="right")
     table.add_column("unit")
-    table.add_row("model", *(result.bundle.model for result in results), "")
-    table.add_row("target", *(result.bundle.target for result in results), "")
+    table.add_row("model", *(printable(result.bundle.model) for result in results), "")
+    table.add_row("target", *(printable(result.bundle.target) for result in results), "")
     table.add_row("quantization", *(_quantization(result) for result in results), "")
     table.add_section()
     for name, field, scale, unit in (
@@ -170,8 +172,8 @@ def _print_comparison(results: Sequence[BenchResult], labels: Sequence[str]) -> 
     ):
         values: list[float | None] = [getattr(result, field) for result in results]
         table.add_row(name, *_with_ratios(values, scale), unit)
-    table.caption = "; ".join(_unlike(results)) or None
-    Console().print(table)
+    table.caption = printable("; ".join(_unlike(results))) or None
+    console().print(table)
 
 
 def _with_ratios(values: Sequence[float | None], scale: float) -> list[str]:

@@ -74,8 +74,8 @@ def draw(
     rows = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)
     for axes, panel in zip(rows[0], panels, strict=True):
         _draw_panel(axes, panel)
-    figure.suptitle(title, fontsize=10, color=INK)
-    figure.legend(
+    figure.suptitle(title, fontsize=10, color=INK, parse_math=False)
+    legend = figure.legend(
         handles=[Patch(color=_color(i), label=label) for i, label in enumerate(labels)],
         loc="outside lower center",
         ncols=min(3, len(labels)),
@@ -83,6 +83,8 @@ def draw(
         fontsize=9,
         labelcolor=INK,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a `$` in a name is a `$`
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format)
     return buffer.getvalue()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points, requires
-from typing import Any, NoReturn
+from importlib.metadata import EntryPoint, entry_points, requires, version
+from typing import Annotated, Any, NoReturn
 
 import typer
+from lfm_ops.layout import LAYOUT_VERSION
 from rich.markup import escape
 
 from . import commands
 from .bench_command import bench
+from .display import printable
 from .errors import LfmError, MissingDependencyError
 
 __all__ = ["main"]
@@ -35,21 +37,30 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _fail(str(_missing_dependency(error)))
     except OSError as error:
-        _fail(f"{error.filename or 'input or output'}: {error.strerror}")
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except SystemExit as ending:
         if ending.code == 130:
             print("interrupted", file=sys.stderr)
         raise
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(
+            f"lfm-edge {version('lfm-edge')}, onnxruntime {version('onnxruntime')}, "
+            f"layout of the operators' weights {LAYOUT_VERSION}"
+        )
+        raise typer.Exit
+
+
 def _app(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="lfm-edge",
-        help="Put a Liquid LFM model on a phone or laptop: export, run, measure, ship.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     own: dict[str, Callable[..., None]] = {
         "inspect": commands.inspect,
         "verify": commands.verify,
@@ -60,10 +71,19 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     for name, function in own.items():
         app.command(name)(function)
     # A plug-in is imported only where it is wanted: its libraries cost time and memory.
-    if not (arguments and arguments[0] in own):
+    if not (arguments and arguments[0] in {*own, "--version"}):
         for entry in entry_points(group=PLUGINS):
             _register(app, entry)
     return app
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Put a Liquid LFM model on a phone or laptop: export, run, measure, ship."""
 
 
 def _register(app: typer.Typer, entry: EntryPoint) -> None:
@@ -99,6 +119,6 @@ def _missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
 
 
 def _fail(message: str) -> NoReturn:
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    print("error:", printable(" ".join(message.split())), file=sys.stderr)
     sys.stdout.flush()
     raise SystemExit(2)

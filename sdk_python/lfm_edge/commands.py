@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from . import repl
 from .bundle import Bundle
+from .display import console, printable
 from .generation import Generation
 from .model import DEFAULT_CONTEXT, GenerationOptions, load
 from .runtime import state_bytes
@@ -55,9 +55,9 @@ def inspect(out: Folder) -> None:
     Example: lfm-edge inspect OUT
     """
     bundle = Bundle(out)
-    console = Console(soft_wrap=True)
-    console.print(_facts(bundle))
-    console.print(_file_table(bundle))
+    screen = console(soft_wrap=True)
+    screen.print(_facts(bundle))
+    screen.print(_file_table(bundle))
 
 
 def verify(
@@ -78,8 +78,8 @@ def verify(
 
     Example: lfm-edge verify OUT
     """
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    screen = console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bars:
         tasks = {stage: bars.add_task(stage) for stage in ("files", "decode", "prefill")}
         report = verify_bundle(
             out,
@@ -88,8 +88,8 @@ def verify(
             tokens,
         )
     print(
-        f"{out}: {report.files} files, {_size(report.size)}, whole; {report.positions} of "
-        f"{report.golden_positions} golden positions: largest logit error "
+        f"{printable(str(out))}: {report.files} files, {_size(report.size)}, whole; "
+        f"{report.positions} of {report.golden_positions} golden positions: largest logit error "
         f"{report.decode_error:.2e} token by token (position {report.decode_worst}), "
         f"{report.prefill_error:.2e} in chunks "
         f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; "
@@ -170,24 +170,25 @@ def chat(
 def _stream(generation: Generation) -> str:
     """Prints an answer as it comes, and its speed where a person looks on."""
     begun = time.perf_counter()
-    first = begun
+    first, before = begun, 0
     pieces: list[str] = []
     for piece in generation:
         if not pieces:
-            first = time.perf_counter()
+            first, before = time.perf_counter(), len(generation.ids)
         pieces.append(piece)
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()
     if sys.stderr.isatty():
-        tokens, seconds = len(generation.ids), time.perf_counter() - first
-        print(
-            f"[{generation.prompt_tokens} tokens read, first text after {first - begun:.2f} s; "
-            f"{tokens} tokens, {(tokens - 1) / max(seconds, 1e-9):.1f} a second; "
-            f"ended by {generation.finish_reason}]",
-            file=sys.stderr,
-        )
+        facts, seconds = [], time.perf_counter() - first
+        if generation.ids:
+            waited = f", first text after {first - begun:.2f} s" if pieces else ""
+            facts.append(f"{generation.prompt_tokens} tokens read{waited}")
+            later = len(generation.ids) - before if pieces else 0
+            speed = f", {later / seconds:.1f} a second" if later and seconds else ""
+            facts.append(f"{len(generation.ids)} tokens{speed}")
+        print(f"[{'; '.join([*facts, f'ended by {generation.finish_reason}'])}]", file=sys.stderr)
     return "".join(pieces)
 
 
@@ -211,7 +212,7 @@ def _facts(bundle: Bundle) -> Table:
         ("golden vectors", f"{len(manifest.golden.ids)}, within {manifest.golden.tolerance:.2e}"),
         ("written by", f"{manifest.producer}, format {manifest.format_version}"),
     ):
-        table.add_row(name, value)
+        table.add_row(name, printable(value))
     return table
 
 

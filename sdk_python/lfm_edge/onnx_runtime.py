@@ -26,7 +26,6 @@ _ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8":
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
-    FileNotFoundError,  # the library of our operators
     *(e for e in vars(ort_native).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
 
@@ -45,10 +44,11 @@ class OnnxRuntime:
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.graph = bundle.manifest.graph
         self.vocab_size = bundle.manifest.model.vocab_size
-        with _one_line_errors(f"{bundle.graph_path}: does not load"):
-            options = _options(threads)
-            if self.graph.target == WITH_OUR_OPS:
-                options.register_custom_ops_library(str(library_path()))
+        what, options = f"{bundle.graph_path}: does not load", _options(threads)
+        library = _library(what) if self.graph.target == WITH_OUR_OPS else None
+        with _one_line_errors(what):
+            if library:
+                options.register_custom_ops_library(library)
             self.session = ort.InferenceSession(
                 str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
             )
@@ -119,9 +119,10 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
+        tokens, mask = ids[None], self._ones[:, : position + len(ids)]
         with _one_line_errors(f"{self._runtime.graph.file}: failed to run"):
-            self.binding.bind_cpu_input("input_ids", ids[None])
-            self.binding.bind_cpu_input("attention_mask", self._ones[:, : position + len(ids)])
+            self.binding.bind_cpu_input("input_ids", tokens)
+            self.binding.bind_cpu_input("attention_mask", mask)
             self._runtime.session.run_with_iobinding(self.binding)
         return self._logits.reshape(-1).copy()
 
@@ -151,8 +152,17 @@ def _options(threads: int | None) -> ort.SessionOptions:
     return options
 
 
+def _library(what: str) -> str:
+    """The library of our operators."""
+    try:
+        return str(library_path())
+    except FileNotFoundError as error:
+        raise BundleError(f"{what}: {error}") from None
+
+
 @contextmanager
 def _one_line_errors(what: str) -> Iterator[None]:
+    """For calls of ONNX Runtime alone: an error of ours is a bug, and shall look like one."""
     try:
         yield
     except _ORT_ERRORS as error:

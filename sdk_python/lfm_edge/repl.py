@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from .display import printable
 from .errors import ContextFullError
 from .generation import Generation
 from .model import GenerationOptions, Message, Model
@@ -66,7 +67,7 @@ def _answer(
         stoppable: GenerationOptions = {**options, "cancel": cancel}
         return show(model.chat(messages, **stoppable))
     except ContextFullError as error:
-        print(f"error: {error}; /reset forgets the conversation", file=sys.stderr)
+        print(printable(f"error: {error}; /reset forgets the conversation"), file=sys.stderr)
         return None
     finally:
         signal.signal(signal.SIGINT, earlier)

@@ -260,7 +260,7 @@ def test_experts_of_a_large_stack_are_read_one_by_one(tmp_path: Path) -> None:
     stack = np.ones((64, 1024, 1024), np.float32)
     write_single(tmp_path, {"model.layers.0.feed_forward.experts.gate_up_proj": stack})
     command = [sys.executable, "-c", _PEAK, str(tmp_path)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert int(out) < 16_000
 
 

@@ -292,6 +292,12 @@ def test_plot_draws_a_picture(tmp_path: Path, count: int) -> None:
     assert b"<svg" in without_prefill
 
 
+def test_plot_takes_a_dollar_in_a_name_for_a_dollar() -> None:
+    odd = result()
+    odd = msgspec.structs.replace(odd, device=msgspec.structs.replace(odd.device, cpu="$\\no$"))
+    assert b"<svg" in bench_plot.plot([odd], ["$\\nothing of TeX$"], "svg")
+
+
 def test_plot_of_a_comparison(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for name in "ab":

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import lfm_edge
 import pytest
 from lfm_edge import cli
 from lfm_edge.bundle import MANIFEST, file_entry
+from lfm_ops.layout import LAYOUT_VERSION
 
 from tests.processes import start
 from tests.sdk.toy import BOS, EOS, PAD, THINK, ToyModel, write_toy_bundle
@@ -321,6 +322,21 @@ def test_a_module_of_no_extra_is_a_bug_and_not_hidden(
 def test_own_commands_import_no_plug_in(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, "no_such_module_at_all:command")
     assert run("inspect", "--help")[0] == 0
+
+
+def test_the_version_is_that_of_all_that_matters(run: Run) -> None:
+    versions = [version(name) for name in ("lfm-edge", "onnxruntime")]
+    words = [*versions, f"layout of the operators' weights {LAYOUT_VERSION}"]
+    code, out, err = run("--version")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert all(word in out for word in words), out
+    assert out.startswith(f"lfm-edge {versions[0]}, onnxruntime {versions[1]}, ")
+    assert "--version" in run("--help")[1]
+
+
+def test_the_version_needs_no_plug_in(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, "no_such_module_at_all:command")
+    assert run("--version")[0] == 0
 
 
 # What only a process of its own shows.

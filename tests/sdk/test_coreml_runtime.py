@@ -33,6 +33,7 @@ from tests.sdk.toy import ToyModel, toy_manifest, write_manifest
 
 Array = NDArray[Any]
 
+LOAD = apple._load
 VOCAB, CONTEXT, CHUNK = 300, 100, 64
 KV, CONV = (2, 1, CONTEXT, 4), (3, 5, 2)
 
@@ -225,12 +226,26 @@ def test_what_core_ml_says_is_told_in_one_line(
     assert session.position == 0
     np.testing.assert_array_equal(session.decode(4), logits([4]))
 
-    def fail(package: Path, units: str) -> Mapping[str, FakeFunction]:
+    def fail(*_: object, **options: object) -> Any:
         raise Exception("Error compiling model:\n no such op")
 
-    monkeypatch.setattr(apple, "_load", fail)
+    monkeypatch.setattr(apple, "_load", LOAD)
+    monkeypatch.setattr(coremltools.models, "MLModel", fail)
     with pytest.raises(BundleError, match="does not load: Error compiling model: no such op"):
         lfm_edge.load(bundle.folder)
+
+
+def test_a_bug_of_ours_is_no_error_of_the_bundle(
+    bundle: Bundle, functions: dict[str, FakeFunction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = lfm_edge.load(bundle.folder).session()
+    inputs = {"input_ids": [1]}
+    for function, error in (("no such function", KeyError), ("decode", AttributeError)):
+        with pytest.raises(error):
+            session.state._conversation.predict(function, inputs)  # type: ignore[attr-defined]
+    monkeypatch.setattr(apple, "_load", LOAD)
+    with pytest.raises(KeyError, match="no such unit"):
+        apple.AppleEngine(Package(bundle.graph_path), "no such unit")
 
 
 def test_other_machines_are_pointed_to_verify(

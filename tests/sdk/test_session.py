@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import lfm_edge
 import msgspec
@@ -164,3 +165,22 @@ def test_a_graph_without_the_manifests_state_is_refused(tmp_path: Path, toy: Toy
     write_manifest(folder, odd)
     with pytest.raises(BundleError, match="inputs are not those of the manifest: past_key"):
         lfm_edge.load(folder)
+
+
+def test_a_bug_of_ours_is_no_error_of_the_bundle(
+    make_model: Callable[..., lfm_edge.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    session = model.session(10)
+    session.prefill([1, 2])
+    monkeypatch.setattr(session.state, "_ones", None)
+    with pytest.raises(TypeError):
+        session.decode(3)
+    assert session.position == 0
+
+    def bug(threads: int | None) -> NoReturn:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("lfm_edge.onnx_runtime._options", bug)
+    with pytest.raises(ValueError, match="a bug"):
+        lfm_edge.load(model.bundle.folder)

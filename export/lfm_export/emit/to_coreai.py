@@ -6,8 +6,6 @@ limit. This module needs the extra `coreai` and is imported only where the targe
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from ..errors import ExportError
 from ..quantize import Scheme
 from ..weights import Consumer, Weights
 from ._onnx import StateType
+from ._quiet import quiet
 from ._torch_decoder import (
     AttentionStep,
     DecoderStep,
@@ -145,7 +144,7 @@ class CoreAIEmitter(Consumer):
     def save(self, folder: Path, producer: str) -> Graph:
         """Translates the model, writes it and says how it is called."""
         example = (torch.zeros((1, 1), dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), quiet("stdout"):
             warnings.simplefilter("ignore")  # of torch about itself
             program = torch.export.export(self._model.eval(), example)
             program = program.run_decompositions(coreai_torch.get_decomp_table())

@@ -6,8 +6,6 @@ by place. Both functions share every weight. See docs/coreml.md.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import logging
 import uuid
@@ -30,6 +28,7 @@ from ._coreml_hook import weights_from  # noqa: E402
 from ._coreml_moe import FORMS  # noqa: E402
 from ._coreml_ops import Ops  # noqa: E402
 from ._coreml_state import StateLayout  # noqa: E402
+from ._quiet import quiet  # noqa: E402
 
 __all__ = ["PREFILL_TOKENS", "CoreMLEmitter"]
 
@@ -109,7 +108,7 @@ class CoreMLEmitter(Consumer):
         program.export_as_multifunction = True
         package = folder / self.file
         # Its progress bars have nothing to show: no pass of its own runs.
-        with weights_from(self._blobs), contextlib.redirect_stderr(io.StringIO()):
+        with weights_from(self._blobs), quiet("stderr"):
             model = coremltools.convert(
                 program,
                 convert_to="mlprogram",

@@ -1,11 +1,11 @@
 """From messages to ids, with what users and tools wrote kept apart from the template's own markers.
 
 A marker (`<|im_end|>`) is one token with a meaning of its own wherever the tokenizer reads its
-text, so a user's text could end its own turn and begin a system's. To tell the two apart, the template is
-rendered a second time, with every character that may begin a marker replaced, in what users and
-tools wrote, by a private stand-in of the same length: a marker whose first character came out as a
-stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are, because
-an added token parts the text around it either way.
+text, so a user's text could end its own turn and begin a system's. To tell the two apart, the
+template is rendered a second time, with every character that may begin a marker replaced, in what
+users and tools wrote, by a private stand-in of the same length: a marker whose first character came
+out as a stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are,
+because an added token parts the text around it either way.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def _characters(value: object) -> set[str]:
 
 def _marked_message(message: dict[str, Any], stand_ins: dict[int, str]) -> dict[str, Any]:
     if message.get("role") not in _TRUSTED_ROLES:
-        return _replaced(message, stand_ins)
+        replaced: dict[str, Any] = _replaced(message, stand_ins)
+        return replaced
     marked = dict(message)
     for name in ("tool_calls", "function_call"):
         if marked.get(name):

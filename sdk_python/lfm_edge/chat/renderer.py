@@ -1,9 +1,9 @@
 """Renders chat templates; a program of its own, which `sandbox.py` starts and watches.
 
 It reads one request a line, `{"source": ..., "values": ..., "longest": ...}` (with null for values
-it compiles only), and answers each with `{"text": ...}` or `{"error": ...}`. The environment is the one that
-transformers renders with, so templates written for it work here. A template is foreign code: it
-sees plain JSON values only and runs in Jinja's sandbox (no attribute that begins with an
+it compiles only), and answers each with `{"text": ...}` or `{"error": ...}`. The environment is the
+one that transformers renders with, so templates written for it work here. A template is foreign
+code: it sees plain JSON values only and runs in Jinja's sandbox (no attribute that begins with an
 underscore, no change of its inputs). How much memory and time it takes is the parent's affair.
 """
 

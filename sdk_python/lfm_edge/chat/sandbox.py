@@ -68,7 +68,7 @@ class _Worker:
         start = _START.format(path=sys.path, file=str(_RENDERER))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-I", "-c", start],
+                [sys.executable, "-I", "-S", "-c", start],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -56,10 +56,12 @@ class CoreAIRuntime:
         bundle.check_hashes()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="coreai", daemon=True).start()
-        with _one_line_errors(f"{bundle.graph_path}: does not load"):
+        what = f"{bundle.graph_path}: does not load"
+        with _one_line_errors(what):
             executable = AIModelAsset.load(bundle.graph_path).executable()
             model = self._wait(executable.__aenter__())
-            weakref.finalize(self, _close, self._loop, executable)
+        weakref.finalize(self, _close, self._loop, executable)
+        with _one_line_errors(what):
             self._function = model.load_function(FUNCTION)
         self._check_signature(bundle)
 
@@ -82,7 +84,7 @@ class CoreAIRuntime:
         """Runs `decode`, which changes `states`, and returns the logits [vocab]."""
         with _one_line_errors(f"{self.graph.file}: failed to run"):
             outputs = self._wait(self._function({**inputs}, states))
-            logits: NDArray[np.float32] = cast(Value, outputs["logits"]).numpy()[0].copy()
+        logits: NDArray[np.float32] = cast(Value, outputs["logits"]).numpy()[0].copy()
         return logits
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -162,6 +164,7 @@ async def _leave(executable: AbstractAsyncContextManager[Any]) -> None:
 
 @contextmanager
 def _one_line_errors(what: str) -> Iterator[None]:
+    """For calls of Apple's code alone: an error of ours is a bug, and shall look like one."""
     try:
         yield
     except Exception as error:  # Core AI raises plain ones

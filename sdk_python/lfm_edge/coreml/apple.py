@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,28 +37,20 @@ class LoadedFunction(Protocol):
         ...
 
 
-Load = Callable[[Path, str], Mapping[str, LoadedFunction]]
-"""Loads a package's functions, by name, for compute units."""
-
-
 class AppleEngine:
     """Runs a package's functions by Core ML.
 
     Args:
         package: the package.
         units: what may compute, one of `COMPUTE_UNITS`.
-        load: what loads its functions; a test gives its own.
 
     Raises:
         BundleError: Core ML does not take the package.
     """
 
-    def __init__(
-        self, package: Package, units: str = COMPUTE_UNITS[0], load: Load | None = None
-    ) -> None:
+    def __init__(self, package: Package, units: str = COMPUTE_UNITS[0]) -> None:
         self.package = package
-        with _one_line_errors(f"{package.folder}: does not load"):
-            self.functions = (load or _load)(package.folder, units)
+        self.functions = _load(package.folder, units)
 
     def begin(self) -> Conversation:
         """A conversation whose states are zero; raises BundleError where there is no memory."""
@@ -69,22 +61,26 @@ class _AppleConversation:
     def __init__(self, engine: AppleEngine) -> None:
         self._engine = engine
         self._names = engine.package.functions[DECODE].states.keys()
-        with _one_line_errors(f"{engine.package.folder}: no state"):
+        self._state: Any = None
+        if self._names:
             # One function's state serves the other too: they declare the same tensors.
-            self._state: Any = engine.functions[DECODE].make_state() if self._names else None
+            function = engine.functions[DECODE]
+            with _one_line_errors(f"{engine.package.folder}: no state"):
+                self._state = function.make_state()
 
     @property
     def states(self) -> Mapping[str, Array]:
         return {name: self._state.read_state(name) for name in self._names}
 
     def predict(self, function: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        loaded = self._engine.functions[function]
+        # coremltools takes no float16; Core ML rounds the values back.
+        data = {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in inputs.items()
+        }
         with _one_line_errors(f"{self._engine.package.folder}: {function} failed to run"):
-            # coremltools takes no float16; Core ML rounds the values back.
-            data = {
-                name: value.astype(np.float32) if value.dtype == np.float16 else value
-                for name, value in inputs.items()
-            }
-            return self._engine.functions[function].predict(data, self._state)
+            return loaded.predict(data, self._state)
 
 
 def open_on_mac(bundle: Bundle) -> CoreMLRuntime:
@@ -107,16 +103,18 @@ def _load(package: Path, units: str) -> Mapping[str, LoadedFunction]:
     """Both functions of a package, which is compiled once."""
     coremltools = importlib.import_module("coremltools")
     unit = coremltools.ComputeUnit[units]
-    # It owns the compiled package, and removes it when it goes.
-    decode = coremltools.models.MLModel(str(package), compute_units=unit, function_name=DECODE)
-    prefill = coremltools.models.CompiledMLModel(
-        decode.get_compiled_model_path(), compute_units=unit, function_name=PREFILL
-    )
+    models = coremltools.models
+    with _one_line_errors(f"{package}: does not load"):
+        # It owns the compiled package, and removes it when it goes.
+        decode = models.MLModel(str(package), compute_units=unit, function_name=DECODE)
+        compiled = decode.get_compiled_model_path()
+        prefill = models.CompiledMLModel(compiled, compute_units=unit, function_name=PREFILL)
     return {DECODE: decode, PREFILL: prefill}
 
 
 @contextmanager
 def _one_line_errors(what: str) -> Iterator[None]:
+    """For calls of Apple's code alone: an error of ours is a bug, and shall look like one."""
     try:
         yield
     except Exception as error:  # coremltools raises plain exceptions, and Core ML its own
