@@ -17,10 +17,12 @@ DRAWS = 500  # as many as `make test` draws, and the same ones
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_is_found(fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_found(
+    fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault(monkeypatch)
     torch.set_num_threads(1)
-    drawn = 0
+    drawn, last = 0, None
 
     @seed(0)
     @settings(
@@ -33,10 +35,13 @@ def test_is_found(fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pyte
     )
     @given(checkpoints())
     def agrees(checkpoint: Checkpoint) -> None:
-        nonlocal drawn
-        drawn += 1
+        nonlocal drawn, last
+        drawn, last = drawn + 1, checkpoint
         check(checkpoint)
 
     with pytest.raises(Exception) as found:  # noqa: PT011 - a crash tells as much as a difference
         agrees()
+    monkeypatch.undo()
+    assert last is not None
+    check(last)  # nothing is wrong with it but the fault
     print(f"draw {drawn}: {found.value!r}"[:300])

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 import typer
-from lfm_export import demo, progress
+from lfm_export import demo
 from lfm_export.emit.quiet import quiet
 from lfm_export.errors import ExportError
 from lfm_export.progress import ConsoleProgress
@@ -47,7 +47,7 @@ def test_nothing_done_gives_no_estimate(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown, clock = ConsoleProgress(), [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     shown.stage("quantize", 2_000_000, "weights")
     clock[0] = 20.0
     shown.advance(0)

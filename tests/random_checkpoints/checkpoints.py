@@ -64,7 +64,9 @@ class Checkpoint:
     def writes_text(self) -> bool:
         """Whether the model is one that attends backwards alone and gives logits of tokens."""
         named = self.config.get("architectures") or []
-        return self.config.get("is_causal", True) and not any("Bidirectional" in name or "Classification" in name for name in named)
+        return self.config.get("is_causal", True) and not any(
+            "Bidirectional" in name or "Classification" in name for name in named
+        )
 
     def __repr__(self) -> str:
         """One field a line; the tokenizer's vocabulary says nothing."""
@@ -93,7 +95,9 @@ def checkpoints() -> st.SearchStrategy[Checkpoint]:
 
 def _draw(tape: bytes) -> Checkpoint:
     refusable: list[str] = []
-    parts = (Choices(tape[start : start + _TAPE], refusable) for start in range(0, len(tape), _TAPE))
+    parts = (
+        Choices(tape[start : start + _TAPE], refusable) for start in range(0, len(tape), _TAPE)
+    )
     own, of_tokenizer, of_config, of_weights, of_generation, of_templates, of_chat = parts
     tokenizer = draw_tokenizer(of_tokenizer)
     rows = tokenizer.size + own.number(0, 9)

@@ -60,7 +60,9 @@ def _refusal(checkpoint: Checkpoint, truth: Truth, error: LfmError, out: Path) -
     ):
         raise Difference(f"does not say whose names these are: {error}")
     refused = [part for part in (truth.logits, truth.text_ids) if isinstance(part, Exception)]
-    if not (checkpoint.refusable or refused or truth.lenient or isinstance(truth.sampling, Exception)):
+    if not (
+        checkpoint.refusable or refused or truth.lenient or isinstance(truth.sampling, Exception)
+    ):
         raise Difference(f"refused a supported checkpoint: {error}")
 
 
@@ -78,7 +80,9 @@ def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     if "lora" in checkpoint.weights.extras:
         raise Difference("ran without the adapter that is stored beside the weights")
     if not checkpoint.writes_text:
-        raise Difference(f"ran {checkpoint.config.get('architectures')} as a model that writes text")
+        raise Difference(
+            f"ran {checkpoint.config.get('architectures')} as a model that writes text"
+        )
     if checkpoint.quant != "f32":
         return
     wanted = truth.logits[-2:]
@@ -149,7 +153,10 @@ def _generation(truth: Truth, ours: Ours) -> None:
     if frozenset(ends if isinstance(ends, list) else [ends]) != truth.eos_ids:
         raise Difference(f"GenAI ends at {ends}, expected {set(truth.eos_ids)}")
     search, sampling = ours.genai["search"], truth.sampling
-    wanted = {"do_sample": sampling.temperature > 0, "repetition_penalty": sampling.repetition_penalty}
+    wanted = {
+        "do_sample": sampling.temperature > 0,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
     if sampling.temperature > 0:
         wanted |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
     got = {name: search.get(name) for name in wanted}

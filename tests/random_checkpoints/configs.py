@@ -76,7 +76,13 @@ def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dim
         values["max_position_embeddings"] = ABSENT
     if choices.rarely(2):
         name = choices.one(
-            *("hidden_size", "num_hidden_layers", "num_attention_heads", "conv_L_cache", "conv_bias")
+            *(
+                "hidden_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "conv_L_cache",
+                "conv_bias",
+            )
         )
         values[name] = choices.one(None, "3", 2.5, -1, [])
         choices.may_refuse(f"{name} is not a value")
@@ -98,7 +104,9 @@ def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dim
 
 
 def _heads(choices: Choices) -> tuple[int, int, int, int, Any]:
-    hidden, heads, kv_heads = choices.one((64, 2, 1), (64, 4, 2), (32, 2, 2), (64, 4, 1), (96, 2, 1))
+    hidden, heads, kv_heads = choices.one(
+        (64, 2, 1), (64, 4, 2), (32, 2, 2), (64, 4, 1), (96, 2, 1)
+    )
     head_dim = hidden // heads
     written: Any = choices.usual(ABSENT, head_dim, percent=50)
     if choices.rarely(1):
@@ -116,7 +124,9 @@ def _heads(choices: Choices) -> tuple[int, int, int, int, Any]:
 
 def _layers(choices: Choices, moe: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
     full, conv = "full_attention", "conv"
-    kinds = choices.one((conv, full), (full,), (conv, full, conv), (conv,), (full, full), (full, conv))
+    kinds = choices.one(
+        (conv, full), (full,), (conv, full, conv), (conv,), (full, full), (full, conv)
+    )
     count = len(kinds)
     indices = [index for index, kind in enumerate(kinds) if kind == full]
     decoy = [] if indices else [0]
@@ -134,7 +144,10 @@ def _layers(choices: Choices, moe: bool) -> tuple[tuple[str, ...], dict[str, Any
         values["full_attn_idxs"] = decoy
     if spelling == "all":  # neither: every layer is attention
         kinds = (full,) * count
-        values |= {"layer_types": choices.one(ABSENT, None), "full_attn_idxs": choices.one(ABSENT, None)}
+        values |= {
+            "layer_types": choices.one(ABSENT, None),
+            "full_attn_idxs": choices.one(ABSENT, None),
+        }
     if moe and spelling in ("indices", "all"):
         choices.may_refuse("lfm2_moe without layer_types")
     if choices.rarely(1):

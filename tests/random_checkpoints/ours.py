@@ -55,12 +55,13 @@ def run_ours(checkpoint: Checkpoint, folder: Path, out: Path, ids: NDArray[np.in
     trusted = _prompt(model, lambda session: _chat(model, checkpoint, session, True))
     return Ours(
         logits=logits,
-        text_ids=_prompt(model, lambda session: model.generate(
-            checkpoint.text, session=session, max_tokens=1, temperature=0
-        )),
-        chat_text=chat_ids
-        if isinstance(chat_ids, LfmError)
-        else model.tokenizer.decode(chat_ids),
+        text_ids=_prompt(
+            model,
+            lambda session: model.generate(
+                checkpoint.text, session=session, max_tokens=1, temperature=0
+            ),
+        ),
+        chat_text=chat_ids if isinstance(chat_ids, LfmError) else model.tokenizer.decode(chat_ids),
         chat_ids=chat_ids,
         trusted_ids=trusted,
         sampling=Sampling(

@@ -42,7 +42,7 @@ _CONTENT = (
 )
 _ARGUMENTS = (
     "{%- for key, value in call.function.arguments.items() %}{{ key }}="
-    "{{ \"'\" ~ value ~ \"'\" if value is string else value }}"
+    '{{ "\'" ~ value ~ "\'" if value is string else value }}'
     "{{ ', ' if not loop.last }}{%- endfor %}",
     "{{ call.function.arguments | tojson }}",
     "{{ call['function']['arguments'] }}",
@@ -73,7 +73,9 @@ def draw_templates(choices: Choices) -> Templates:
     if place in ("string", "both"):
         embedded = one
     if place == "list":
-        names = choices.one(("default", "tool_use"), ("tool_use",), ("default",), ("rag", "default"))
+        names = choices.one(
+            ("default", "tool_use"), ("tool_use",), ("default",), ("rag", "default")
+        )
         texts = (one, two)
         embedded = [{"name": n, "template": t} for n, t in zip(names, texts, strict=False)]
     if place == "dictionary":

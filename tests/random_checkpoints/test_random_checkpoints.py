@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 
-from .checkpoints import Checkpoint, checkpoints
-from .compare import check
+from tests.random_checkpoints.checkpoints import Checkpoint, checkpoints
+from tests.random_checkpoints.compare import check
 
 DRAWS = 500
 PARTS = int(os.environ.get("LFM_CHECKPOINT_PARTS", "1"))

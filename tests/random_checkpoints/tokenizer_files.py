@@ -27,7 +27,14 @@ MARKERS = (
 _EXTRA = "<|extra|>"
 _MERGES = (
     *(("h", "e"), ("i", "n"), ("e", "r"), ("l", "l"), ("\u0120", "t"), ("\u0120t", "he")),
-    *(("\u0120", "a"), ("o", "n"), ("\u010a", "\u010a"), ("1", "2"), ("s", "t"), ("\u00c3", "\u00a9")),
+    *(
+        ("\u0120", "a"),
+        ("o", "n"),
+        ("\u010a", "\u010a"),
+        ("1", "2"),
+        ("s", "t"),
+        ("\u00c3", "\u00a9"),
+    ),
 )
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -185,7 +192,8 @@ def _config(
     """`tokenizer_config.json`, and the tokens that it alone adds."""
     if choices.rarely(4):
         return None, []
-    bos, eos = choices.usual(BOS, None, ABSENT, percent=20), choices.usual(END, "<|endoftext|>", None)
+    bos = choices.usual(BOS, None, ABSENT, percent=20)
+    eos = choices.usual(END, "<|endoftext|>", None)
     extra: list[str] = []
     decoder: Any = ABSENT
     if not older:
@@ -222,7 +230,6 @@ def _config(
     }
     if choices.rarely(1):
         config["split_special_tokens"] = True
-        choices.may_refuse("split_special_tokens")
     return present(config), extra
 
 

@@ -69,7 +69,10 @@ def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> 
         (folder / "config.json").write_text(json.dumps(mended))
         logits, lenient = _logits(folder, ids), True
     checkpoint.write_companions(folder)
-    tokenizer: Any = _attempt(lambda: AutoTokenizer.from_pretrained(folder))
+    # By `split_special_tokens` every marker would be text; an export notes that it passes it over.
+    tokenizer: Any = _attempt(
+        lambda: AutoTokenizer.from_pretrained(folder, split_special_tokens=False)
+    )
     generation = _generation_config(checkpoint, folder)
     (folder / "config.json").write_text(json.dumps(checkpoint.config))
     if isinstance(tokenizer, Exception):
@@ -111,10 +114,12 @@ def _logits(folder: Path, ids: NDArray[np.int64]) -> NDArray[np.float32] | Excep
         if missing := sorted(info["missing_keys"]):
             raise ValueError(f"transformers makes up {missing}")
         with torch.no_grad():
-            logits: NDArray[np.float32] = model.eval()(torch.from_numpy(ids)[None], use_cache=False).logits[0].numpy()
-    except Exception as error:
+            # Without a cache: transformers has none for a model of convolutions alone.
+            logits = model.eval()(torch.from_numpy(ids)[None], use_cache=False).logits[0]
+    except Exception as error:  # whatever transformers raises is a refusal
         return error
-    return logits
+    found: NDArray[np.float32] = logits.numpy()
+    return found
 
 
 def _chat(checkpoint: Checkpoint, tokenizer: Any) -> Chat:

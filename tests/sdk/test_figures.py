@@ -58,7 +58,7 @@ def test_the_figures_are_of_what_came(
     ended = lfm_edge.load(write_toy_bundle(tmp_path / "ended", ToyModel({EOS: 1e5})), threads=1)
     assert figures(ended.generate("a")) == "[2 tokens read; 1 tokens; ended by eos]\n"
     times = iter([10.0, 12.0, 14.0] * 2)
-    monkeypatch.setattr(commands.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
     model = lfm_edge.load(write_toy_bundle(tmp_path / "long", ToyModel({THINK: 1e5})), threads=1)
     assert figures(model.generate("a", max_tokens=1)) == (
         "[2 tokens read, first text after 2.00 s; 1 tokens; ended by length]\n"

@@ -92,7 +92,7 @@ def test_an_interrupt_while_a_failed_run_is_cleaned_up(
     model: lfm_edge.Model, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, count = model.session(64), 0
-    truths = {tuple(ids): logits(model, [*ids, 11]) for ids in (HELD, [])}
+    truths = {tuple(ids): logits(model, [*ids, 11]) for ids in (HELD, list[int]())}
 
     def fail(state: BoundState, ids: Any, position: int) -> Any:
         state.tensors["0.conv"][:] = 77

@@ -52,7 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
         with pytest.raises(SystemExit) as ending:
             cli.main()
         screen.flush()
-        return int(ending.value.code or 0), screen.buffer.getvalue().decode()  # type: ignore[attr-defined]
+        return int(ending.value.code or 0), screen.buffer.getvalue().decode()
 
     return call
 

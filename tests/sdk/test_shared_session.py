@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import lfm_edge
 import pytest
@@ -102,9 +103,12 @@ def test_the_one_that_continues_the_other_reads_only_what_is_new(
 ) -> None:
     session, runs = model.session(), []
     run = session.state.run
-    monkeypatch.setattr(
-        session.state, "run", lambda ids, at: runs.append((at, len(ids))) or run(ids, at)
-    )
+
+    def count(ids: Any, position: int) -> Any:
+        runs.append((position, len(ids)))
+        return run(ids, position)
+
+    monkeypatch.setattr(session.state, "run", count)
     first = model.tokenizer.encode("alpha")
     session.prefill([model.bundle.manifest.model.bos_token_id or 0, *first])
     later = talker("alpha beta", session)
