@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
 
 from .checkpoint import open_checkpoint
 from .emit import TARGETS
 from .export import ExportOptions, export_bundle
-from .progress import ConsoleProgress
 from .quantize import METHODS
 
 __all__ = ["export"]

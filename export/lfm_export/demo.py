@@ -10,13 +10,13 @@ from typing import Annotated
 
 import lfm_edge
 import typer
+from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
 from lfm_edge.verify import verify
 from rich.console import Console
 
 from .checkpoint import open_checkpoint
 from .export import ExportOptions, export_bundle
-from .progress import ConsoleProgress
 
 __all__ = ["DEMO_MODEL", "demo"]
 

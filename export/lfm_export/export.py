@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
+from lfm_edge.progress import Progress, Quiet
 from lfm_ops.formats import format_named
 
 from .architecture import Architecture
@@ -23,7 +23,7 @@ from .reference import golden_vectors
 from .weights import WeightStream
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
-__all__ = ["ExportOptions", "Progress", "export_bundle"]
+__all__ = ["ExportOptions", "export_bundle"]
 
 PRODUCER = "lfm-edge"
 
@@ -40,32 +40,6 @@ class ExportOptions:
     """The most tokens that a session may hold, if not the target's usual number."""
     own: Mapping[str, str] = field(default_factory=dict)
     """Options of the target's own, by name."""
-
-
-class Progress(Protocol):
-    """Hears how far a long piece of work is."""
-
-    def stage(self, name: str, total: int, unit: str) -> None:
-        """A stage begins: `total` weights or bytes are to come."""
-
-    def advance(self, amount: int) -> None:
-        """That many more are done."""
-
-    def note(self, text: str) -> None:
-        """Something of the checkpoint is passed over or changed; one line that says what."""
-
-
-class Quiet:
-    """A progress that nobody watches."""
-
-    def stage(self, name: str, total: int, unit: str) -> None:
-        """Ignores it."""
-
-    def advance(self, amount: int) -> None:
-        """Ignores it."""
-
-    def note(self, text: str) -> None:
-        """Ignores it."""
 
 
 def export_bundle(

@@ -15,7 +15,6 @@ So call `measure` in a process that has done nothing else: `lfm-edge bench` is o
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -34,13 +33,14 @@ from .bundle import MANIFEST, Bundle
 from .errors import InvalidRequestError
 from .memory import own_memory
 from .model import Model
+from .progress import Progress, Quiet
+from .threads import usable_cores
 
-__all__ = ["default_threads", "measure", "this_device", "time_session"]
+__all__ = ["measure", "this_device", "time_session"]
 
 _SEED = 0
 
 Tokens = Sequence[int]
-Progress = Callable[[str], None]
 
 
 class Session(Protocol):
@@ -69,7 +69,7 @@ def measure(
     settings: Settings,
     *,
     open_model: Callable[..., Model] | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress | None = None,
 ) -> BenchResult:
     """Loads and measures the bundle in `folder`; see the module's words on the process.
 
@@ -77,17 +77,19 @@ def measure(
         folder: the bundle.
         settings: what to measure.
         open_model: takes the folder and `threads`; `lfm_edge.load` by default.
-        progress: receives a line about each step as it begins.
+        progress: hears of loading and of each repetition.
 
     Raises:
         InvalidRequestError: a setting is out of range or exceeds the bundle's context.
         BundleError: the bundle cannot be opened or run.
     """
     settings.check()
-    progress("loading")
+    progress = progress or Quiet()
+    progress.stage("load", 1, "bundle")
     start = time.perf_counter()
     model = (open_model or load)(folder, threads=settings.threads)
     load_seconds = time.perf_counter() - start
+    progress.advance(1)
     limits = model.bundle.manifest.model
     if settings.capacity > limits.max_context:
         raise InvalidRequestError(
@@ -105,7 +107,7 @@ def time_session(
     vocab_size: int,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    progress: Progress = lambda _: None,
+    progress: Progress | None = None,
 ) -> Timings:
     """Times one warm-up, which is dropped, and then the repetitions.
 
@@ -114,15 +116,16 @@ def time_session(
     ids = np.random.default_rng(_SEED).integers(vocab_size, size=settings.capacity).tolist()
     context, ids = ids[: settings.depth], ids[settings.depth :]
     prompt, generated = ids[: settings.prompt_tokens], ids[settings.prompt_tokens :]
-    timings = Timings()
+    timings, progress = Timings(), progress or Quiet()
+    progress.stage("measure", settings.repetitions + 1, "runs, one to warm up")
     for repetition in range(settings.repetitions + 1):
-        progress(f"repetition {repetition} of {settings.repetitions}" if repetition else "warm-up")
         if prompt:
             _time_prefill(session, context, prompt, clock, timings)
         if generated:
             _time_decode(session, context, generated, clock, timings)
         if repetition == 0:
             timings = Timings()
+        progress.advance(1)
     return timings
 
 
@@ -192,23 +195,11 @@ def _bundle_info(bundle: Bundle) -> BundleInfo:
     )
 
 
-def default_threads() -> int:
-    """One thread per physical core that this process may use."""
-    usable = _usable_cores()
-    return min(psutil.cpu_count(logical=False) or usable, usable)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def this_device() -> Device:
     """Where this process runs."""
     return Device(
         cpu=_cpu_name(),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         onnxruntime=version("onnxruntime"),

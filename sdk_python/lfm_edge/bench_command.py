@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from .bench import default_threads, measure
+from .bench import measure
 from .bench_plot import plot, require_matplotlib
 from .bench_result import BenchResult, Series, Settings, read_result, write_file, write_result
+from .console_progress import ConsoleProgress
 from .display import console, printable
 from .errors import InvalidRequestError
+from .threads import default_threads
 
 __all__ = ["bench"]
 
@@ -78,11 +79,8 @@ def _measure(paths: list[Path], settings: Settings, json_file: Path | None) -> B
         )
     if json_file:
         _check_place(json_file)
-    name = printable(paths[0].name)
-    with console(stderr=True).status("") as status:
-        result = measure(
-            paths[0], settings, progress=lambda step: status.update(Text(f"{name}: {step}"))
-        )
+    with ConsoleProgress() as progress:
+        result = measure(paths[0], settings, progress=progress)
     if json_file:
         write_result(json_file, result)
     _print_result(result)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .bench_result import BenchResult, Series
-from .errors import MissingDependencyError
+from .extras import missing_dependency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +37,7 @@ class Panel(NamedTuple):
 def require_matplotlib() -> None:
     """Raises MissingDependencyError where matplotlib is not installed, without importing it."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "--plot needs matplotlib; install it with: pip install 'lfm-edge[bench]'"
-        )
+        raise missing_dependency("matplotlib")
 
 
 def plot(results: Sequence[BenchResult], labels: Sequence[str], file_format: str = "png") -> bytes:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points, requires, version
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -16,6 +15,7 @@ from . import commands
 from .bench_command import bench
 from .display import printable
 from .errors import LfmError, MissingDependencyError
+from .extras import missing_dependency
 
 __all__ = ["main"]
 
@@ -107,15 +107,10 @@ def _register(app: typer.Typer, entry: EntryPoint) -> None:
 
 def _missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
     """Says which extra brings the module; an error about a module of no extra is raised again."""
-    module = (error.name or "").partition(".")[0]
-    for requirement in requires("lfm-edge") or ():
-        name = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"""extra\s*==\s*["']([\w-]+)""", requirement)
-        if name and extra and re.sub(r"[-.]", "_", name[0]).lower() == module.lower():
-            return MissingDependencyError(
-                f"{module} is not installed; run: pip install 'lfm-edge[{extra[1]}]'"
-            )
-    raise error
+    try:
+        return missing_dependency(error.name or "")
+    except LookupError:
+        raise error from None
 
 
 def _fail(message: str) -> NoReturn:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 
 from . import repl
 from .bundle import Bundle
+from .console_progress import ConsoleProgress
 from .display import console, printable
 from .generation import Generation
 from .model import DEFAULT_CONTEXT, GenerationOptions, load
@@ -78,15 +78,8 @@ def verify(
 
     Example: lfm-edge verify OUT
     """
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bars:
-        tasks = {stage: bars.add_task(stage) for stage in ("files", "decode", "prefill")}
-        report = verify_bundle(
-            out,
-            lambda stage, done, total: bars.update(tasks[stage], completed=done, total=total),
-            threads,
-            tokens,
-        )
+    with ConsoleProgress() as progress:
+        report = verify_bundle(out, progress, threads, tokens)
     print(
         f"{printable(str(out))}: {report.files} files, {_size(report.size)}, whole; "
         f"{report.positions} of {report.golden_positions} golden positions: largest logit error "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bundle import Bundle
 from .errors import InvalidRequestError, UnsupportedBundleError
 from .runtime import Runtime
+from .threads import default_threads
 
 __all__ = ["COREML", "open_runtime"]
 
@@ -27,7 +28,8 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         InvalidRequestError: `threads` is below 1.
         MissingDependencyError: a package that the target needs is not installed.
     """
-    if threads is not None and threads < 1:
+    threads = default_threads() if threads is None else threads
+    if threads < 1:
         raise InvalidRequestError(f"threads: got {threads}, expected 1 or more")
     target = bundle.manifest.graph.target
     # What the other targets need is not loaded: it may be missing, and takes its time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, GoldenVectors
 from .errors import IntegrityError, InvalidRequestError
+from .progress import Progress, Quiet
 from .runtime import Runtime
 from .session import Session
 from .targets import COREML, open_runtime
 
 __all__ = ["VerifyReport", "replay_both_ways", "verify"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being checked, and how much of it is done, of how much."""
 
 _RAGGED_CHUNKS = (8, 5, 1, 3, 8, 7)
 # The evaluator dequantizes every weight for each token: for 8 billion, about half a minute.
@@ -66,7 +64,7 @@ def verify(
 
     Args:
         path: the bundle's folder.
-        progress: called as the work goes on.
+        progress: hears of the files' bytes, and of the positions of either replay.
         threads: threads to compute with, where a bundle is not evaluated; by default one per
             physical core.
         tokens: how many golden positions to replay, from the first; by default all, or what the
@@ -81,20 +79,15 @@ def verify(
     for name, count in (("tokens", tokens), ("threads", threads)):
         if count is not None and count < 1:
             raise InvalidRequestError(f"{name}: got {count}, expected 1 or more")
-    report = progress or _silent
+    progress = progress or Quiet()
     bundle = Bundle(path)
     files, golden = bundle.manifest.files, bundle.manifest.golden
-    size, read = sum(entry.size for entry in files.values()), 0
-
-    def advance(chunk: int) -> None:
-        nonlocal read
-        read += chunk
-        report("files", read, size)
-
-    bundle.check_hashes(advance)
+    size = sum(entry.size for entry in files.values())
+    progress.stage("hash", size, "bytes")
+    bundle.check_hashes(progress.advance)
     runtime, most = _runtime(bundle, threads, size)
     length = min(len(golden.ids), bundle.manifest.model.max_context, tokens or most)
-    decode, prefill = replay_both_ways(runtime, golden, length, report)
+    decode, prefill = replay_both_ways(runtime, golden, length, progress)
     return VerifyReport(
         files=len(files),
         size=size,
@@ -155,6 +148,7 @@ def replay(
         BundleError: the graph failed to run.
     """
     session, found = Session(runtime, sum(chunks)), Replay()
+    progress.stage(stage, session.capacity, "positions")
     # At least one must hold, however few there are.
     allowed = min(math.ceil(golden.outliers * len(chunks) / len(golden.ids)), len(chunks) - 1)
     for chunk in chunks:
@@ -171,7 +165,7 @@ def replay(
                 raise IntegrityError(
                     f"golden vectors missed in {stage} at position {position}{count}: {complaint}"
                 )
-        progress(stage, session.position, session.capacity)
+        progress.advance(chunk)
     return found
 
 
@@ -205,7 +199,3 @@ def _ragged(length: int) -> Iterator[int]:
             return
         yield min(chunk, length)
         length -= chunk
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Reports nothing."""

@@ -13,10 +13,11 @@ import onnxruntime_genai as genai
 import pytest
 import torch
 from lfm_edge.chat.template import ChatTemplate
+from lfm_edge.progress import Quiet
 from lfm_edge.tokenizer import Tokenizer
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.errors import CheckpointError
-from lfm_export.export import ExportOptions, Quiet, export_bundle
+from lfm_export.export import ExportOptions, export_bundle
 from transformers import AutoTokenizer, GenerationConfig
 
 from tests.support import DEMO_MODEL, export, load_truth, random_model, saved, tiny_dense

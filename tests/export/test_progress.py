@@ -7,10 +7,10 @@ from typing import Literal
 
 import pytest
 import typer
+from lfm_edge.console_progress import ConsoleProgress
 from lfm_export import demo
 from lfm_export.emit.quiet import quiet
 from lfm_export.errors import ExportError
-from lfm_export.progress import ConsoleProgress
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -11,8 +11,9 @@ import lfm_edge
 import numpy as np
 import pytest
 from lfm_edge.errors import LfmError
+from lfm_edge.progress import Quiet
 from lfm_export.checkpoint import open_checkpoint
-from lfm_export.export import ExportOptions, Quiet, export_bundle
+from lfm_export.export import ExportOptions, export_bundle
 from safetensors.torch import save_file
 from transformers import AutoConfig
 

@@ -13,14 +13,30 @@ import onnx
 import pytest
 from lfm_edge import BundleError, IntegrityError
 from lfm_edge.bundle import MANIFEST, Bundle, Manifest
+from lfm_edge.progress import Quiet
 from onnx import numpy_helper
 
 from tests.sdk.toy import ToyModel, toy_manifest, write_manifest, write_toy_bundle
 
 
+class Seen(Quiet):
+    """How much of each stage was done, and of how much."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, tuple[int, int]] = {}
+        self.current = ""
+
+    def stage(self, name: str, total: int, unit: str) -> None:
+        self.current, self.stages[name] = name, (0, total)
+
+    def advance(self, amount: int) -> None:
+        done, total = self.stages[self.current]
+        self.stages[self.current] = (done + amount, total)
+
+
 def test_a_good_bundle_passes_with_figures(toy_bundle: Path) -> None:
-    seen: dict[str, tuple[int, int]] = {}
-    report = lfm_edge.verify(toy_bundle, lambda stage, *counts: seen.update({stage: counts}), 1)
+    seen = Seen()
+    report = lfm_edge.verify(toy_bundle, seen, 1)
     assert 0 < report.decode_error < report.tolerance
     assert 0 < report.prefill_error < report.tolerance
     assert (report.files, report.positions) == (4, 32)
@@ -28,7 +44,7 @@ def test_a_good_bundle_passes_with_figures(toy_bundle: Path) -> None:
     assert report.size == sum(path.stat().st_size for path in toy_bundle.iterdir()) - (
         (toy_bundle / "manifest.json").stat().st_size
     )
-    assert seen == {"files": (report.size,) * 2, "decode": (32, 32), "prefill": (32, 32)}
+    assert seen.stages == {"hash": (report.size,) * 2, "decode": (32, 32), "prefill": (32, 32)}
 
 
 def test_damage_of_a_large_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

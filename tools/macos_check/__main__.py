@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lfm_edge.bench import default_threads
 from lfm_edge.bench_result import BenchResult, Settings, write_result
 from lfm_edge.errors import InvalidRequestError, LfmError, UnsupportedBundleError
+from lfm_edge.threads import default_threads
 
 from .check import UNITS, check, core_ml_bundle
 

@@ -13,6 +13,7 @@ from lfm_edge.coreml.package import Package
 from lfm_edge.coreml.runtime import CoreMLRuntime
 from lfm_edge.errors import InvalidRequestError
 from lfm_edge.model import Model
+from lfm_edge.progress import Quiet
 from lfm_edge.targets import COREML
 from lfm_edge.verify import replay_both_ways
 
@@ -64,7 +65,7 @@ def _prove(model: Model) -> GoldenErrors:
     manifest = model.bundle.manifest
     golden = manifest.golden
     length = min(len(golden.ids), manifest.model.max_context)
-    decode, prefill = replay_both_ways(model.runtime, golden, length, lambda *_: None)
+    decode, prefill = replay_both_ways(model.runtime, golden, length, Quiet())
     return GoldenErrors(
         tolerance=golden.tolerance,
         decode=decode.error,

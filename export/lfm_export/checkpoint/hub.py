@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lfm_edge.errors import MissingDependencyError
+from lfm_edge.extras import missing_dependency
 
 from ..errors import CheckpointError
 from .base import COMPANION_FILES, TEMPLATE_FOLDER, quoted
@@ -45,9 +45,7 @@ def open_hub(repository: str, revision: str | None) -> FolderCheckpoint:
     try:
         from huggingface_hub import snapshot_download  # noqa: PLC0415 - optional
     except ImportError:
-        raise MissingDependencyError(
-            f"{repository}: downloading needs huggingface_hub; run pip install 'lfm-edge[export]'"
-        ) from None
+        raise missing_dependency("huggingface_hub") from None
     try:
         folder = Path(
             snapshot_download(

@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Function, StateTensor
-from ..errors import BundleError, MissingDependencyError, one_line_errors
+from ..errors import BundleError, one_line_errors
+from ..extras import missing_dependency
 from ..runtime import require_ports, state_shape
 
 try:
     from coreai.authoring import AIModelAsset
     from coreai.runtime import NDArray as Value
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"{error.name} is not installed; run: pip install 'lfm-edge[coreai]'"
-    ) from None
+except ModuleNotFoundError:
+    raise missing_dependency("coreai") from None
 
 __all__ = ["CoreAIRuntime"]
 

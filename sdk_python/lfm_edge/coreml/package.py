@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import stays_within
-from ..errors import BundleError, MissingDependencyError
+from ..errors import BundleError
+from ..extras import missing_dependency
 from .weights import Stored, WeightFile
 
 __all__ = ["Function", "Operation", "Package", "Reference", "TensorType", "Value"]
@@ -287,9 +288,7 @@ def _protobuf_classes() -> tuple[Any, type[Exception]]:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "coremltools":
             raise
-        raise MissingDependencyError(
-            "coremltools is not installed; run: pip install 'lfm-edge[coreml]'"
-        ) from None
+        raise missing_dependency("coremltools") from None
     finally:
         logger.setLevel(level)
     return model, error

@@ -1,16 +1,18 @@
-"""How an export shows that it is getting on: a bar on a terminal, plain lines elsewhere."""
+"""Long work on the command line: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
 
-from lfm_edge.display import console, printable
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from .display import console, printable
 
 __all__ = ["ConsoleProgress"]
 
 _LINE_SECONDS = 10.0
+_COUNTED = 10_000  # below, numbers are shown in full
 
 
 class ConsoleProgress:
@@ -64,6 +66,8 @@ class ConsoleProgress:
         self._console.print(f"note: {printable(' '.join(text.split()))}", soft_wrap=True)
 
     def _amount(self) -> str:
+        if self._total < _COUNTED:
+            return f"{self._done} of {self._total} {self._unit}"
         scale, letter = (1e9, "G") if self._total >= 1e9 else (1e6, "M")
         return f"{self._done / scale:.1f} of {self._total / scale:.1f} {letter} {self._unit}"
 
