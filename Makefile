@@ -32,7 +32,7 @@ arm: native-arm $(ARM)/onnxruntime.done
 	$(BIN)/python ops/tests/estimate_arm.py
 
 native-arm: $(VENV)/test.done
-	$(BIN)/cmake -S ops -B $(ARM) -DCMAKE_TOOLCHAIN_FILE=tests/aarch64.cmake
+	$(BIN)/cmake -S ops -B $(ARM) -DCMAKE_TOOLCHAIN_FILE=toolchains/aarch64.cmake
 	$(BIN)/cmake --build $(ARM) --parallel 2
 	for cpu in $(ARM_CPUS); do \
 	    echo "ARM, $$cpu:"; \

@@ -5,6 +5,39 @@
 
 #include "isa.h"
 
+#if defined(__aarch64__)
+
+// The assembler takes an instruction only in a function that is compiled for it.
+#if defined(__clang__)
+#define LFM_COMPILED_FOR(extension) __attribute__((target(extension)))
+#else
+#define LFM_COMPILED_FOR(extension) __attribute__((target("arch=armv8.2-a+" extension)))
+#endif
+
+LFM_COMPILED_FOR("i8mm") inline void repeat_eight_smmla(int64_t loops) {
+  for (int64_t i = 0; i < loops; ++i) {
+    asm volatile(
+        "smmla v0.4s, v16.16b, v17.16b\n smmla v1.4s, v16.16b, v17.16b\n"
+        "smmla v2.4s, v16.16b, v17.16b\n smmla v3.4s, v16.16b, v17.16b\n"
+        "smmla v4.4s, v16.16b, v17.16b\n smmla v5.4s, v16.16b, v17.16b\n"
+        "smmla v6.4s, v16.16b, v17.16b\n smmla v7.4s, v16.16b, v17.16b\n" ::
+            : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7");
+  }
+}
+
+LFM_COMPILED_FOR("dotprod") inline void repeat_eight_sdot(int64_t loops) {
+  for (int64_t i = 0; i < loops; ++i) {
+    asm volatile(
+        "sdot v0.4s, v16.16b, v17.16b\n sdot v1.4s, v16.16b, v17.16b\n"
+        "sdot v2.4s, v16.16b, v17.16b\n sdot v3.4s, v16.16b, v17.16b\n"
+        "sdot v4.4s, v16.16b, v17.16b\n sdot v5.4s, v16.16b, v17.16b\n"
+        "sdot v6.4s, v16.16b, v17.16b\n sdot v7.4s, v16.16b, v17.16b\n" ::
+            : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7");
+  }
+}
+
+#endif
+
 /// Does many products and returns how many.
 inline double peak_products(lfm::Isa isa) {
   constexpr int64_t kLoops = 3000000;
@@ -44,25 +77,7 @@ inline double peak_products(lfm::Isa isa) {
 #elif defined(__aarch64__)
   const bool wide = isa == lfm::Isa::kNeonI8mm;
   each = 8 * (wide ? 32 : 16);
-  for (int64_t i = 0; i < kLoops; ++i) {
-    if (wide) {
-      asm volatile(
-          ".arch armv8.2-a+i8mm\n"
-          "smmla v0.4s, v16.16b, v17.16b\n smmla v1.4s, v16.16b, v17.16b\n"
-          "smmla v2.4s, v16.16b, v17.16b\n smmla v3.4s, v16.16b, v17.16b\n"
-          "smmla v4.4s, v16.16b, v17.16b\n smmla v5.4s, v16.16b, v17.16b\n"
-          "smmla v6.4s, v16.16b, v17.16b\n smmla v7.4s, v16.16b, v17.16b\n" ::
-              : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7");
-    } else {
-      asm volatile(
-          ".arch armv8.2-a+dotprod\n"
-          "sdot v0.4s, v16.16b, v17.16b\n sdot v1.4s, v16.16b, v17.16b\n"
-          "sdot v2.4s, v16.16b, v17.16b\n sdot v3.4s, v16.16b, v17.16b\n"
-          "sdot v4.4s, v16.16b, v17.16b\n sdot v5.4s, v16.16b, v17.16b\n"
-          "sdot v6.4s, v16.16b, v17.16b\n sdot v7.4s, v16.16b, v17.16b\n" ::
-              : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7");
-    }
-  }
+  wide ? repeat_eight_smmla(kLoops) : repeat_eight_sdot(kLoops);
 #else
   (void)isa;
 #endif

@@ -1,6 +1,0 @@
-# For 64-bit ARM with Debian's cross-compiler. Tests run under an emulator, as the CPU that the
-# environment variable QEMU_CPU names.
-set(CMAKE_SYSTEM_NAME Linux)
-set(CMAKE_SYSTEM_PROCESSOR aarch64)
-set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
-set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/aarch64-linux-gnu)
