@@ -93,7 +93,7 @@ CALLS = st.lists(
 def rendered(template: ChatTemplate, calls: list[ToolCall]) -> str:
     """What a template makes of an answer that is these calls."""
     functions = [{"name": call.name, "arguments": call.arguments} for call in calls]
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Do it."},
         {
             "role": "assistant",

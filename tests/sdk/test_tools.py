@@ -224,7 +224,7 @@ def test_a_schema_may_allow_more_names() -> None:
     assert tool.problem({"b": 1}) is None
     assert tool.problem({"b": "x"}) == "f: b: 'x' is not of type 'integer'"
     closed = Tool("f", parameters={"properties": {"a": {}}, "additionalProperties": False})
-    assert closed.parameter_names == {"a"}
+    assert closed.parameter_names == frozenset({"a"})
 
 
 def test_references_stay_within_the_schema() -> None:

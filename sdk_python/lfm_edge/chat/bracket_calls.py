@@ -107,6 +107,10 @@ class _CallError(ValueError):
         self.at, self.depth = at, depth
 
 
+class _TrailingTextError(_CallError):
+    """Something else than the next call behind one that reads."""
+
+
 class _Parser:
     def __init__(self, text: str, tools: ToolNames) -> None:
         self._text, self._tools = text, tools
@@ -129,26 +133,33 @@ class _Parser:
         opening = _OPENING.match(self._text)
         assert opening
         at: int | None = opening.end()
+        may_be_cut = not closed and opening[1] and not self._text.rstrip().endswith("]")
         while at is not None and not _END.match(self._text, at):
             start = at
             try:
-                call, start = self._read_call(at)
+                call, behind = self._read_call(at)
+                at = self._next_call(behind)
+                if at is None and may_be_cut:  # perhaps within its last string
+                    raise _CallError(f"{call.name}: the call is cut off", behind)
                 found.calls.append(call)
-                at = self._next_call(start)
+            except _TrailingTextError as error:
+                found.calls.append(call)
+                at = self._refuse(found, behind, error)
             except _CallError as error:
-                at = self._recover(error.at, error.depth)
-                text = self._text[start:at].strip(" \t\r\n,;")
-                found.errors.append(InvalidToolCall(text, str(error)))
-        cut = not closed and opening[1] and not self._text.rstrip().endswith("]")
-        if cut and found.calls and not found.errors:
-            call = found.calls.pop()  # perhaps within its last string
-            found.errors.append(InvalidToolCall(call.name, f"{call.name}: the call is cut off"))
+                at = self._refuse(found, start, error)
         return found
+
+    def _refuse(self, found: ParsedCalls, start: int, error: _CallError) -> int | None:
+        following = self._recover(error.at, error.depth)
+        text = self._text[start:following].strip(" \t\r\n,;")
+        found.errors.append(InvalidToolCall(text, str(error)))
+        return following
 
     def _next_call(self, at: int) -> int | None:
         step = self._after_call(at)
         if step.call is None and step.rank < _ALL_READS:
-            raise _CallError(f"expected ',' or ']', got {excerpt(self._text, at)}", at, depth=0)
+            got = excerpt(self._text, at)
+            raise _TrailingTextError(f"expected ',' or ']', got {got}", at, depth=0)
         return step.at if step.call else None
 
     def _recover(self, at: int, depth: int) -> int | None:
