@@ -144,10 +144,12 @@ def test_logits_that_may_not_be_written_are_copied() -> None:
 def test_arrays_of_another_shape_or_type_are_refused() -> None:
     sampler = Sampler(SamplerOptions(**OFF), 40)
     logits = np.zeros(40, np.float32)
-    for wrong in (logits[:39], logits.astype(np.float64), logits[None]):
+    wrongs: list[Any] = [logits[:39], logits.astype(np.float64), logits[None]]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="logits"):
             sampler.choose(wrong)
-    for mask in (np.zeros(1, np.uint32), np.zeros(2, np.int64)):
+    masks: list[Any] = [np.zeros(1, np.uint32), np.zeros(2, np.int64)]
+    for mask in masks:
         with pytest.raises(ValueError, match="allowed"):
             sampler.choose(logits, mask)
     with pytest.raises(ValueError, match="2 ids, 1 biases"):

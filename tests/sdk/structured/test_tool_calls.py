@@ -1,0 +1,126 @@
+"""Forced tool calls parse, name a tool, and have arguments that its schema allows."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from lfm_edge import InvalidRequestError
+from lfm_edge.structured import CallMarkers, Constraint, Vocabulary, tool_call_grammar
+
+from tests.sdk.structured.conftest import Answer
+
+MARKERS = CallMarkers(10, 11)
+READ = {
+    "name": "fs.read",
+    "parameters": {
+        "type": "object",
+        "description": "reads a file",
+        "properties": {
+            "path": {"type": "string", "maxLength": 8},
+            "lines": {"$ref": "#/$defs/range"},
+            "limit": {"type": "integer", "minimum": 1},
+            "never": False,
+        },
+        "required": ["limit"],
+        "$defs": {"range": {"type": "array", "items": {"type": "integer"}, "maxItems": 2}},
+    },
+}
+SEND = {
+    "name": "send",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "to": {"type": "object", "properties": {"x": {"type": ["boolean", "null"]}}}
+            | {"additionalProperties": False},
+            "any": {"enum": ["a'b", 'c"d', "[x]", None, 1.5]},
+        },
+    },
+}
+TOOLS: list[Any] = [{"type": "function", "function": READ}, SEND, {"name": "no_arguments"}]
+BY_NAME: dict[str, Any] = {"fs.read": READ, "send": SEND, "no_arguments": {"parameters": {}}}
+
+
+def calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """What a strict reader makes of an answer: Python's syntax, values in JSON."""
+    found = re.fullmatch(r"<\|tool_call_start\|>(\[.*\])<\|tool_call_end\|>", text, re.DOTALL)
+    assert found, text
+    source = found[1]
+    tree = ast.parse(source, mode="eval").body
+    assert isinstance(tree, ast.List)
+    parsed = []
+    for call in tree.elts:
+        assert isinstance(call, ast.Call)
+        segments = {str(k.arg): ast.get_source_segment(source, k.value) for k in call.keywords}
+        arguments = {name: json.loads(value or "") for name, value in segments.items()}
+        parsed.append((ast.unparse(call.func), arguments))
+    return parsed
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
+def test_forced_calls_are_well_formed(vocabulary: Vocabulary, answer: Answer) -> None:
+    constraint = Constraint(vocabulary, tool_call_grammar(TOOLS, MARKERS))
+    seen: set[str] = set()
+    shapes: set[tuple[str, ...]] = set()
+    complete = 0
+    for seed in range(150):
+        constraint.start()
+        text, done = answer(constraint, seed)
+        if not done:
+            continue
+        complete += 1
+        made = calls(text)
+        assert made
+        for name, arguments in made:
+            Draft202012Validator(BY_NAME[name]["parameters"]).validate(arguments)
+            seen.add(name)
+            shapes.add((name, *arguments))
+    assert complete > 100
+    assert seen == set(BY_NAME)
+    assert len(shapes) == 4 + 4 + 1  # each optional argument with and without the others
+
+
+def test_text_may_come_before_calls_or_alone(vocabulary: Vocabulary, answer: Answer) -> None:
+    constraint = Constraint(vocabulary, tool_call_grammar(TOOLS[2:], MARKERS, text=True))
+    kinds = set()
+    for seed in range(60):
+        constraint.start()
+        text, done = answer(constraint, seed)
+        if done:
+            before, start, rest = text.partition("<|tool_call_start|>")
+            kinds.add((bool(before), bool(start)))
+            assert not start or calls(start + rest)
+    assert kinds >= {(True, False), (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        ([], "tools: there are none to call"),
+        ([{"parameters": {}}], "tools: tool 0 has no name"),
+        (
+            [{"name": "f", "parameters": {"properties": {"a": {"not": {}}}}}],
+            "tool 'f': keyword 'not' is not supported at #/properties/a",
+        ),
+        (
+            [{"name": "f", "parameters": {"anyOf": [{}]}}],
+            "tool 'f': keyword 'anyOf' is not supported at #",
+        ),
+        ([{"name": "f", "parameters": {"type": "array"}}], "tool 'f': type is 'array'"),
+        (
+            [{"name": "f", "parameters": {"required": ["a"]}}],
+            "tool 'f': 'a' is required but not among properties",
+        ),
+        (
+            [{"name": "f", "parameters": {"properties": {"a": {"$ref": "#"}}}}],
+            "tool 'f': '$ref' '#' is not supported in parameters",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_forced_are_refused_by_name(tools: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(message)):
+        tool_call_grammar(tools, MARKERS)
