@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from lfm_edge.command_options import with_options
 from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
 
@@ -22,37 +22,23 @@ _TARGETS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGE
 
 
 def _with_target_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for every one that a target has, in place of the `own` of `command`."""
-    signature = inspect.signature(command, eval_str=True)
-    parameters = {name: p for name, p in signature.parameters.items() if name != "own"}
-    for name, text in _own_options().items():
-        parameters[name] = inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[str | None, typer.Option(help=text)],
-        )
-
-    def run(**given: object) -> None:
-        own = {name.replace("_", "-"): given.pop(name) for name in _own_options()}
-        command(**given, own={name: value for name, value in own.items() if value is not None})
-
-    run.__doc__ = command.__doc__
-    run.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
-    run.__annotations__ = {name: p.annotation for name, p in parameters.items()}
-    return run
-
-
-def _own_options() -> dict[str, str]:
-    """The help of every option that a target has, by the name of its parameter."""
+    """Adds an option for every one that a target has."""
     found: dict[str, list[str]] = {}
     helps: dict[str, str] = {}
     for target in TARGETS.values():
         for option in target.options:
-            name = option.name.replace("-", "_")
-            found.setdefault(name, []).append(f"{target.name}: {', '.join(option.values)}")
-            helps[name] = option.help
-    return {name: f"{helps[name]}; {'; '.join(values)}." for name, values in found.items()}
+            found.setdefault(option.name, []).append(f"{target.name}: {', '.join(option.values)}")
+            helps[option.name] = option.help
+    return with_options(
+        command,
+        "own",
+        {
+            name.replace("-", "_"): Annotated[
+                str | None, typer.Option(help=f"{helps[name]}; {'; '.join(values)}.")
+            ]
+            for name, values in found.items()
+        },
+    )
 
 
 @_with_target_options
@@ -85,6 +71,7 @@ def export(
 
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
+    own = {name.replace("_", "-"): value for name, value in own.items()}
     options = ExportOptions(target, quant, head, context, own)
     with (
         open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from . import repl
 from .bundle import Bundle
+from .command_options import with_generation_options
 from .console_progress import ConsoleProgress
 from .display import console, printable
 from .generation import Generation
-from .model import DEFAULT_CONTEXT, GenerationOptions, load
+from .generation_options import GenerationOptions
+from .model import load
 from .runtime import state_bytes
 from .verify import verify as verify_bundle
 
@@ -25,27 +27,6 @@ Folder = Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder
 Threads = Annotated[
     int | None,
     typer.Option(metavar="N", help="Threads (default: physical cores).", show_default=False),
-]
-Context = Annotated[
-    int | None,
-    typer.Option(metavar="N", help=f"Room for tokens (default: {DEFAULT_CONTEXT})."),
-]
-Temperature = Annotated[
-    float | None, typer.Option(metavar="X", help="Randomness; 0: the likeliest token.")
-]
-TopK = Annotated[int | None, typer.Option(metavar="K", help="Keep the K likeliest; 0: all.")]
-TopP = Annotated[
-    float | None, typer.Option(metavar="P", help="Keep the likeliest that add up to P.")
-]
-MinP = Annotated[
-    float | None, typer.Option(metavar="P", help="Keep those with P of the best chance.")
-]
-RepetitionPenalty = Annotated[
-    float | None, typer.Option(metavar="X", help="Above 1: avoid what the text has.")
-]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Same seed, same text.")]
-Stop = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="End before this text; repeatable.")
 ]
 
 
@@ -91,72 +72,38 @@ def verify(
     )
 
 
+@with_generation_options
 def generate(
     out: Folder,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue.")],
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens of the answer.")] = 256,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    repetition_penalty: RepetitionPenalty = None,
-    seed: Seed = None,
-    stop: Stop = None,
-    context: Context = None,
+    *,
     threads: Threads = None,
+    options: GenerationOptions,
 ) -> None:
-    """Continue a text. Sampling options default to the bundle's.
+    """Continue a text, by up to 256 tokens. Sampling options default to the bundle's.
 
     Example: lfm-edge generate OUT "def area(r):" --max-tokens 64 --temperature 0
     """
-    options = GenerationOptions(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        seed=seed,
-        stop=stop or (),
-        context=context,
-    )
+    options.setdefault("max_tokens", 256)
     _stream(load(out, threads).generate(prompt, **options))
 
 
+@with_generation_options
 def chat(
     out: Folder,
+    *,
     system: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Most tokens of an answer.")
-    ] = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    repetition_penalty: RepetitionPenalty = None,
-    seed: Seed = None,
-    stop: Stop = None,
-    context: Context = None,
     threads: Threads = None,
+    options: GenerationOptions,
 ) -> None:
     """Talk with the model. /reset forgets, /exit ends; lines of a pipe are turns.
 
     Example: lfm-edge chat OUT --system "Answer briefly."
     """
     model = load(out, threads)
-    options = GenerationOptions(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        seed=seed,
-        stop=stop or (),
-        session=model.session(context),
-    )
+    options["session"] = model.session(options.pop("context", None))
     repl.converse(model, repl.turns(), _stream, system, options)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .errors import ContextFullError, InvalidRequestError
 from .sampling import Sampler
-from .session import PREFILL_CHUNK, Session
+from .session import Session, runs
 from .stop_strings import StopFilter
 from .tokenizer import Detokenizer
 
@@ -93,11 +93,11 @@ class Generation(Iterator[str]):
         reader = object()  # not `self`: the session would keep the answer, and the answer it
         unread = self._prompt[self._session.begin(self._prompt, reader) :]
         while True:
-            for start in range(0, len(unread), PREFILL_CHUNK):
+            for run in runs(len(unread)):
                 if self._cancel.is_set():
                     self.finish_reason = "cancelled"
                     return
-                logits = self._session.read(unread[start : start + PREFILL_CHUNK], reader)
+                logits = self._session.read(unread[run], reader)
             token = self._sampler.sample(logits)
             self.ids.append(token)
             if token in self._eos_ids:

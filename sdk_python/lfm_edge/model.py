@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from .bundle import Bundle
 from .chat.prompt import prompt_ids
@@ -15,6 +15,7 @@ from .chat.template import ChatTemplate
 from .errors import InvalidRequestError
 from .generation import Generation
 from .generation_config import read_generation_config
+from .generation_options import DEFAULT_CONTEXT, GenerationOptions
 from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
@@ -22,34 +23,10 @@ from .stop_strings import StopFilter
 from .targets import open_runtime
 from .tokenizer import Detokenizer, Tokenizer
 
-__all__ = ["DEFAULT_CONTEXT", "GenerationOptions", "Message", "Model", "load"]
-
-DEFAULT_CONTEXT = 4096
+__all__ = ["Message", "Model", "load"]
 
 Message = Mapping[str, Any]
 """One turn of a chat: `role`, `content`, and what else the template reads."""
-
-
-class GenerationOptions(TypedDict, total=False):
-    """What `Model.generate` and `Model.chat` take. Sampling options default to the bundle's."""
-
-    max_tokens: int | None
-    """Most tokens of the answer; None, the default, sets no limit but the context."""
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    repetition_penalty: float | None
-    seed: int | None
-    """The same seed gives the same answer; None draws a fresh one."""
-    stop: str | Sequence[str]
-    """Strings that end the text and are not part of it."""
-    context: int | None
-    """Capacity of the session made for this answer; see `Model.session`."""
-    session: Session | None
-    """A session to use instead; what it holds is kept where the prompt continues it."""
-    cancel: threading.Event | None
-    """Ends the answer once it is set, from any thread."""
 
 
 def load(path: Path | str, threads: int | None = None) -> Model:
@@ -169,7 +146,7 @@ class Model:
         prompt: list[int],
         *,
         max_tokens: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = None,
         context: int | None = None,
         session: Session | None = None,
         cancel: threading.Event | None = None,
@@ -183,7 +160,7 @@ class Model:
             prompt,
             sampler=self._sampler(sampling),
             detokenizer=Detokenizer(self.tokenizer, {model.bos_token_id, model.pad_token_id}),
-            stops=StopFilter(stop),
+            stops=StopFilter(stop or ()),
             eos_ids=self.eos_ids,
             max_tokens=max_tokens,
             cancel=cancel,

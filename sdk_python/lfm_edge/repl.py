@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from .display import printable
 from .errors import ContextFullError
 from .generation import Generation
-from .model import GenerationOptions, Message, Model
+from .generation_options import GenerationOptions
+from .model import Message, Model
 
 __all__ = ["converse", "turns"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from .errors import ContextFullError, InvalidRequestError, SessionTakenError, UnknownTokenError
 from .runtime import Runtime, State
 
-__all__ = ["PREFILL_CHUNK", "Session"]
+__all__ = ["PREFILL_CHUNK", "Session", "runs"]
 
 PREFILL_CHUNK = 512
 """Most tokens of one run: more would gain no speed and cost memory for activations."""
+
+
+def runs(count: int) -> Iterator[slice]:
+    """The runs in which so many tokens are read, one after the other."""
+    for start in range(0, count, PREFILL_CHUNK):
+        yield slice(start, min(start + PREFILL_CHUNK, count))
 
 
 class Session:
@@ -143,9 +149,8 @@ class Session:
                 f"do not fit its capacity of {self.capacity:,}; take a larger context"
             )
         try:
-            for start in range(0, len(tokens), PREFILL_CHUNK):
-                chunk = tokens[start : start + PREFILL_CHUNK]
-                logits = contents.state.run(chunk, position + start)
+            for run in runs(len(tokens)):
+                logits = contents.state.run(tokens[run], position + run.start)
         except BaseException:
             contents.clear()
             contents.busy.release()

@@ -1,0 +1,55 @@
+"""What one answer can be asked for: the one list that the API and the command line read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+from .session import Session
+
+__all__ = ["DEFAULT_CONTEXT", "Described", "GenerationOptions"]
+
+DEFAULT_CONTEXT = 4096
+
+
+@dataclass(frozen=True)
+class Described:
+    """How the command line shows an option that it has."""
+
+    metavar: str
+    help: str
+
+
+class GenerationOptions(TypedDict, total=False):
+    """What `Model.generate` and `Model.chat` take; those of sampling default to the bundle's.
+
+    None stands for the default everywhere. `SamplingOptions` says what those of sampling do.
+    """
+
+    max_tokens: Annotated[int | None, Described("N", "Most tokens of an answer.")]
+    """By default the context is the only limit."""
+    temperature: Annotated[float | None, Described("X", "Randomness; 0: the likeliest token.")]
+    top_k: Annotated[int | None, Described("K", "Keep the K likeliest; 0: all.")]
+    top_p: Annotated[float | None, Described("P", "Keep the likeliest that add up to P.")]
+    min_p: Annotated[float | None, Described("P", "Keep those with P of the best chance.")]
+    repetition_penalty: Annotated[float | None, Described("X", "Above 1: avoid what the text has.")]
+    frequency_penalty: Annotated[
+        float | None, Described("X", "Above 0: avoid what the answer has, each time more.")
+    ]
+    presence_penalty: Annotated[float | None, Described("X", "Above 0: avoid what the answer has.")]
+    logit_bias: Mapping[int, float] | None
+    banned: Collection[int] | None
+    seed: Annotated[int | None, Described("N", "Same seed, same text.")]
+    """None draws a fresh one."""
+    stop: Annotated[
+        str | Sequence[str] | None, Described("TEXT", "End before this text; repeatable.")
+    ]
+    """Strings that end the text and are not part of it."""
+    context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
+    """Capacity of the session made for this answer; see `Model.session`."""
+    session: Session | None
+    """A session to use instead; what it holds is kept where the prompt continues it."""
+    cancel: threading.Event | None
+    """Ends the answer once it is set, from any thread."""
