@@ -20,7 +20,8 @@ from .errors import (
     UnsupportedBundleError,
 )
 from .generation import FinishReason, Generation
-from .model import GenerationOptions, Message, Model, load
+from .generation_options import GenerationOptions
+from .model import Message, Model, load
 from .sampling import SamplingOptions
 from .session import Session
 from .verify import VerifyReport, verify

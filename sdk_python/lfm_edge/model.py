@@ -150,7 +150,7 @@ class Model:
         context: int | None = None,
         session: Session | None = None,
         cancel: threading.Event | None = None,
-        **sampling: float | None,
+        **sampling: Any,
     ) -> Generation:
         model = self.bundle.manifest.model
         if session is not None and context is not None:
