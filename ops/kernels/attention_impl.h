@@ -5,52 +5,26 @@
 // widened to float32 once for all rows.
 #pragma once
 
-#include "compiler.h"
-#include "numerics.h"
+#include "lanes_math_impl.h"
 #include "stateful.h"
 
 namespace lfm {
 namespace {
 
-using F = Lanes::F;
-constexpr int kWidth = Lanes::kWidth;
 constexpr float kNoScore = -1e30f;  // less than any score, and finite: differences stay numbers
 constexpr float kLeastExponent = -87.0f;
 
 // e^x of x <= 0; exactly 1 at 0, and 0 below e^-87.
 LFM_INLINE F exp_negative(F x) {
-  const F clamped = Lanes::max(x, Lanes::set(kLeastExponent));
-  const F n = Lanes::round(Lanes::mul(clamped, Lanes::set(kLog2E)));
-  F r = Lanes::fma(n, Lanes::set(-kLn2High), clamped);
-  r = Lanes::fma(n, Lanes::set(-kLn2Low), r);
-  F p = Lanes::set(kExpPolynomial[0]);
-  LFM_UNROLL for (int i = 1; i < 6; ++i) p = Lanes::fma(p, r, Lanes::set(kExpPolynomial[i]));
-  p = Lanes::add(Lanes::fma(p, Lanes::mul(r, r), r), Lanes::set(1.0f));
-  p = Lanes::mul(p, Lanes::power_of_two(n));
-  return Lanes::where_at_least(x, Lanes::set(kLeastExponent), p);
+  const F least = Lanes::set(kLeastExponent);
+  const Exponential e = exponential<false>(Lanes::max(x, least));
+  return Lanes::where_at_least(x, least, Lanes::mul(e.p, Lanes::power_of_two(e.n)));
 }
 
 float exp_of_one(float x) {
   float lanes[kWidth];
   Lanes::store(lanes, exp_negative(Lanes::set(x)));
   return lanes[0];
-}
-
-LFM_INLINE float sum_of(F x) {
-  float lanes[kWidth];
-  Lanes::store(lanes, x);
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
-LFM_INLINE float max_of(F x) {
-  float lanes[kWidth];
-  Lanes::store(lanes, x);
-  float largest = lanes[0];
-  for (int i = 1; i < kWidth; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-  return largest;
 }
 
 struct Product {

@@ -6,53 +6,32 @@ namespace lfm {
 namespace {
 
 constexpr Kernels kScalar = {
-    Isa::kScalar,
-    {matmul_f32_scalar, matmul_q8_scalar, matmul_q4_scalar},
-    {{prepare_f32_scalar, swiglu_f32_scalar}, {prepare_int8_scalar, swiglu_int8_scalar}},
-    dots_scalar,
-    add_scaled_scalar,
-    0,
-    0};
+    Isa::kScalar, {matmul_f32_scalar, matmul_q8_scalar, matmul_q4_scalar}, vectors_scalar, 0, 0};
 
 #if defined(__x86_64__)
 
 constexpr Kernels kAvx2 = {
-    Isa::kAvx2,
-    {matmul_f32_avx2, matmul_q8_avx2, matmul_q4_avx2},
-    {{prepare_f32_scalar, swiglu_f32_avx2}, {prepare_int8_avx2, swiglu_int8_avx2}},
-    dots_avx2,
-    add_scaled_avx2,
-    4608,
-    1152};
+    Isa::kAvx2, {matmul_f32_avx2, matmul_q8_avx2, matmul_q4_avx2}, vectors_avx2, 4608, 1152};
 
-constexpr Kernels kAvx512Vnni = {
-    Isa::kAvx512Vnni,
-    {matmul_f32_avx512, matmul_q8_avx512vnni, matmul_q4_avx512vnni},
-    {{prepare_f32_scalar, swiglu_f32_avx512}, {prepare_int8_avx512, swiglu_int8_avx512}},
-    dots_avx512,
-    add_scaled_avx512,
-    4608,
-    1152};
+constexpr Kernels kAvx512Vnni = {Isa::kAvx512Vnni,
+                                 {matmul_f32_avx512, matmul_q8_avx512vnni, matmul_q4_avx512vnni},
+                                 vectors_avx512,
+                                 4608,
+                                 1152};
 
 #elif defined(__aarch64__)
 
-constexpr Kernels kNeonDotprod = {
-    Isa::kNeonDotprod,
-    {matmul_f32_neon, matmul_q8_neon_dotprod, matmul_q4_neon_dotprod},
-    {{prepare_f32_scalar, swiglu_f32_neon}, {prepare_int8_neon, swiglu_int8_neon}},
-    dots_neon,
-    add_scaled_neon,
-    0,
-    0};
+constexpr Kernels kNeonDotprod = {Isa::kNeonDotprod,
+                                  {matmul_f32_neon, matmul_q8_neon_dotprod, matmul_q4_neon_dotprod},
+                                  vectors_neon,
+                                  0,
+                                  0};
 
-constexpr Kernels kNeonI8mm = {
-    Isa::kNeonI8mm,
-    {matmul_f32_neon, matmul_q8_neon_i8mm, matmul_q4_neon_i8mm},
-    {{prepare_f32_scalar, swiglu_f32_neon}, {prepare_int8_neon, swiglu_int8_neon}},
-    dots_neon,
-    add_scaled_neon,
-    0,
-    0};
+constexpr Kernels kNeonI8mm = {Isa::kNeonI8mm,
+                               {matmul_f32_neon, matmul_q8_neon_i8mm, matmul_q4_neon_i8mm},
+                               vectors_neon,
+                               0,
+                               0};
 
 #endif
 

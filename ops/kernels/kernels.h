@@ -62,24 +62,27 @@ using Dots = void(const float* x, const float* w, int64_t rows, int64_t columns,
 /// `out[r] = fma(weight, in[r], out[r])` for the 32 rows of a block.
 using AddScaled = void(const float* in, float weight, float* out);
 
-/// What depends on the kind of activations.
-struct ActivationKernels {
-  Prepare* prepare;
-  Swiglu* swiglu;
+/// What is done to activations between matrix products.
+struct VectorKernels {
+  struct Activations {
+    Prepare* prepare;
+    Swiglu* swiglu;
+  };
+  Activations activations[LFM_OPS_ACTIVATIONS];  ///< by their kind
+  Dots* dots;
+  AddScaled* add_scaled;
 };
 
 struct Kernels {
   Isa isa;
-  Matmul* matmuls[LFM_OPS_FORMATS];                           ///< by id of the weights' format
-  ActivationKernels activation_kernels[LFM_OPS_ACTIVATIONS];  ///< by kind
-  Dots* dots;
-  AddScaled* add_scaled;
+  Matmul* matmuls[LFM_OPS_FORMATS];  ///< by id of the weights' format
+  const VectorKernels& vectors;
   ptrdiff_t prefetch_one;   ///< how far ahead `matmul` should fetch for one token
   ptrdiff_t prefetch_many;  ///< and for more
 
   Matmul* matmul(const Format& weights) const { return matmuls[weights.id]; }
-  const ActivationKernels& activations(const Format& weights) const {
-    return activation_kernels[weights.activations];
+  const VectorKernels::Activations& activations(const Format& weights) const {
+    return vectors.activations[weights.activations];
   }
 };
 

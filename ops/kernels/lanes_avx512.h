@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "compiler.h"
+
 namespace lfm {
 namespace {
 
@@ -32,6 +34,14 @@ struct Lanes {
   static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F fused(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F negate(F x) {
+    return _mm512_castsi512_ps(
+        _mm512_xor_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MIN)));
+  }
+  // A NaN as the second passes.
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F round(F x) {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -41,6 +51,8 @@ struct Lanes {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
   }
+  // p * 2^n, rounded once.
+  static F scaled(F p, F n) { return _mm512_scalef_ps(p, n); }
   // y where x >= limit, else 0.
   static F where_at_least(F x, F limit, F y) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), y);
@@ -56,6 +68,25 @@ struct Lanes {
       for (int j = 0; j < 4; ++j) swap_eights(x[i + j], x[i + j + 4]);
     }
     for (int j = 0; j < 8; ++j) swap_halves(x[j], x[j + 8]);
+  }
+
+  // The larger magnitude, found among integers, so that a NaN is larger than any number.
+  static F larger(F magnitude, F x) {
+    const __m512i bits = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MAX));
+    return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(magnitude), bits));
+  }
+  static float largest(F magnitudes) {
+    const uint32_t most = _mm512_reduce_max_epu32(_mm512_castps_si512(magnitudes));
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(most))));
+  }
+  // Rounds x * factor to 32 integers and returns their sum.
+  static int32_t store_rounded(int8_t* p, const F (&x)[2], F factor) {
+    const __m512i least = _mm512_set1_epi32(-128);  // what is not a number would be far less
+    const __m512i a = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(x[0], factor)), least);
+    const __m512i b = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(x[1], factor)), least);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p) + 1, _mm512_cvtsepi32_epi8(b));
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
   }
 
  private:

@@ -26,6 +26,11 @@ struct Lanes {
   static F sub(F a, F b) { return a - b; }
   static F mul(F a, F b) { return a * b; }
   static F fma(F a, F b, F c) { return a * b + c; }  // std::fma may be a call, and slow
+  static F fused(F a, F b, F c) { return std::fma(a, b, c); }
+  static F div(F a, F b) { return a / b; }
+  static F negate(F x) { return -x; }
+  // A NaN as the second passes.
+  static F min(F a, F b) { return a < b ? a : b; }
   static F max(F a, F b) { return a > b ? a : b; }
   static F round(F x) { return std::nearbyintf(x); }
   // 2^n of whole n from -126 to 127.
@@ -35,9 +40,33 @@ struct Lanes {
     std::memcpy(&power, &word, sizeof power);
     return power;
   }
+  // p * 2^n, rounded once.
+  static F scaled(F p, F n) { return n != n ? n : std::ldexp(p, static_cast<int>(n)); }
   // y where x >= limit, else 0.
   static F where_at_least(F x, F limit, F y) { return x >= limit ? y : 0.0f; }
   static void transpose(F (&)[kWidth]) {}
+
+  // The larger magnitude, found among integers, so that a NaN is larger than any number.
+  static F larger(F magnitude, F x) {
+    uint32_t most, bits;
+    std::memcpy(&most, &magnitude, sizeof most);
+    std::memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7FFFFFFF;
+    if (bits > most) most = bits;
+    std::memcpy(&magnitude, &most, sizeof most);
+    return magnitude;
+  }
+  static float largest(F magnitude) { return magnitude; }
+  // Rounds x * factor to 32 integers and returns their sum.
+  static int32_t store_rounded(int8_t* p, const F (&x)[32], F factor) {
+    int32_t sum = 0;
+    for (int i = 0; i < 32; ++i) {
+      const float whole = std::nearbyint(x[i] * factor);
+      p[i] = whole >= -128.0f && whole <= 127.0f ? static_cast<int8_t>(whole) : int8_t{-128};
+      sum += p[i];
+    }
+    return sum;
+  }
 
  private:
   // To the nearest float16, of two to the even one.

@@ -3,7 +3,8 @@
 
 #include <cmath>
 
-#include "attention_impl.h"
+#include "lanes_math_impl.h"
+#include "stateful.h"
 
 namespace lfm {
 namespace {

@@ -113,8 +113,8 @@ void SparseMoeWork::score(int64_t begin, int64_t end) {
     const int64_t first = i % parts * each;
     const int64_t count = std::min(each, shape_.experts - first);
     float* scores = scores_ + token * shape_.experts + first;
-    kernels_.dots(x_ + token * shape_.hidden, weights_.router + first * shape_.hidden, count,
-                  shape_.hidden, scores);
+    kernels_.vectors.dots(x_ + token * shape_.hidden, weights_.router + first * shape_.hidden,
+                          count, shape_.hidden, scores);
     for (int64_t e = 0; e < count; ++e) scores[e] = sigmoid(scores[e]);
   }
 }
@@ -215,7 +215,7 @@ void SparseMoeWork::gate_up(int64_t begin, int64_t end, void* scratch) {
 /// Adds an expert's outputs of one block to a token's; of the last block only those that there are.
 void SparseMoeWork::add(const float* in, float weight, int64_t block, float* out) const {
   const int64_t rows = shape_.hidden - block * kBlockRows;
-  if (rows >= kBlockRows) return kernels_.add_scaled(in, weight, out);
+  if (rows >= kBlockRows) return kernels_.vectors.add_scaled(in, weight, out);
   for (int64_t r = 0; r < rows; ++r) out[r] = std::fma(weight, in[r], out[r]);
 }
 

@@ -95,7 +95,8 @@ TEST(dots_give_the_same_bits) {
     const std::vector<float> x = truth::normal_values(random, columns);
     const std::vector<float> w = truth::normal_values(random, 5 * columns);
     std::vector<float> expected(5);
-    kernels_for(Isa::kScalar).dots(x.data(), w.data(), 5, int64_t(columns), expected.data());
+    kernels_for(Isa::kScalar)
+        .vectors.dots(x.data(), w.data(), 5, int64_t(columns), expected.data());
     for (size_t r = 0; r < 5; ++r) {
       double exact = 0;
       for (size_t i = 0; i < columns; ++i) exact += double{x[i]} * w[r * columns + i];
@@ -104,7 +105,7 @@ TEST(dots_give_the_same_bits) {
     }
     for (Isa isa : truth::instruction_sets()) {
       std::vector<float> got(5);
-      kernels_for(isa).dots(x.data(), w.data(), 5, int64_t(columns), got.data());
+      kernels_for(isa).vectors.dots(x.data(), w.data(), 5, int64_t(columns), got.data());
       CHECK(truth::same_bits(got, expected), "%s, %zu columns", isa_name(isa), columns);
     }
   }
@@ -118,7 +119,7 @@ TEST(add_scaled_adds) {
   for (size_t i = 0; i < 32; ++i) expected[i] = std::fma(0.3f, in[i], start[i]);
   for (Isa isa : truth::instruction_sets()) {
     std::vector<float> got = start;
-    kernels_for(isa).add_scaled(in.data(), 0.3f, got.data());
+    kernels_for(isa).vectors.add_scaled(in.data(), 0.3f, got.data());
     CHECK(truth::same_bits(got, expected), "%s", isa_name(isa));
   }
 }

@@ -209,7 +209,8 @@ struct Moe {
   /// Experts and weights of a token, best first.
   std::vector<std::pair<int64_t, float>> route(const float* x) const {
     std::vector<float> scores(bias.size());
-    kernels_for(Isa::kScalar).dots(x, router.data(), shape.experts, shape.hidden, scores.data());
+    kernels_for(Isa::kScalar)
+        .vectors.dots(x, router.data(), shape.experts, shape.hidden, scores.data());
     for (float& s : scores) s = static_cast<float>(1 / (1 + std::exp(-double{s})));
     std::vector<int64_t> order(scores.size());
     std::iota(order.begin(), order.end(), 0);
