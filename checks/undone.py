@@ -81,7 +81,7 @@ def _truncation_and_padding_obeyed(patch: Patch) -> None:
 
 
 def _tools_template_ignored(patch: Patch) -> None:
-    def wrong(self: Any, tools: Any = None) -> str:
+    def wrong(self: Any, _: Any = None) -> str:
         sources: dict[str, str] = self._sources
         return sources.get("default") or next(iter(sources.values()))
 
@@ -170,7 +170,7 @@ def _generation_config_unread_at_export(patch: Patch) -> None:
 
 
 def _no_end_token_crashes(patch: Patch) -> None:
-    right = export.write_genai_config
+    right: Any = vars(export)["write_genai_config"]
 
     def wrong(architecture: Any, found: Any, *rest: Any) -> None:
         assert found.eos_token_ids[0] >= 0
