@@ -67,7 +67,7 @@ def _no_numbers_in_weights(patch: Patch) -> None:
 
 
 def _truncation_and_padding_obeyed(patch: Patch) -> None:
-    native = tokenizer.NativeTokenizer
+    native: Any = vars(tokenizer)["NativeTokenizer"]
 
     class Obedient:
         def __init__(self, text: str) -> None:
@@ -116,8 +116,8 @@ def _empty_calls_kept(patch: Patch) -> None:
     right = messages._normalize
 
     def wrong(message: dict[str, Any], where: str) -> dict[str, Any]:
-        kept = {"tool_calls": []} if message.get("tool_calls") == [] else {}
-        return right(message, where) | kept
+        normalized: dict[str, Any] = right(message, where)
+        return {**normalized, "tool_calls": []} if message.get("tool_calls") == [] else normalized
 
     patch.setattr(messages, "_normalize", wrong)
 
@@ -165,7 +165,7 @@ def _top_k_below_zero_refused(patch: Patch) -> None:
 
 
 def _generation_config_unread_at_export(patch: Patch) -> None:
-    unread = companions.GenerationDefaults()
+    unread = generation_config.GenerationDefaults()
     patch.setattr(companions, "_read_generation", lambda *_: unread)
 
 
