@@ -67,7 +67,7 @@ def _no_numbers_in_weights(patch: Patch) -> None:
 
 
 def _truncation_and_padding_obeyed(patch: Patch) -> None:
-    native = tokenizer.NativeTokenizer
+    native: Any = vars(tokenizer)["NativeTokenizer"]
 
     class Obedient:
         def __init__(self, text: str) -> None:
@@ -81,7 +81,7 @@ def _truncation_and_padding_obeyed(patch: Patch) -> None:
 
 
 def _tools_template_ignored(patch: Patch) -> None:
-    def wrong(self: Any, tools: Any = None) -> str:
+    def wrong(self: Any, _: Any = None) -> str:
         sources: dict[str, str] = self._sources
         return sources.get("default") or next(iter(sources.values()))
 
@@ -116,8 +116,8 @@ def _empty_calls_kept(patch: Patch) -> None:
     right = messages._normalize
 
     def wrong(message: dict[str, Any], where: str) -> dict[str, Any]:
-        kept = {"tool_calls": []} if message.get("tool_calls") == [] else {}
-        return right(message, where) | kept
+        normalized: dict[str, Any] = right(message, where)
+        return {**normalized, "tool_calls": []} if message.get("tool_calls") == [] else normalized
 
     patch.setattr(messages, "_normalize", wrong)
 
@@ -165,12 +165,12 @@ def _top_k_below_zero_refused(patch: Patch) -> None:
 
 
 def _generation_config_unread_at_export(patch: Patch) -> None:
-    unread = companions.GenerationDefaults()
+    unread = generation_config.GenerationDefaults()
     patch.setattr(companions, "_read_generation", lambda *_: unread)
 
 
 def _no_end_token_crashes(patch: Patch) -> None:
-    right = export.write_genai_config
+    right: Any = vars(export)["write_genai_config"]
 
     def wrong(architecture: Any, found: Any, *rest: Any) -> None:
         assert found.eos_token_ids[0] >= 0

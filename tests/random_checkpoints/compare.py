@@ -13,13 +13,13 @@ from .ours import Ours, run_ours
 from .tokenizer_files import MARKERS
 from .truth import Chat, Truth, read_truth
 
-__all__ = ["Difference", "check"]
+__all__ = ["DifferenceError", "check"]
 
 BOUND = 2e-4
 TOKENS = 24
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """We and transformers take a checkpoint for different things."""
 
 
@@ -27,7 +27,7 @@ def check(checkpoint: Checkpoint) -> bool:
     """Compares everything; returns whether the checkpoint ran.
 
     Raises:
-        Difference: a result differs, or a refusal is not allowed or not clear.
+        DifferenceError: a result differs, or a refusal is not allowed or not clear.
     """
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=_memory()) as scratch:
         folder, out = Path(scratch) / "model", Path(scratch) / "bundle"
@@ -54,33 +54,33 @@ def _memory() -> str | None:
 def _refusal(checkpoint: Checkpoint, truth: Truth, error: LfmError, out: Path) -> None:
     _one_line(error)
     if out.exists() or list(out.parent.glob(".*")):
-        raise Difference(f"something stays behind, although it was refused: {error}")
+        raise DifferenceError(f"something stays behind, although it was refused: {error}")
     if any("tensors named" in feature for feature in checkpoint.refusable) and (
         len(checkpoint.refusable) == 1 and "belong" in str(error)
     ):
-        raise Difference(f"does not say whose names these are: {error}")
+        raise DifferenceError(f"does not say whose names these are: {error}")
     refused = [part for part in (truth.logits, truth.text_ids) if isinstance(part, Exception)]
     if not (
         checkpoint.refusable or refused or truth.lenient or isinstance(truth.sampling, Exception)
     ):
-        raise Difference(f"refused a supported checkpoint: {error}")
+        raise DifferenceError(f"refused a supported checkpoint: {error}")
 
 
 def _one_line(error: LfmError) -> None:
     text = str(error)
     if not text.strip() or "\n" in text or len(text) > 1000 or "Traceback" in text:
-        raise Difference(f"not one clear line: {text!r}")
+        raise DifferenceError(f"not one clear line: {text!r}")
 
 
 def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     if isinstance(truth.logits, Exception):
-        raise Difference(f"ran what transformers refuses: {truth.logits!r}")
+        raise DifferenceError(f"ran what transformers refuses: {truth.logits!r}")
     if checkpoint.weights.bad:
-        raise Difference(f"ran with {checkpoint.weights.bad} in a weight")
+        raise DifferenceError(f"ran with {checkpoint.weights.bad} in a weight")
     if "lora" in checkpoint.weights.extras:
-        raise Difference("ran without the adapter that is stored beside the weights")
+        raise DifferenceError("ran without the adapter that is stored beside the weights")
     if not checkpoint.writes_text:
-        raise Difference(
+        raise DifferenceError(
             f"ran {checkpoint.config.get('architectures')} as a model that writes text"
         )
     if checkpoint.quant != "f32":
@@ -89,69 +89,71 @@ def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     scale = max(1.0, float(np.abs(wanted).max()) / 4)
     worst = float(np.abs(ours.logits - wanted).max())
     if not worst <= BOUND * scale:
-        raise Difference(f"logits differ by {worst:.3g}")
+        raise DifferenceError(f"logits differ by {worst:.3g}")
 
 
 def _text(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     if isinstance(ours.text_ids, LfmError):
         _one_line(ours.text_ids)
         if not isinstance(truth.text_ids, Exception) and not checkpoint.refusable:
-            raise Difference(f"refused a text: {ours.text_ids}")
+            raise DifferenceError(f"refused a text: {ours.text_ids}")
         return
     if isinstance(truth.text_ids, Exception):
-        raise Difference(f"read a text that transformers refuses: {truth.text_ids!r}")
+        raise DifferenceError(f"read a text that transformers refuses: {truth.text_ids!r}")
     bos = checkpoint.config.get("bos_token_id")
     wanted = truth.text_ids
     if bos is not None:  # we begin with it once, whatever the post-processor does
         begun = wanted[0] == bos
         wanted = wanted[1:] if wanted[:2] == [bos, bos] else wanted if begun else [bos, *wanted]
     if ours.text_ids != wanted:
-        raise Difference(f"ids of {checkpoint.text!r}: {ours.text_ids}, expected {wanted}")
+        raise DifferenceError(f"ids of {checkpoint.text!r}: {ours.text_ids}, expected {wanted}")
 
 
 def _chat(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     if isinstance(ours.chat_ids, LfmError):
         _one_line(ours.chat_ids)
         if isinstance(truth.chat, Chat) and truth.chat.ids and not checkpoint.refusable:
-            raise Difference(f"refused a conversation: {ours.chat_ids}")
+            raise DifferenceError(f"refused a conversation: {ours.chat_ids}")
         return
     if not isinstance(truth.chat, Chat):
-        raise Difference(f"rendered what transformers refuses: {truth.chat!r}")
-    if ours.trusted_ids != truth.chat.ids:
-        raise Difference(
-            f"prompt ids {ours.trusted_ids}, expected {truth.chat.ids} for {truth.chat.text!r}"
-        )
+        raise DifferenceError(f"rendered what transformers refuses: {truth.chat!r}")
+    _prompt(ours.trusted_ids, truth.chat)
     if truth.chat.ids == truth.chat.harmless_ids:
-        if ours.chat_ids != truth.chat.ids:
-            raise Difference(
-                f"prompt ids {ours.chat_ids}, expected {truth.chat.ids} for {truth.chat.text!r}"
-            )
-        return
-    if not checkpoint.tokenizer.keeps_text:
-        return
-    if ours.chat_text != truth.chat.text:
-        raise Difference(f"prompt {ours.chat_text!r}, expected {truth.chat.text!r}")
+        _prompt(ours.chat_ids, truth.chat)
+    elif checkpoint.tokenizer.keeps_text:
+        _their_markers_are_text(checkpoint, truth.chat, ours.chat_ids, ours.chat_text)
+
+
+def _prompt(ids: list[int] | LfmError, wanted: Chat) -> None:
+    if ids != wanted.ids:
+        raise DifferenceError(f"prompt ids {ids}, expected {wanted.ids} for {wanted.text!r}")
+
+
+def _their_markers_are_text(
+    checkpoint: Checkpoint, wanted: Chat, ids: list[int], text: str | LfmError
+) -> None:
+    """The prompt is the same text, but holds the template's markers alone."""
+    if text != wanted.text:
+        raise DifferenceError(f"prompt {text!r}, expected {wanted.text!r}")
     for marker in MARKERS:
         token = checkpoint.tokenizer.ids[marker]
-        got, wanted = ours.chat_ids.count(token), truth.chat.harmless_ids.count(token)
-        if got != wanted:
-            raise Difference(
-                f"{marker} occurs {got} times in the prompt {ours.chat_text!r}, expected {wanted}"
-            )
+        got, own = ids.count(token), wanted.harmless_ids.count(token)
+        if got != own:
+            raise DifferenceError(f"{marker} is {got} times in {text!r}, expected {own}")
 
 
 def _generation(truth: Truth, ours: Ours) -> None:
     if isinstance(truth.sampling, Exception):
-        raise Difference(f"ran with sampling that transformers refuses: {truth.sampling!r}")
+        raise DifferenceError(f"ran with sampling that transformers refuses: {truth.sampling!r}")
     if ours.sampling != truth.sampling:
-        raise Difference(f"samples by {ours.sampling}, expected {truth.sampling}")
+        raise DifferenceError(f"samples by {ours.sampling}, expected {truth.sampling}")
     if ours.eos_ids != truth.eos_ids:
-        raise Difference(f"ends at {set(ours.eos_ids)}, expected {set(truth.eos_ids)}")
+        raise DifferenceError(f"ends at {set(ours.eos_ids)}, expected {set(truth.eos_ids)}")
     if ours.genai is None:
         return
     ends = ours.genai["model"]["eos_token_id"]
     if frozenset(ends if isinstance(ends, list) else [ends]) != truth.eos_ids:
-        raise Difference(f"GenAI ends at {ends}, expected {set(truth.eos_ids)}")
+        raise DifferenceError(f"GenAI ends at {ends}, expected {set(truth.eos_ids)}")
     search, sampling = ours.genai["search"], truth.sampling
     wanted = {
         "do_sample": sampling.temperature > 0,
@@ -161,4 +163,4 @@ def _generation(truth: Truth, ours: Ours) -> None:
         wanted |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
     got = {name: search.get(name) for name in wanted}
     if got != wanted:
-        raise Difference(f"GenAI samples by {got}, expected {wanted}")
+        raise DifferenceError(f"GenAI samples by {got}, expected {wanted}")

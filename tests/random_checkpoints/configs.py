@@ -228,7 +228,7 @@ def _norms(choices: Choices) -> dict[str, Any]:
 def _rope(choices: Choices) -> dict[str, Any]:
     theta = choices.one(1_000_000.0, 10_000.0, 100.0)
     default = {"rope_type": "default", "rope_theta": theta}
-    usual = (
+    usual: tuple[dict[str, Any], ...] = (
         {"rope_parameters": default},
         {"rope_theta": theta},
         {"rope_theta": theta, "rope_parameters": None, "rope_scaling": None},

@@ -99,7 +99,7 @@ def write_weights(folder: Path, dims: Dims, stored: StoredWeights) -> None:
     if stored.shards == 1:
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for shard in range(stored.shards):
         file = f"model-{shard + 1:05}-of-{stored.shards:05}.safetensors"
         part = dict(list(tensors.items())[shard :: stored.shards])

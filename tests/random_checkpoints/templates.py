@@ -26,8 +26,8 @@ _TOOLS = (
     "{%- if tools %}<|im_start|>system\nList of tools: ["
     "{%- for tool in tools %}{{ tool | tojson }}{{ ', ' if not loop.last }}{%- endfor %}]"
     "<|im_end|>\n{%- endif %}",
-    "{%- if tools is not none %}<|im_start|>system\n<|tool_list_start|>{{ tools | tojson(indent=2) }}"
-    "<|im_end|>\n{% endif -%}",
+    "{%- if tools is not none %}<|im_start|>system\n<|tool_list_start|>"
+    "{{ tools | tojson(indent=2) }}<|im_end|>\n{% endif -%}",
 )
 _CONTENT = (
     "{{- message['content'] -}}",
@@ -98,7 +98,8 @@ def draw_templates(choices: Choices) -> Templates:
 
 
 def _template(choices: Choices) -> str:
-    if choices.rarely(2):
+    if choices.rarely(1):
+        choices.may_refuse("a template that does not compile")
         return "{% for message in messages %}{{ message.content }}"
     content, thinking = choices.one(*_CONTENT), choices.one(*_THINKING)
     calls = (

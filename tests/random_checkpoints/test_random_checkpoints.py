@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, note, seed, settings
 
 from tests.random_checkpoints.checkpoints import Checkpoint, checkpoints
 from tests.random_checkpoints.compare import check
@@ -42,6 +42,7 @@ def test_same_as_transformers_or_one_clear_line(part: int) -> None:
     )
     @given(checkpoints())
     def agrees(checkpoint: Checkpoint) -> None:
+        note(repr(checkpoint))
         ran.append(check(checkpoint))
 
     agrees()

@@ -108,9 +108,10 @@ def _attempt(what: Any) -> Any:
 
 def _logits(folder: Path, ids: NDArray[np.int64]) -> NDArray[np.float32] | Exception:
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True
         )
+        model, info = loaded
         if missing := sorted(info["missing_keys"]):
             raise ValueError(f"transformers makes up {missing}")
         with torch.no_grad():
