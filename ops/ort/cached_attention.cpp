@@ -67,11 +67,8 @@ class CachedAttention {
     const Tensor out = context.output(0, {1, inputs.tokens, shape_.heads * shape_.head_dim});
     const Cache cache = bind_cache(context, past_key);
     if (inputs.tokens == 0) return;
-    const int64_t workspace = AttentionWork::workspace_bytes(shape_, inputs);
-    runner_.run(context, workspace, [&](void* memory) {
-      return AttentionWork(runner_.stateful(), shape_, inputs, cache, out.as_mutable<float>(),
-                           memory);
-    });
+    runner_.run(context,
+                AttentionWork(runner_.stateful(), shape_, inputs, cache, out.as_mutable<float>()));
   }
 
  private:

@@ -1,3 +1,5 @@
+#include "gated_mlp.h"
+
 #include "custom_op.h"
 #include "ops.h"
 #include "runner.h"
@@ -26,11 +28,8 @@ class GatedMlp {
     const PackedMatrix down = down_format_.matrix(context.input(2), hidden_, inner_);
     const Tensor y = context.output_like(0, x);
 
-    const int64_t workspace = GatedMlpWork::workspace_bytes(gate_up, down, x.rows());
-    runner_.run(context, workspace, [&](void* memory) {
-      return GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
-                          y.as_mutable<float>(), memory);
-    });
+    runner_.run(context, GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
+                                      y.as_mutable<float>()));
   }
 
  private:

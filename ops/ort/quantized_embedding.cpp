@@ -1,4 +1,5 @@
 #include "custom_op.h"
+#include "embedding.h"
 #include "ops.h"
 #include "runner.h"
 #include "weight.h"
@@ -24,9 +25,7 @@ class QuantizedEmbedding {
     const int64_t tokens = ids.last();
     for (int64_t i = 0; i < tokens; ++i) check_id(ids.as<int64_t>()[i], i);
     const Tensor y = context.output(0, {1, tokens, columns_});
-    runner_.run(context, 0, [&](void*) {
-      return EmbeddingWork(weight, ids.as<int64_t>(), tokens, y.as_mutable<float>());
-    });
+    runner_.run(context, EmbeddingWork(weight, ids.as<int64_t>(), tokens, y.as_mutable<float>()));
   }
 
  private:

@@ -1,4 +1,5 @@
 #include "custom_op.h"
+#include "linear.h"
 #include "ops.h"
 #include "runner.h"
 #include "weight.h"
@@ -27,11 +28,8 @@ class QuantizedLinear {
     shape.dims[x.rank - 1] = rows_;
     const Tensor y = context.output_like(0, shape);
 
-    const int64_t workspace = LinearWork::workspace_bytes(*format_, x.rows(), columns_);
-    runner_.run(context, workspace, [&](void* memory) {
-      return LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
-                        y.as_mutable<float>(), memory);
-    });
+    runner_.run(context, LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
+                                    y.as_mutable<float>()));
   }
 
  private:

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "linear.h"
+#include "kernels.h"
 #include "scratch.h"
 #include "stateful.h"
 #include "team.h"
@@ -18,11 +18,13 @@ class Runner {
   const Kernels& kernels() const { return kernels_; }
   const StatefulKernels& stateful() const { return stateful_; }
 
-  // Makes a work on `workspace` bytes and runs it on the session's threads.
-  template <class Make>
-  void run(const Context& context, int64_t workspace, const Make& make) {
-    Scratch memory(*pool_, workspace);
-    auto work = make(memory.part<std::byte>(workspace));
+  // Runs a work on the session's threads.
+  void run(const Context& context, Work&& work) {
+    Workspace counted;
+    work.lay_out(counted);
+    Scratch memory(*pool_, counted.bytes());
+    Workspace space(memory.part<std::byte>(counted.bytes()));
+    work.lay_out(space);
     Scratch own(*pool_, Team::scratch_bytes(work));
     Team(context, team_size_).run(work, own.part<std::byte>(0));
   }

@@ -1,3 +1,5 @@
+#include "sparse_moe.h"
+
 #include "custom_op.h"
 #include "ops.h"
 #include "runner.h"
@@ -40,11 +42,8 @@ class SparseMoe {
     weights.down = down_format_.stack(context.input(4), experts, hidden, inner);
     const Tensor y = context.output_like(0, x);
 
-    const int64_t workspace = SparseMoeWork::workspace_bytes(shape_, x.rows());
-    runner_.run(context, workspace, [&](void* memory) {
-      return SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
-                           y.as_mutable<float>(), memory);
-    });
+    runner_.run(context, SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
+                                       y.as_mutable<float>()));
   }
 
  private:

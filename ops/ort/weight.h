@@ -3,7 +3,7 @@
 
 #include "attributes.h"
 #include "lfm_ops/layout.h"
-#include "linear.h"
+#include "packed_matrix.h"
 #include "tensor.h"
 
 namespace lfm {

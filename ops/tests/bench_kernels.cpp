@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "linear.h"
 #include "peak.h"
 #include "timing.h"
 #include "truth.h"

@@ -21,7 +21,7 @@
 #include <sstream>
 #include <string>
 
-#include "linear.h"
+#include "packed_matrix.h"
 #include "peak.h"
 #include "timing.h"
 #include "truth.h"

@@ -24,9 +24,13 @@ class Product final : public Work {
       : data_(size_t(lfm_ops_packed_bytes(&kFormat, rows, columns)), 0x5a),
         x_(size_t(tokens * columns), 0.5f),
         out_(size_t(tokens * rows)),
-        workspace_(size_t(LinearWork::workspace_bytes(kFormat, tokens, columns)) + 64),
         work_(kernels_for(chosen_isa()), {data_.data(), &kFormat, rows, columns}, nullptr,
-              x_.data(), tokens, out_.data(), workspace_.data()) {
+              x_.data(), tokens, out_.data()) {
+    Workspace counted;
+    work_.lay_out(counted);
+    workspace_.resize(size_t(counted.bytes()) + 64);
+    Workspace space(workspace_.data());
+    work_.lay_out(space);
     for (int64_t t = 0; t < tokens; ++t) work_.run(0, t, t + 1, nullptr);
   }
 

@@ -5,7 +5,10 @@
 #include <thread>
 
 #include "check.h"
+#include "embedding.h"
+#include "gated_mlp.h"
 #include "linear.h"
+#include "sparse_moe.h"
 #include "truth.h"
 
 using namespace lfm;
@@ -24,8 +27,19 @@ class Aligned {
   std::vector<char> memory_;
 };
 
+/// Memory for what a work lays out.
+Aligned laid_out(Work& work) {
+  Workspace counted;
+  work.lay_out(counted);
+  Aligned memory(counted.bytes());
+  Workspace space(memory.get());
+  work.lay_out(space);
+  return memory;
+}
+
 /// Runs all tasks in ranges of `chunk`, last range first.
 void run(Work& work, int64_t chunk) {
+  const Aligned memory = laid_out(work);
   Aligned scratch(work.scratch_bytes());
   for (int phase = 0; phase < work.phases(); ++phase) {
     const int64_t tasks = work.tasks(phase);
@@ -37,6 +51,7 @@ void run(Work& work, int64_t chunk) {
 
 /// Runs single tasks on several threads, whichever comes first.
 void run_on_threads(Work& work, int threads) {
+  const Aligned memory = laid_out(work);
   for (int phase = 0; phase < work.phases(); ++phase) {
     std::atomic<int64_t> next{0};
     std::vector<std::thread> team;
@@ -67,9 +82,7 @@ std::vector<float> linear(const Kernels& kernels, const truth::Weights& w,
                           const std::vector<float>& x, int64_t chunk) {
   const int64_t tokens = static_cast<int64_t>(x.size()) / w.columns;
   std::vector<float> out(static_cast<size_t>(tokens * w.rows));
-  Aligned workspace(LinearWork::workspace_bytes(*w.format, tokens, w.columns));
-  LinearWork work(kernels, packed_matrix(packed, w), bias, x.data(), tokens, out.data(),
-                  workspace.get());
+  LinearWork work(kernels, packed_matrix(packed, w), bias, x.data(), tokens, out.data());
   run(work, chunk);
   return out;
 }
@@ -170,9 +183,7 @@ TEST(gated_mlp) {
           const PackedMatrix both{gate_up.data(), formats.gate_up, lfm_ops_gate_up_rows(inner),
                                   hidden};
           const PackedMatrix last = packed_matrix(down, mlp.down);
-          Aligned workspace(GatedMlpWork::workspace_bytes(both, last, tokens));
-          GatedMlpWork work(kernels_for(isa), both, last, x.data(), tokens, got.data(),
-                            workspace.get());
+          GatedMlpWork work(kernels_for(isa), both, last, x.data(), tokens, got.data());
           run(work, chunk);
           CHECK(truth::same_bits(got, expected), "%s, %s, %ld tokens", isa_name(isa),
                 formats.name().c_str(), long(tokens));
@@ -251,9 +262,8 @@ struct Moe {
                                int64_t chunk) const {
     const int64_t tokens = int64_t(x.size()) / shape.hidden;
     std::vector<float> out(x.size(), -7.0f);
-    Aligned workspace(SparseMoeWork::workspace_bytes(shape, tokens));
     SparseMoeWork work(kernels, shape, {router.data(), bias.data(), gate_up.data(), down.data()},
-                       x.data(), tokens, out.data(), workspace.get());
+                       x.data(), tokens, out.data());
     if (chunk == 0) {
       run_on_threads(work, 3);
     } else {

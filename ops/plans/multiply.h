@@ -3,9 +3,12 @@
 
 #include <algorithm>
 
-#include "linear.h"
+#include "packed_matrix.h"
 
 namespace lfm {
+
+constexpr int64_t kTokenBlock = 128;  // tokens whose sums for one block of rows stay in L1
+constexpr int64_t kScratchBytes = 2 * kTokenBlock * kBlockRows * sizeof(float);
 
 // Blocks of rows that meet one block of tokens before the next: both then stay in the L2 cache.
 constexpr int64_t kPanelBlocks = 4;

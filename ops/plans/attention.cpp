@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "workspace.h"
-
 namespace lfm {
 namespace {
 
@@ -18,22 +16,12 @@ int64_t element_size(CacheType type) {
 }  // namespace
 
 AttentionWork::AttentionWork(const StatefulKernels& kernels, const AttentionShape& shape,
-                             const AttentionInputs& inputs, const Cache& cache, float* out,
-                             void* workspace)
-    : kernels_(kernels), shape_(shape), inputs_(inputs), cache_(cache), out_(out) {
-  plan(workspace);
-}
+                             const AttentionInputs& inputs, const Cache& cache, float* out)
+    : kernels_(kernels), shape_(shape), inputs_(inputs), cache_(cache), out_(out) {}
 
-int64_t AttentionWork::workspace_bytes(const AttentionShape& shape, const AttentionInputs& inputs) {
-  return AttentionWork(stateful_kernels_for(Isa::kScalar), shape, inputs, {}, nullptr, nullptr)
-      .plan(nullptr);
-}
-
-int64_t AttentionWork::plan(void* workspace) {
-  Workspace space(workspace);
+void AttentionWork::lay_out(Workspace& space) {
   queries_ = space.take<float>(inputs_.tokens * shape_.heads * shape_.head_dim);
   if (by_span()) span_sums_ = space.take<float>(shape_.kv_heads * spans() * partial_floats());
-  return space.bytes();
 }
 
 int64_t AttentionWork::tile_tokens() const {

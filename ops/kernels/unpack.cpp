@@ -1,7 +1,8 @@
+#include "unpack.h"
+
 #include <cstring>
 
 #include "half.h"
-#include "linear.h"
 
 namespace lfm {
 namespace {
@@ -33,26 +34,10 @@ void unpack_f32(const uint8_t* tile, int64_t row, float* out) {
   }
 }
 
-using Unpack = void(const uint8_t* tile, int64_t row, float* out);
 constexpr Unpack* kUnpack[LFM_OPS_FORMATS] = {unpack_f32, unpack_q8, unpack_q4};
 
 }  // namespace
 
-void EmbeddingWork::run(int, int64_t begin, int64_t end, void*) {
-  const auto unpack = kUnpack[weight_.format->id];
-  for (int64_t i = begin; i < end; ++i) {
-    const uint8_t* tile = weight_.block(ids_[i] / kBlockRows);
-    const int64_t row = ids_[i] % kBlockRows;
-    float* out = out_ + i * weight_.columns;
-    int64_t left = weight_.columns;
-    for (; left >= kGroup; left -= kGroup, out += kGroup, tile += weight_.format->tile_bytes) {
-      unpack(tile, row, out);
-    }
-    if (left == 0) continue;
-    float last[kGroup];
-    unpack(tile, row, last);
-    std::memcpy(out, last, static_cast<size_t>(left) * sizeof *out);
-  }
-}
+Unpack* unpack_row(const Format& format) { return kUnpack[format.id]; }
 
 }  // namespace lfm

@@ -42,9 +42,9 @@ struct Cache {
 class AttentionWork final : public Work {
  public:
   AttentionWork(const StatefulKernels& kernels, const AttentionShape& shape,
-                const AttentionInputs& inputs, const Cache& cache, float* out, void* workspace);
-  static int64_t workspace_bytes(const AttentionShape& shape, const AttentionInputs& inputs);
+                const AttentionInputs& inputs, const Cache& cache, float* out);
 
+  void lay_out(Workspace& space) override;
   int phases() const override { return kPhases; }
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
@@ -55,7 +55,6 @@ class AttentionWork final : public Work {
   // out, and kMerge puts a head's spans together. Many: it is a tile of queries of one head.
   enum Phase { kPrepare, kAttend, kMerge, kPhases };
 
-  int64_t plan(void* workspace);
   bool by_span() const;
   int64_t tile_tokens() const;
   int64_t tiles() const;

@@ -29,9 +29,9 @@ class GatedShortConvWork final : public Work {
  public:
   GatedShortConvWork(const Kernels& kernels, const StatefulKernels& stateful,
                      const ShortConvWeights& weights, const float* x, int64_t tokens,
-                     const ConvState& state, float* out, void* workspace);
-  static int64_t workspace_bytes(const ShortConvWeights& weights, int64_t tokens);
+                     const ConvState& state, float* out);
 
+  void lay_out(Workspace& space) override;
   int phases() const override { return kPhases; }
   int64_t tasks(int phase) const override;
   void run(int phase, int64_t begin, int64_t end, void* scratch) override;
@@ -40,16 +40,7 @@ class GatedShortConvWork final : public Work {
  private:
   enum Phase { kPrepareIn, kIn, kConvolve, kPrepareOut, kOut, kPhases };
 
-  struct Memory {
-    float* projected;  // [tokens][3 * hidden]
-    float* gated;      // [tokens][hidden]
-    void* rows;        // of either projection, one after the other
-    int64_t bytes;
-  };
-  static Memory plan(const ShortConvWeights& weights, int64_t tokens, void* workspace);
-
   const StatefulKernels& stateful_;
-  Memory memory_;
   ShortConv conv_;
   LinearWork in_;
   LinearWork out_;

@@ -1,6 +1,7 @@
 // Carves arrays out of one piece of memory; with no memory it only counts.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -10,7 +11,7 @@ namespace lfm {
 
 class Workspace {
  public:
-  explicit Workspace(void* memory) : base_(static_cast<std::byte*>(memory)) {}
+  explicit Workspace(void* memory = nullptr) : base_(static_cast<std::byte*>(memory)) {}
 
   template <class T>
   T* take(int64_t count) {
@@ -29,6 +30,9 @@ class Workspace {
     float* scales = take<float>(groups);
     return {values, scales, take<int32_t>(groups), tokens};
   }
+
+  // Makes room for what `other` took, a copy from before: the two lie in the same place.
+  void overlap(const Workspace& other) { bytes_ = std::max(bytes_, other.bytes_); }
 
   int64_t bytes() const { return bytes_; }
 

@@ -1,10 +1,8 @@
+#include "sparse_moe.h"
+
 #include <cmath>
 #include <cstring>
 #include <limits>
-
-#include "linear.h"
-#include "multiply.h"
-#include "workspace.h"
 
 namespace lfm {
 namespace {
@@ -44,19 +42,10 @@ PackedMatrix MoeShape::down(const uint8_t* data, int64_t expert) const {
 }
 
 SparseMoeWork::SparseMoeWork(const Kernels& kernels, const MoeShape& shape,
-                             const MoeWeights& weights, const float* x, int64_t tokens, float* out,
-                             void* workspace)
-    : kernels_(kernels), shape_(shape), weights_(weights), x_(x), tokens_(tokens), out_(out) {
-  bytes_ = plan(workspace);
-}
+                             const MoeWeights& weights, const float* x, int64_t tokens, float* out)
+    : kernels_(kernels), shape_(shape), weights_(weights), x_(x), tokens_(tokens), out_(out) {}
 
-int64_t SparseMoeWork::workspace_bytes(const MoeShape& shape, int64_t tokens) {
-  return SparseMoeWork(kernels_for(Isa::kScalar), shape, {}, nullptr, tokens, nullptr, nullptr)
-      .bytes_;
-}
-
-int64_t SparseMoeWork::plan(void* workspace) {
-  Workspace space(workspace);
+void SparseMoeWork::lay_out(Workspace& space) {
   const int64_t choices = tokens_ * shape_.top_k;
   scores_ = space.take<float>(tokens_ * shape_.experts);
   choices_ = space.take<int32_t>(choices);
@@ -68,7 +57,6 @@ int64_t SparseMoeWork::plan(void* workspace) {
   active_ = space.take<int32_t>(shape_.experts);
   rows_ = space.take_rows(*shape_.gate_up_format, choices, shape_.hidden);
   inner_ = space.take_rows(*shape_.down_format, choices, shape_.inner);
-  return space.bytes();
 }
 
 int64_t SparseMoeWork::score_parts() const {

@@ -1,0 +1,15 @@
+// One row of a tile as floats.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace lfm {
+
+/// `out[i]`: the 32 weights of `row` (0 to 31) in a tile.
+using Unpack = void(const uint8_t* tile, int64_t row, float* out);
+
+Unpack* unpack_row(const Format& format);
+
+}  // namespace lfm
