@@ -75,8 +75,7 @@ class ReferenceSampler:
             lessened = scores - np.float32(options.frequency_penalty) * self._counts
             lessened = lessened - np.float32(options.presence_penalty)
             scores = np.where(self._counts > 0, lessened, scores)
-            scores = scores + self._biases
-        return scores
+            return scores + self._biases
 
 
 def candidates(

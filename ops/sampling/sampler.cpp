@@ -19,6 +19,7 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int kBlock = 64;         // tokens that share a maximum: most are passed over by it alone
 constexpr int kLanes = 4;          // 16 bytes: what every CPU has, and no compiler takes apart
+constexpr int kAtOnce = 4;         // vectors, so that none waits for the one before
 constexpr size_t kNucleus = 1024;  // sorted first; eight times as many where these do not do
 
 struct Candidate {
@@ -35,22 +36,27 @@ typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 
 float largest_lane(const Floats& values) {
-  float maximum = values[0];
-  for (int lane = 1; lane < kLanes; ++lane) maximum = std::max(maximum, values[lane]);
-  return maximum;
+  return std::max(std::max(values[0], values[1]), std::max(values[2], values[3]));
 }
 
 // The largest of a block's scores; lanes of `nan` become nonzero where one is no number.
 float block_maximum(const float* scores, Ints* nan) {
-  Floats largest[2] = {Floats{} + kNever, Floats{} + kNever};
-  for (int i = 0; i < kBlock; i += 2 * kLanes) {
-    Floats x[2];
+  Floats largest[kAtOnce];
+  Ints invalid{};
+  for (Floats& some : largest) some = Floats{} + kNever;
+  for (int i = 0; i < kBlock; i += kAtOnce * kLanes) {
+    Floats x[kAtOnce];
     std::memcpy(x, scores + i, sizeof x);
-    largest[0] = largest[0] < x[0] ? x[0] : largest[0];
-    largest[1] = largest[1] < x[1] ? x[1] : largest[1];
-    *nan |= (x[0] != x[0]) | (x[1] != x[1]);
+    for (int k = 0; k < kAtOnce; ++k) {
+      largest[k] = largest[k] < x[k] ? x[k] : largest[k];
+      invalid |= x[k] != x[k];
+    }
   }
-  return std::max(largest_lane(largest[0]), largest_lane(largest[1]));
+  *nan |= invalid;
+  for (int k = 1; k < kAtOnce; ++k) {
+    largest[0] = largest[0] < largest[k] ? largest[k] : largest[0];
+  }
+  return largest_lane(largest[0]);
 }
 
 // The same of those scores whose bit is set in `allowed`, two words.
@@ -100,12 +106,14 @@ struct LfmSampler {
   void count_draw() { ++draws_; }
 
   int32_t choose(float* logits, const uint32_t* allowed) {
+    history_.sort();
+    kept_.resize(history_.entries().size());
     logits_ = logits;
     allowed_ = allowed;
-    put_scores();
+    const bool finite = put_scores();
     int32_t token;
     try {
-      token = find_maxima() ? choose_by_score() : LFM_SAMPLING_NOT_FINITE;
+      token = finite ? choose_by_score() : LFM_SAMPLING_NOT_FINITE;
     } catch (const std::bad_alloc&) {
       token = LFM_SAMPLING_NO_MEMORY;
     }
@@ -114,52 +122,56 @@ struct LfmSampler {
   }
 
  private:
-  // Writes the scores of adjusted tokens over their logits.
-  void put_scores() {
+  // Writes the scores of adjusted tokens over their logits and finds the largest allowed score of
+  // each block, in one sweep; false where the logits are not finite.
+  bool put_scores() {
+    lfm::Ints nans{};
+    float largest = lfm::kNever;
+    size_t next = history_.sorted();
+    put_below(size_, history_.entries().size(), &next);
+    next = 0;
+    for (int32_t first = 0; first < size_; first += lfm::kBlock) {
+      const int32_t last = std::min(first + lfm::kBlock, size_);
+      put_below(last, history_.sorted(), &next);
+      float maximum;
+      if (last - first == lfm::kBlock) {
+        maximum = lfm::block_maximum(logits_ + first, &nans);
+        largest = std::max(largest, maximum);
+        maximum = allowed_ == nullptr
+                      ? maximum
+                      : lfm::allowed_maximum(logits_ + first, allowed_ + first / 32);
+      } else {
+        maximum = lfm::kNever;
+        for (int32_t id = first; id < last; ++id) {
+          nans[0] |= logits_[id] != logits_[id];
+          largest = std::max(largest, logits_[id]);
+          if (is_allowed(id)) maximum = std::max(maximum, logits_[id]);
+        }
+      }
+      maxima_[first / lfm::kBlock] = maximum;
+    }
+    bool nan = false;
+    for (int lane = 0; lane < lfm::kLanes; ++lane) nan = nan || nans[lane] != 0;
+    for (const float logit : kept_) {
+      nan = nan || logit != logit;
+      largest = std::max(largest, logit);
+    }
+    return !nan && std::isfinite(largest);
+  }
+
+  // Writes the scores of the entries from `next` to `end` whose ids lie below `id`.
+  void put_below(int32_t id, size_t end, size_t* next) {
     const std::vector<Adjusted>& entries = history_.entries();
-    kept_.resize(entries.size());
-    for (size_t i = 0; i < entries.size(); ++i) {
-      float& logit = logits_[entries[i].id];
-      kept_[i] = logit;
-      logit = lfm::adjusted_score(logit, entries[i], options_);
+    for (; *next < end && entries[*next].id < id; ++*next) {
+      float& logit = logits_[entries[*next].id];
+      kept_[*next] = logit;
+      logit = lfm::adjusted_score(logit, entries[*next], options_);
     }
   }
 
   void take_scores_back() {
     const std::vector<Adjusted>& entries = history_.entries();
     for (size_t i = 0; i < entries.size(); ++i) logits_[entries[i].id] = kept_[i];
-  }
-
-  // The largest allowed score of each block; false where the logits are not finite.
-  bool find_maxima() {
-    lfm::Ints nans{};
-    bool nan = false;
-    float largest = lfm::kNever;
-    const auto see = [&](float score) {
-      nan = nan || score != score;
-      largest = largest < score ? score : largest;
-    };
-    for (const float logit : kept_) see(logit);
-    const int32_t whole = size_ / lfm::kBlock;
-    for (int32_t block = 0; block < whole; ++block) {
-      const float* scores = logits_ + static_cast<ptrdiff_t>(block) * lfm::kBlock;
-      float maximum = lfm::block_maximum(scores, &nans);
-      see(maximum);
-      if (allowed_ != nullptr) {
-        const uint32_t* words = allowed_ + static_cast<ptrdiff_t>(block) * (lfm::kBlock / 32);
-        if ((words[0] & words[1]) != ~0u) maximum = lfm::allowed_maximum(scores, words);
-      }
-      maxima_[block] = maximum;
-    }
-    if (size_ % lfm::kBlock != 0) {
-      maxima_.back() = lfm::kNever;
-      for (int32_t id = whole * lfm::kBlock; id < size_; ++id) {
-        see(logits_[id]);
-        if (is_allowed(id)) maxima_.back() = std::max(maxima_.back(), logits_[id]);
-      }
-    }
-    for (int lane = 0; lane < lfm::kLanes; ++lane) nan = nan || nans[lane] != 0;
-    return !nan && std::isfinite(largest);
   }
 
   bool is_allowed(int32_t id) const {
@@ -343,10 +355,7 @@ int32_t lfm_sampler_bias(LfmSampler* sampler, const int32_t* ids, const float* b
 }
 
 int32_t lfm_sampler_observe(LfmSampler* sampler, const int32_t* ids, int32_t count) {
-  const int32_t failed =
-      for_each_entry(sampler, ids, count, [](Adjusted* entry, int32_t) { entry->seen = true; });
-  sampler->history().sort();
-  return failed;
+  return for_each_entry(sampler, ids, count, [](Adjusted* entry, int32_t) { entry->seen = true; });
 }
 
 int32_t lfm_sampler_choose(LfmSampler* sampler, float* logits, const uint32_t* allowed) {
