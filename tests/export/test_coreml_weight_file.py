@@ -51,7 +51,7 @@ def test_the_weight_file_is_what_coremltools_writes(tmp_path: Path) -> None:
 
 
 def test_coremltools_still_asks_where_a_weight_lies() -> None:
-    """Fails when a new coremltools writes weights in another way: see emit/_coreml_hook.py."""
+    """Fails when a new coremltools writes weights in another way: see emit/coreml/hook.py."""
     assert coremltools.__version__ == "9.0"
     parameters = inspect.signature(helper._get_offset_by_writing_data).parameters
     assert list(parameters) == ["output_var", "blob_writer"]
