@@ -20,7 +20,7 @@ from .golden_text import golden_ids
 from .loading import architecture_of
 from .quantize import Scheme
 from .reference import golden_vectors
-from .weights import WeightStream
+from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "export_bundle"]
@@ -64,6 +64,7 @@ def export_bundle(
     architecture = architecture_of(checkpoint, progress.note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
+    check_widths(architecture, scheme)
     companions = read_companions(checkpoint, architecture, progress.note)
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"

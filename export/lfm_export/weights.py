@@ -35,7 +35,7 @@ from .architecture import (
 from .checkpoint import Checkpoint
 from .quantize import METHODS, Scheme, UnfitWeightError, check_fit, check_width
 
-__all__ = ["Part", "WeightStream", "Weights"]
+__all__ = ["Part", "WeightStream", "Weights", "check_widths"]
 
 Array = NDArray[np.float32]
 
@@ -75,6 +75,17 @@ class Weights:
         return self.matrices[linear.name]
 
 
+def check_widths(architecture: Architecture, scheme: Scheme) -> None:
+    """Holds every matrix to what its method takes.
+
+    Raises:
+        ExportError: names the first whose width it does not take.
+    """
+    for part in _parts(architecture, scheme):
+        for linear, method in part.linears:
+            check_width(method, linear.name, linear.columns)
+
+
 class WeightStream:
     """All weights of a model, once, in order; to be used in a `with` block.
 
@@ -90,14 +101,7 @@ class WeightStream:
         store: Callable[[Part, Weights], None],
         progress: Callable[[int], None],
     ) -> None:
-        """`progress` receives the number of weights that have come since its last call.
-
-        Raises:
-            ExportError: a matrix whose width its method does not take; nothing is read then.
-        """
-        for part in _parts(architecture, scheme):
-            for linear, method in part.linears:
-                check_width(method, linear.name, linear.columns)
+        """`progress` receives the number of weights that have come since its last call."""
         self._store, self._progress = store, progress
         self._parts = _read_ahead(_parts(architecture, scheme), checkpoint)
         self._current = Weights({}, {})
