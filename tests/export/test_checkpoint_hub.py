@@ -26,6 +26,7 @@ WANTED = {
     "model.safetensors.index.json",
     "config.json",
     "tokenizer.json",
+    "tool_use.jinja",
 }
 
 OPEN = """
@@ -48,7 +49,8 @@ class FakeHub:
     """Serves one model, `org/tiny`, with branches `main` and `v2`; `org/gated` wants a licence."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        self.files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         self.asked: list[str] = []
         self.broken = ""  # the file that cannot be had, once the others are under way
         hub = self
@@ -126,6 +128,9 @@ def hub(tmp_path: Path) -> Iterator[FakeHub]:
     folder = write_sharded(tmp_path / "source", all_tensors(tiny()), 2)
     for name in ("tokenizer.json", "pytorch_model.bin", "README.md"):
         (folder / name).write_text("{}")
+    for name in ("additional_chat_templates/tool_use.jinja", "onnx/model.safetensors"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("{}")
     hub = FakeHub(folder)
     yield hub
     hub.server.shutdown()
@@ -165,7 +170,7 @@ def test_download(hub: FakeHub, tmp_path: Path) -> None:
     run = open_in_subprocess(hub, tmp_path / "cache")
     assert run.returncode == 0, run.stderr
     name, total = run.stdout.splitlines()
-    assert name == "org/tiny@0123456789ab tokenizer.json"
+    assert name == ("org/tiny@0123456789ab tokenizer.json additional_chat_templates/tool_use.jinja")
     assert float(total) == pytest.approx(float(tiny().read("model.embed_tokens.weight").sum()))
     assert hub.fetched() == WANTED
 
