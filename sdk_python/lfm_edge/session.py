@@ -91,10 +91,8 @@ class Session:
         """What `prefill` does, for the `reader` that began last.
 
         Raises:
-            SessionTakenError: the session was read or emptied by something else since `begin`.
-            UnknownTokenError: as `prefill`, and so are the others.
-            ContextFullError:
-            BundleError:
+            SessionTakenError: something else has read or emptied the session since `begin`.
+            LfmError: whatever `prefill` raises.
         """
         tokens, contents = self._checked(ids), self._take()
         if contents.reader is not reader:
