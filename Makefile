@@ -74,9 +74,11 @@ sanitize: $(VENV)/test.done
 check-full: $(VENV)/test.done
 	$(BIN)/pytest -n 0 -s checks
 
-# 20,000 random checkpoints beside transformers, of which `make test` draws 500: about an hour.
+# 20,000 random checkpoints beside transformers, of which `make test` draws 500, an hour or two; then
+# each fault that they once found, put back to see it found again.
 check-checkpoints: $(VENV)/test.done
 	LFM_CHECKPOINT_PARTS=40 $(BIN)/pytest -n 2 tests/random_checkpoints
+	$(BIN)/pytest -n 2 checks/test_undone_fixes.py
 
 # Compiles llama.cpp for this CPU, which takes ten minutes, and keeps every engine's export.
 bench: $(VENV)/peers.done
