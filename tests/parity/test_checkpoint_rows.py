@@ -27,7 +27,7 @@ TOKENS = 96  # far enough for RoPE's rules to differ
 
 
 class Notes(Quiet):
-    """What an export says of config.json and the weights; there is nothing else in these folders."""
+    """What an export says of config.json and the weights: there are no other files here."""
 
     _OF_OTHER_FILES = ("no tokenizer.json", "no end token in any file", "config.json's end token")
 
