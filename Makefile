@@ -77,9 +77,12 @@ check-full: $(VENV)/test.done
 # The reading of what models write, against whatever might break it.
 fuzz: $(VENV)/test.done
 	$(BIN)/python checks/fuzz_tool_calls.py --minutes 10
-# 20,000 random checkpoints beside transformers, of which `make test` draws 500: about an hour.
+
+# 20,000 random checkpoints beside transformers, of which `make test` draws 500, an hour or two; then
+# each fault that they once found, put back to see it found again.
 check-checkpoints: $(VENV)/test.done
 	LFM_CHECKPOINT_PARTS=40 $(BIN)/pytest -n 2 tests/random_checkpoints
+	$(BIN)/pytest -n 2 checks/test_undone_fixes.py
 
 # Compiles llama.cpp for this CPU, which takes ten minutes, and keeps every engine's export.
 bench: $(VENV)/peers.done

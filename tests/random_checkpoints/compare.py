@@ -79,6 +79,8 @@ def _logits(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
         raise DifferenceError(f"ran with {checkpoint.weights.bad} in a weight")
     if "lora" in checkpoint.weights.extras:
         raise DifferenceError("ran without the adapter that is stored beside the weights")
+    if truth.largest_id >= checkpoint.dims.vocab:
+        raise DifferenceError(f"ran, but the tokenizer has an id {truth.largest_id} without a row")
     if not checkpoint.writes_text:
         raise DifferenceError(
             f"ran {checkpoint.config.get('architectures')} as a model that writes text"

@@ -114,8 +114,8 @@ def _heads(choices: Choices) -> tuple[int, int, int, int, Any]:
         choices.may_refuse("head_dim is null")
     if choices.rarely(8):
         head_dim = written = choices.one(16, 32, 64)
-    if choices.rarely(1):
-        head_dim = written = choices.one(24, 20, 8)
+    if heads == 4 and choices.rarely(4):
+        head_dim = written = choices.one(24, 8, 40)
         choices.may_refuse(f"head_dim {head_dim}")
     if head_dim * heads % 32:
         choices.may_refuse("attention's width is not a multiple of 32")

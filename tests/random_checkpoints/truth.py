@@ -52,6 +52,8 @@ class Truth:
     chat: Chat | Exception
     sampling: Sampling | Exception
     eos_ids: frozenset[int]
+    largest_id: int = 0
+    """Of the tokenizer's tokens."""
 
 
 def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> Truth:
@@ -84,6 +86,7 @@ def read_truth(checkpoint: Checkpoint, folder: Path, ids: NDArray[np.int64]) -> 
         chat=_attempt(lambda: _chat(checkpoint, tokenizer)),
         sampling=_sampling(generation),
         eos_ids=_eos(checkpoint),
+        largest_id=max(tokenizer.get_vocab().values()),
     )
 
 

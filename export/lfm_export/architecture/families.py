@@ -160,6 +160,9 @@ def _assemble(
 ) -> Architecture:
     hidden, vocab = config.integer("hidden_size"), config.integer("vocab_size")
     heads = _Heads.of(config, note)
+    # As transformers does, whether a layer needs them or not.
+    config.flag("conv_bias")
+    config.integer("conv_L_cache", least=2)
     layers = tuple(
         Layer(
             index,
