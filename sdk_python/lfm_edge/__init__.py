@@ -14,6 +14,7 @@ from .errors import (
     InvalidRequestError,
     LfmError,
     MissingDependencyError,
+    SessionFileError,
     SessionTakenError,
     TemplateError,
     UnknownTokenError,
@@ -23,7 +24,7 @@ from .generation import FinishReason, Generation
 from .generation_options import GenerationOptions
 from .model import Message, Model, load
 from .sampling import SamplingOptions
-from .session import Session
+from .session import Session, Snapshot
 from .verify import VerifyReport, verify
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "Model",
     "SamplingOptions",
     "Session",
+    "SessionFileError",
     "SessionTakenError",
+    "Snapshot",
     "TemplateError",
     "UnknownTokenError",
     "UnsupportedBundleError",

@@ -250,7 +250,8 @@ class Bundle:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         restore_replaced(self.folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest, self.digest = _read_manifest(self.folder)
+        """The manifest, and its SHA-256, which stands for the whole bundle."""
         self._check_files()
 
     @property
@@ -299,7 +300,7 @@ class Bundle:
             )
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; expected a bundle written by lfm-edge export")
@@ -315,7 +316,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: {error}") from None
     _check_graph_file(path, manifest)
     _check_golden(path, manifest)
-    return manifest
+    return manifest, hashlib.sha256(data).hexdigest()
 
 
 class _Outline(msgspec.Struct):

@@ -18,6 +18,7 @@ __all__ = [
     "InvalidRequestError",
     "LfmError",
     "MissingDependencyError",
+    "SessionFileError",
     "SessionTakenError",
     "TemplateError",
     "UnknownTokenError",
@@ -52,6 +53,10 @@ class UnknownTokenError(InvalidRequestError):
 
 class ContextFullError(LfmError):
     """A session's capacity does not hold the tokens that were asked for."""
+
+
+class SessionFileError(LfmError):
+    """A saved session cannot be written, is missing or damaged, or is another bundle's."""
 
 
 class SessionTakenError(LfmError):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .errors import ContextFullError, InvalidRequestError
 from .sampling import Sampler
-from .session import Session, runs
+from .session import Session
 from .stop_strings import StopFilter
 from .tokenizer import Detokenizer
 
@@ -21,9 +21,9 @@ class Generation(Iterator[str]):
     """Yields an answer in pieces of text, each of whole characters and none empty.
 
     Args:
-        session: reads the prompt and the answer. What it holds when the first piece is asked for is
-            kept where the prompt continues it, and forgotten otherwise. From then on it is this
-            answer's: where something else reads it, the next piece is a SessionTakenError.
+        session: reads the prompt and the answer. Of what it holds when the first piece is asked
+            for, the longest beginning of the prompt is kept. From then on it is this answer's:
+            where something else reads it, the next piece is a SessionTakenError.
         prompt: all token ids of the prompt.
         sampler: draws the tokens.
         detokenizer: turns them into text.
@@ -54,6 +54,9 @@ class Generation(Iterator[str]):
         self.finish_reason: FinishReason | None = None
         """Why the answer ended, or None while it goes on."""
         self.prompt_tokens = len(prompt)
+        self.reused_tokens = self.processed_tokens = 0
+        """Of the prompt, the tokens that the session held already; and those that were run before
+        the first new one, with what had to be run again."""
         self.ids: list[int] = []
         """The tokens of the answer so far, with the one that ended it."""
         self._session, self._sampler = session, sampler
@@ -91,9 +94,11 @@ class Generation(Iterator[str]):
     def _tokens(self) -> Iterator[int]:
         """The answer's tokens but the one that ends it; sets the reason why they ended."""
         reader = object()  # not `self`: the session would keep the answer, and the answer it
-        unread = self._prompt[self._session.begin(self._prompt, reader) :]
+        unread = self._session.resume(self._prompt, reader)
+        self.reused_tokens = len(self._prompt) - len(unread)
+        self.processed_tokens = len(unread) + self._session.to_replay
         while True:
-            for run in runs(len(unread)):
+            for run in self._session.runs(len(unread)):
                 if self._cancel.is_set():
                     self.finish_reason = "cancelled"
                     return

@@ -50,6 +50,6 @@ class GenerationOptions(TypedDict, total=False):
     context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None
-    """A session to use instead; what it holds is kept where the prompt continues it."""
+    """A session to use instead; of what it holds, the longest beginning of the prompt is kept."""
     cancel: threading.Event | None
     """Ends the answer once it is set, from any thread."""

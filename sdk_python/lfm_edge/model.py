@@ -160,7 +160,7 @@ class Model:
             prompt,
             sampler=self._sampler(sampling),
             detokenizer=Detokenizer(self.tokenizer, {model.bos_token_id, model.pad_token_id}),
-            stops=StopFilter(stop or ()),
+            stops=StopFilter(() if stop is None else stop),
             eos_ids=self.eos_ids,
             max_tokens=max_tokens,
             cancel=cancel,

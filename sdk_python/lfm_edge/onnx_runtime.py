@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from onnxruntime.capi import (
 
 from .bundle import Bundle, Function, StateTensor
 from .errors import BundleError, UnsupportedBundleError, one_line_errors
-from .runtime import require_ports, state_bytes, state_shape
+from .runtime import Conv, StateAccess, require_ports, state_bytes, state_shape
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
@@ -42,8 +42,10 @@ class OnnxRuntime:
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self.bundle = bundle
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
+        self.access = _access(self.ports, self.graph.state)
         self.vocab_size = bundle.manifest.model.vocab_size
         _check_layout(bundle)
         what, options = f"{bundle.graph_path}: does not load", _options(threads)
@@ -118,8 +120,10 @@ class BoundState:
         logits = ort.OrtValue.ortvalue_from_numpy(self._logits)
         self.binding.bind_ortvalue_output(runtime.ports.logits, logits)
 
-    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+    def run(self, ids: NDArray[np.int64], position: int, replayed: int = 0) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
+
+        The first `replayed` of them stand in the cache already, and are not appended.
 
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
@@ -129,6 +133,8 @@ class BoundState:
         with one_line_errors(f"{self._runtime.graph.file}: failed to run", _ORT_ERRORS):
             self.binding.bind_cpu_input(ports.input_ids, tokens)
             self.binding.bind_cpu_input(ports.attention_mask, mask)
+            if ports.replayed is not None:
+                self.binding.bind_cpu_input(ports.replayed, np.array([replayed], np.int64))
             self._runtime.session.run_with_iobinding(self.binding)
         return self._logits.reshape(-1).copy()
 
@@ -137,9 +143,28 @@ class BoundState:
 
         Only the conv state is zeroed: attention never reads keys beyond the position.
         """
-        for tensor in self._runtime.graph.state:
-            if tensor.kind == "conv":
-                self.tensors[tensor.name].fill(0)
+        self.set_conv({})
+
+    def conv(self) -> Conv:
+        """A copy of the conv state."""
+        return {name: self.tensors[name].copy() for name in self._conv_names()}
+
+    def set_conv(self, conv: Conv) -> None:
+        """Replaces the conv state; what `conv` lacks becomes empty."""
+        for name in self._conv_names():
+            self.tensors[name][...] = conv.get(name, 0)
+
+    def _conv_names(self) -> list[str]:
+        return [tensor.name for tensor in self._runtime.graph.state if tensor.kind == "conv"]
+
+
+def _access(ports: Function, state: Sequence[StateTensor]) -> StateAccess:
+    """What a session may do with this graph's state."""
+    conv = [tensor.shape[-1] for tensor in state if tensor.kind == "conv"]
+    # Each convolution of kernel k sees k - 1 tokens back, and its state holds as many.
+    seen = sum(size for size in conv if size != "capacity")
+    axes = {t.name: t.shape.index("capacity") for t in state if "capacity" in t.shape}
+    return StateAccess(seen if ports.replayed is not None else None, conv=True, axes=axes)
 
 
 def _check_layout(bundle: Bundle) -> None:

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import StateTensor
+from .bundle import Bundle, StateTensor
 from .errors import BundleError
 
-__all__ = ["Runtime", "State", "require_ports", "state_bytes", "state_shape"]
+__all__ = [
+    "Conv",
+    "Runtime",
+    "State",
+    "StateAccess",
+    "require_ports",
+    "state_bytes",
+    "state_shape",
+]
+
+Conv = Mapping[str, NDArray[Any]]
+"""The conv state at some position: copies of its tensors, by name, that nobody changes."""
+
+
+@dataclass(frozen=True)
+class StateAccess:
+    """What can be done with a state besides running on from it."""
+
+    replay: int | None = None
+    """How many tokens before a position give the conv state there, run on top of an empty one with
+    nothing appended (`State.run`); None where a run can only append."""
+    conv: bool = False
+    """Whether the conv state can be read and written."""
+    axes: Mapping[str, int] | None = None
+    """Of each tensor that grows, the axis of positions; None where `State.tensors` are not the very
+    memory that a run changes."""
 
 
 class State(Protocol):
@@ -23,8 +49,14 @@ class State(Protocol):
         """Its tensors by their names in the manifest."""
         ...
 
-    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+    def run(self, ids: NDArray[np.int64], position: int, replayed: int = 0) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
+
+        Args:
+            ids: the tokens.
+            position: how many tokens stand before them.
+            replayed: how many of `ids`, from the first, stand in the cache already and are not
+                appended; 0 where `StateAccess.replay` is None.
 
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
@@ -35,11 +67,24 @@ class State(Protocol):
         """Forgets everything."""
         ...
 
+    def conv(self) -> Conv:
+        """A copy of the conv state; only where `StateAccess.conv`."""
+        ...
+
+    def set_conv(self, conv: Conv) -> None:
+        """Replaces the conv state; what `conv` lacks becomes empty.
+
+        Only where `StateAccess.conv`.
+        """
+        ...
+
 
 class Runtime(Protocol):
     """The graph of one bundle, ready to run; safe to share between threads."""
 
+    bundle: Bundle
     vocab_size: int
+    access: StateAccess
 
     def bind(self, capacity: int) -> State:
         """The state of a new conversation that holds at most `capacity` tokens.

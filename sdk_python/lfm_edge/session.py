@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ContextFullError, InvalidRequestError, SessionTakenError, UnknownTokenError
-from .runtime import Runtime, State
+from . import session_file
+from .errors import (
+    ContextFullError,
+    InvalidRequestError,
+    SessionTakenError,
+    UnknownTokenError,
+    UnsupportedBundleError,
+)
+from .replay import Contents, runs
+from .runtime import Conv, Runtime, State
 
-__all__ = ["PREFILL_CHUNK", "Session", "runs"]
+if TYPE_CHECKING:
+    from .model import Model
 
-PREFILL_CHUNK = 512
-"""Most tokens of one run: more would gain no speed and cost memory for activations."""
-
-
-def runs(count: int) -> Iterator[slice]:
-    """The runs in which so many tokens are read, one after the other."""
-    for start in range(0, count, PREFILL_CHUNK):
-        yield slice(start, min(start + PREFILL_CHUNK, count))
+__all__ = ["Session", "Snapshot"]
 
 
 class Session:
     """What the model has read so far, and room for more; made by `Model.session`.
 
     A session belongs to one thread at a time. Several sessions of one model may run at once.
+
+    It can go back to any position. With target `onnx` this costs the next run a few tokens
+    (`to_replay`), however far it is, and changes no bit of what follows; with the others what was
+    read since the last kept conv state is read again.
 
     Whatever interrupts a run (Ctrl-C, an error of the runtime, no memory) leaves the session empty,
     or with all that it was to read: what it says that it holds is what its state holds.
@@ -36,7 +44,7 @@ class Session:
         self.capacity = capacity
         """The most tokens that this session can hold."""
         self._runtime = runtime
-        self._contents = _Contents(runtime.bind(capacity))
+        self._contents = self._empty()
 
     @property
     def state(self) -> State:
@@ -54,6 +62,12 @@ class Session:
         """The tokens that the session holds, in order."""
         contents = self._contents
         return [] if contents.busy.locked() else contents.ids.copy()
+
+    @property
+    def to_replay(self) -> int:
+        """How many of these tokens the next run reads again, because the session went back."""
+        contents = self._contents
+        return 0 if contents.busy.locked() else contents.replay
 
     def prefill(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Appends tokens, in as many runs as they need, and returns the last one's logits [vocab].
@@ -78,37 +92,171 @@ class Session:
         contents.clear()
         contents.busy.release()
 
-    def begin(self, prompt: Sequence[int], reader: object) -> int:
-        """Hands the session to `reader`, and returns how many tokens of its prompt it holds.
-
-        What the session holds is kept where `prompt` continues it, and forgotten otherwise.
-        Whoever read before has no say any more: see `read`.
-        """
-        contents = self._take()
-        held = contents.ids
-        if len(held) >= len(prompt) or list(prompt[: len(held)]) != held:
-            contents.clear()
-        contents.reader = reader
-        kept = len(contents.ids)
-        contents.busy.release()
-        return kept
-
-    def read(self, ids: Sequence[int], reader: object) -> NDArray[np.float32]:
-        """What `prefill` does, for the `reader` that began last.
+    def rewind(self, position: int) -> None:
+        """Forgets the tokens from `position` on.
 
         Raises:
-            SessionTakenError: something else has read or emptied the session since `begin`.
+            InvalidRequestError: the session does not hold so many.
+        """
+        contents = self._take()
+        held = len(contents.ids)
+        if not 0 <= position <= held:
+            contents.busy.release()
+            raise InvalidRequestError(
+                f"rewind: got position {position:,}, but the session holds {held:,} tokens"
+            )
+        contents.reader = None
+        contents.rewind(position)
+        contents.busy.release()
+
+    def resume(
+        self, ids: Sequence[int] | NDArray[np.integer], reader: object | None = None
+    ) -> list[int]:
+        """Goes to the longest beginning of `ids` that it holds, and returns what is left to read.
+
+        Something always is, the last token at least: its logits are what one reads for. Where the
+        target keeps conv states only here and there, the session goes to the last of these.
+
+        Args:
+            ids: all tokens that the session is to hold in the end.
+            reader: who may go on by `read`; whoever read before has no say any more.
+
+        Raises:
+            InvalidRequestError: `ids` is empty.
+            UnknownTokenError: an id lies outside the vocabulary.
+        """
+        wanted: list[int] = self._checked(ids).tolist()
+        contents = self._take()
+        common = _common(contents.ids, wanted)
+        kept = contents.reachable(min(common, len(wanted) - 1))
+        contents.rewind(kept)
+        contents.reader = reader
+        contents.busy.release()
+        return wanted[kept:]
+
+    def runs(self, count: int) -> Iterator[slice]:
+        """The pieces in which to `read` so many tokens, each of them one run of the graph."""
+        return runs(count, self.to_replay)
+
+    def read(self, ids: Sequence[int], reader: object) -> NDArray[np.float32]:
+        """What `prefill` does, for the `reader` of the last `resume`.
+
+        Raises:
+            SessionTakenError: something else has used the session since.
             LfmError: whatever `prefill` raises.
         """
         tokens, contents = self._checked(ids), self._take()
         if contents.reader is not reader:
             contents.busy.release()
             raise SessionTakenError(
-                "the session went on without this answer: another answer, prefill, decode or reset "
-                "has used it since; give each answer a session of its own, or finish one before "
-                "the next"
+                "the session went on without this answer: another answer, prefill, decode, rewind "
+                "or reset has used it since; give each answer a session of its own, or finish one "
+                "before the next"
             )
         return self._append(tokens, contents)
+
+    def fork(self) -> Session:
+        """A session of its own that holds the same, with the same room; copies what is held.
+
+        Raises:
+            UnsupportedBundleError: the target's state cannot be copied.
+            BundleError: there is no memory for it.
+        """
+        self._require_tensors("fork")
+        other, contents = Session(self._runtime, self.capacity), self._contents
+        if contents.busy.acquire(blocking=False):
+            try:
+                other._contents.copy_from(contents)
+            finally:  # nothing was changed
+                contents.busy.release()
+        return other
+
+    def snapshot(self) -> Snapshot:
+        """A mark of this place, to `restore` it later.
+
+        It has the tokens and, where it can be had, the conv state, which saves the replay.
+        """
+        contents = self._contents
+        if not contents.busy.acquire(blocking=False):
+            return Snapshot((), None, self._runtime)
+        try:
+            return Snapshot(tuple(contents.ids), contents.conv(), self._runtime)
+        finally:  # nothing was changed
+            contents.busy.release()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot's place, of which the session must still hold all tokens.
+
+        Raises:
+            InvalidRequestError: it holds others, or the snapshot is another model's.
+        """
+        contents, place = self._take(), snapshot.position
+        held = _common(contents.ids, snapshot.ids)
+        if snapshot._runtime is not self._runtime or held < place:
+            contents.busy.release()
+            reason = f"the session holds {held:,} of its {place:,} tokens; resume with its ids"
+            if snapshot._runtime is not self._runtime:
+                reason = "it is a snapshot of another model's session"
+            raise InvalidRequestError(f"restore: {reason}")
+        contents.reader = None
+        contents.rewind(place)
+        if snapshot._conv is not None:
+            contents.set_conv(*snapshot._conv)
+        contents.busy.release()
+
+    def save(self, path: Path | str) -> None:
+        """Writes what the session holds to a file that `Session.open` reads.
+
+        The file takes its name when it is whole; an earlier one is replaced.
+
+        Raises:
+            UnsupportedBundleError: the target's state cannot be read.
+            SessionFileError: the file cannot be written; nothing is left of it.
+        """
+        self._require_tensors("save")
+        contents = self._contents
+        if not contents.busy.acquire(blocking=False):
+            contents = self._empty()
+            contents.busy.acquire()
+        try:
+            session_file.write(Path(path), self._runtime.bundle, contents, self.capacity)
+        finally:  # nothing was changed
+            contents.busy.release()
+
+    @classmethod
+    def open(cls, model: Model, path: Path | str, context: int | None = None) -> Session:
+        """A session with what `save` wrote.
+
+        Args:
+            model: of the same bundle.
+            path: the file.
+            context: the session's capacity; by default that of the saved one.
+
+        Raises:
+            UnsupportedBundleError: the target's state cannot be written.
+            SessionFileError: the file is missing, damaged, no saved session, of another version or
+                of another bundle.
+            InvalidRequestError: `context` is out of range.
+            ContextFullError: `context` does not hold the saved tokens.
+        """
+        with session_file.opened(Path(path), model.bundle) as saved:
+            session = model.session(saved.capacity if context is None else context)
+            session._require_tensors("open")
+            if saved.position > session.capacity:
+                raise ContextFullError(
+                    f"{path}: holds {saved.position:,} tokens, but the context "
+                    f"{session.capacity:,}; take a larger context"
+                )
+            saved.read_into(session._contents)
+        return session
+
+    def _require_tensors(self, what: str) -> None:
+        if self._runtime.access.axes is None:
+            bundle = self._runtime.bundle
+            raise UnsupportedBundleError(
+                f"{what}: the state of target {bundle.manifest.graph.target} stays in its runtime, "
+                "so such a session can go back, but is neither copied nor saved"
+            )
 
     def _checked(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
         tokens = np.asarray(ids)
@@ -127,17 +275,20 @@ class Session:
             )
         return np.ascontiguousarray(tokens, np.int64)
 
-    def _take(self) -> _Contents:
+    def _empty(self) -> Contents:
+        return Contents(self._runtime.bind(self.capacity), self._runtime.access)
+
+    def _take(self) -> Contents:
         """The contents, to be changed by the caller alone until it releases them."""
         contents = self._contents
         if not contents.busy.acquire(blocking=False):
             # Interrupted in the middle of a change, or used by another thread: left as they are.
-            contents = _Contents(self._runtime.bind(self.capacity))
+            contents = self._empty()
             contents.busy.acquire()
             self._contents = contents
         return contents
 
-    def _append(self, tokens: NDArray[np.int64], contents: _Contents) -> NDArray[np.float32]:
+    def _append(self, tokens: NDArray[np.int64], contents: Contents) -> NDArray[np.float32]:
         """Reads `tokens` and releases the contents that were taken."""
         position = len(contents.ids)
         if position + len(tokens) > self.capacity:
@@ -147,33 +298,31 @@ class Session:
                 f"do not fit its capacity of {self.capacity:,}; take a larger context"
             )
         try:
-            for run in runs(len(tokens)):
-                logits = contents.state.run(tokens[run], position + run.start)
+            logits = contents.append(tokens)
         except BaseException:
             contents.clear()
             contents.busy.release()
             raise
-        contents.ids.extend(tokens.tolist())
         contents.busy.release()
         return logits
 
 
-class _Contents:
-    """Tokens and the state that they led to.
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A place that a session can go back to; made by `Session.snapshot`."""
 
-    `busy` is locked while either changes, and never waited for. A change that is interrupted
-    never unlocks it, wherever the interrupt strikes: such contents are not used again.
-    """
+    ids: tuple[int, ...]
+    """The tokens that the session held."""
+    _conv: tuple[int, Conv] | None = field(repr=False)
+    _runtime: Runtime = field(repr=False)
 
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.ids: list[int] = []
-        self.reader: object | None = None
-        """Who may go on reading; None where nobody has begun, or something else came between."""
-        self.busy = threading.Lock()
+    @property
+    def position(self) -> int:
+        """How many tokens the session held."""
+        return len(self.ids)
 
-    def clear(self) -> None:
-        """Forgets everything; only for who made it busy."""
-        self.reader = None
-        self.ids.clear()
-        self.state.clear()
+
+def _common(held: Sequence[int], wanted: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    pairs = enumerate(zip(held, wanted, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(held), len(wanted)))

@@ -104,6 +104,19 @@ def test_logits_are_those_of_transformers(name: str, quant: str, tmp_path: Path)
     assert np.abs(np.stack(chunks) - truth[[6, 7, 19, -1]]).max() <= BOUND
 
 
+def test_a_session_goes_back_to_where_its_conv_state_was_kept(tmp_path: Path) -> None:
+    source = saved(random_model(CONFIGS["moe"]), tmp_path / "checkpoint")
+    bundle = export(source, tmp_path / "out", target="coreai", quant="f32", kv="f32", context=32)
+    session = lfm_edge.load(bundle.folder).session(context=32)
+    session.prefill(range(8, 18))
+    first = session.decode(3)
+    for _ in range(2):  # what is kept is not what the next run changes
+        session.prefill([4, 5, 6, 7])
+        session.rewind(10)
+        assert session.to_replay == 0
+        np.testing.assert_array_equal(session.decode(3), first)
+
+
 @pytest.fixture(scope="module")
 def golden_source(demo_bundle: Callable[..., Path]) -> Path:
     return demo_bundle("coreai", "f32", context=512)

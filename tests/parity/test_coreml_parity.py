@@ -20,7 +20,7 @@ import lfm_edge
 import numpy as np
 import pytest
 import torch
-from lfm_edge import IntegrityError, InvalidRequestError
+from lfm_edge import IntegrityError, InvalidRequestError, UnsupportedBundleError
 from lfm_edge.bundle import Bundle
 from lfm_edge.coreml.evaluator import Mode
 from lfm_edge.coreml.package import Package
@@ -188,6 +188,31 @@ def test_reset_leaves_nothing_behind(make: Any) -> None:
     first = replay(session, made.ids, CHUNKS)
     session.reset()
     np.testing.assert_array_equal(replay(session, made.ids, CHUNKS), first)
+
+
+@pytest.mark.parametrize("conv_state", ["io", "state"])
+def test_a_session_goes_back_and_is_neither_copied_nor_saved(
+    make: Any, conv_state: str, tmp_path: Path
+) -> None:
+    made = make(Case("moe", "wide", "q4", conv_state))
+    session, plain = session_of(made.bundle, "exact"), session_of(made.bundle, "exact")
+    ids = made.ids.tolist()
+    replay(session, made.ids[:21], [8, 8, 5])
+    session.rewind(16)
+    # A conv state within the program is not kept: all is read again.
+    assert session.to_replay == (0 if conv_state == "io" else 16)
+    again = session.prefill(ids[25:30])
+    replay(plain, made.ids[:16], [8, 8] if conv_state == "io" else [16])
+    assert np.abs(again - plain.prefill(ids[25:30])).max() <= 2 * BOUNDS["exact"]
+    mark = session.snapshot()
+    session.decode(3)
+    session.restore(mark)
+    assert session.ids == [*ids[:16], *ids[25:30]]
+    for refused in (session.fork, lambda: session.save(tmp_path / "saved")):
+        with pytest.raises(UnsupportedBundleError, match="coreml stays in its runtime") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

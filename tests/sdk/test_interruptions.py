@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 import lfm_edge
 import numpy as np
 import pytest
-from lfm_edge import BundleError
-from lfm_edge import session as session_module
+from lfm_edge import BundleError, replay
 from lfm_edge.onnx_runtime import BoundState
 
 from tests.sdk.interrupting import interrupt_at
@@ -38,8 +37,12 @@ Work = Callable[[lfm_edge.Session], object]
         (lambda session: session.prefill(NEW), [*HELD, *NEW]),
         (lambda session: session.decode(NEW[0]), [*HELD, NEW[0]]),
         (lambda session: session.reset(), []),
+        (lambda session: session.rewind(4), HELD[:4]),
+        (lambda session: session.resume([*HELD, 1]), HELD),
+        (lambda session: session.fork(), HELD),
+        (lambda session: session.restore(session.snapshot()), HELD),
     ],
-    ids=["prefill", "decode", "reset"],
+    ids=["prefill", "decode", "reset", "rewind", "resume", "fork", "restore"],
 )
 def test_a_session_is_what_it_was_or_empty_or_has_read_all(
     model: lfm_edge.Model, work: Work, after: list[int]
@@ -64,7 +67,7 @@ def test_a_session_is_what_it_was_or_empty_or_has_read_all(
 def test_a_long_prompt_is_read_whole_or_not_at_all(
     model: lfm_edge.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "PREFILL_CHUNK", 3)
+    monkeypatch.setattr(replay, "PREFILL_CHUNK", 3)
     session, count = model.session(64), 0
     while interrupt_at(count := count + 1, lambda: session.prefill(HELD)):
         assert session.ids in ([], HELD)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge import BundleError, ContextFullError, InvalidRequestError, SamplingOptions
-from lfm_edge.session import PREFILL_CHUNK
+from lfm_edge.replay import PREFILL_CHUNK
 
 from tests.sdk.toy import BOS, EOS, IM_START, PAD, THINK, VOCAB, ToyModel
 

@@ -12,7 +12,13 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from lfm_edge import BundleError, ContextFullError, InvalidRequestError, UnknownTokenError
+from lfm_edge import (
+    BundleError,
+    ContextFullError,
+    InvalidRequestError,
+    UnknownTokenError,
+    replay,
+)
 from lfm_edge.onnx_runtime import BoundState
 from lfm_edge.runtime import state_bytes
 
@@ -184,3 +190,40 @@ def test_a_bug_of_ours_is_no_error_of_the_bundle(
     monkeypatch.setattr("lfm_edge.onnx_runtime._options", bug)
     with pytest.raises(ValueError, match="a bug"):
         lfm_edge.load(model.bundle.folder)
+
+
+def test_going_back_as_far_as_it_goes_and_no_further(model: lfm_edge.Model) -> None:
+    session = model.session(64)
+    session.prefill(IDS[:9])
+    for position in (-1, 10):
+        with pytest.raises(InvalidRequestError, match=f"position {position}, but .* holds 9 tok"):
+            session.rewind(position)
+    assert session.ids == IDS[:9]
+    assert session.resume([*IDS[:9], 5]) == [5]
+    assert session.resume(IDS[:9]) == IDS[:9]  # the last is read for its logits
+    with pytest.raises(InvalidRequestError, match="empty list"):
+        session.resume([])
+
+
+def test_a_snapshot_of_another_model_is_refused(
+    model: lfm_edge.Model, make_model: Callable[..., lfm_edge.Model]
+) -> None:
+    mark = make_model().session(64).snapshot()
+    with pytest.raises(InvalidRequestError, match="another model's"):
+        model.session(64).restore(mark)
+
+
+def test_kept_conv_states_stay_few(
+    model: lfm_edge.Model, toy: ToyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "MOST_CHECKPOINTS", 5)
+    ids = np.random.default_rng(4).integers(0, VOCAB, 200).tolist()
+    session = model.session(256)
+    for start in range(0, 200, 2):
+        session.prefill(ids[start : start + 2])
+    for position in (200, 170, 120, 63, 2):
+        session.rewind(position)
+        assert session.to_replay <= 80
+        assert len(session._contents._checkpoints._positions) <= 5
+        again = session.prefill([7, 8])
+        np.testing.assert_allclose(again, toy.logits([*ids[:position], 7, 8]), atol=1e-4)

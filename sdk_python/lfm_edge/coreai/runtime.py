@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle, Function, StateTensor
 from ..errors import BundleError, one_line_errors
 from ..extras import missing_dependency
-from ..runtime import require_ports, state_shape
+from ..runtime import Conv, StateAccess, require_ports, state_shape
 
 try:
     from coreai.authoring import AIModelAsset
@@ -45,6 +45,8 @@ class CoreAIRuntime:
     """
 
     def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.access = StateAccess(conv=True)
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
@@ -128,7 +130,20 @@ class CoreAIState:
         """Copies of the states, by name."""
         return {name: value.numpy().copy() for name, value in self.values.items()}
 
-    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+    def conv(self) -> Conv:
+        """A copy of the conv state."""
+        return {t.name: self.values[t.name].numpy().copy() for t in self._convolutions()}
+
+    def set_conv(self, conv: Conv) -> None:
+        """Replaces the conv state; what `conv` lacks becomes empty."""
+        for tensor in self._convolutions():
+            found = conv.get(tensor.name)
+            self.values[tensor.name] = self._zeros(tensor) if found is None else Value(found.copy())
+
+    def _convolutions(self) -> list[StateTensor]:
+        return [tensor for tensor in self._runtime.graph.state if tensor.kind == "conv"]
+
+    def run(self, ids: NDArray[np.int64], position: int, replayed: int = 0) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position`, one by one, and returns the last one's logits [vocab].
 
         Raises:
@@ -136,6 +151,7 @@ class CoreAIState:
         """
         ports = self._runtime.ports
         assert ports.position is not None
+        assert not replayed, "the program can only append"
         for place, token in enumerate(ids.tolist(), position):
             inputs = {
                 ports.input_ids: Value(np.array([[token]], np.int32)),

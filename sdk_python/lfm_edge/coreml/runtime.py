@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle, Function
 from ..errors import BundleError
-from ..runtime import require_ports, state_shape
+from ..runtime import Conv, StateAccess, require_ports, state_shape
 from .evaluator import Evaluator, Mode
 from .package import Package, TensorType
 
@@ -60,12 +60,16 @@ class CoreMLRuntime:
     """
 
     def __init__(self, bundle: Bundle, package: Package, engine: Engine) -> None:
+        self.bundle = bundle
         self.vocab_size = bundle.manifest.model.vocab_size
         self.engine = engine
         self.decode, self.prefill = _functions(bundle)
         """The ports of both functions."""
         self.passed = [tensor for tensor in bundle.manifest.graph.state if tensor.input]
         """State that is no state of the program's, but an input and an output."""
+        conv = [tensor for tensor in bundle.manifest.graph.state if tensor.kind == "conv"]
+        # A conv state within the program stays there: sessions go back by reading all again.
+        self.access = StateAccess(conv=all(tensor in self.passed for tensor in conv))
         _check_signature(bundle, package)
 
     def bind(self, capacity: int) -> CoreMLState:
@@ -83,6 +87,7 @@ class CoreMLState:
 
     def __init__(self, runtime: CoreMLRuntime) -> None:
         self._runtime = runtime
+        self._passed: dict[str, Array] = {}
         self.clear()
 
     @property
@@ -93,17 +98,26 @@ class CoreMLState:
     def clear(self) -> None:
         """Forgets everything."""
         self._conversation = self._runtime.engine.begin()
-        self._passed: dict[str, Array] = {
-            tensor.name: np.zeros(state_shape(tensor, 0), tensor.dtype)
+        self.set_conv({})
+
+    def conv(self) -> Conv:
+        """The conv state, where it is an input and output; a run makes new arrays of it."""
+        return {**self._passed}
+
+    def set_conv(self, conv: Conv) -> None:
+        """Replaces this conv state; what `conv` lacks becomes empty."""
+        self._passed = {
+            tensor.name: conv.get(tensor.name, np.zeros(state_shape(tensor, 0), tensor.dtype))
             for tensor in self._runtime.passed
         }
 
-    def run(self, ids: NDArray[np.int64], position: int) -> NDArray[np.float32]:
+    def run(self, ids: NDArray[np.int64], position: int, replayed: int = 0) -> NDArray[np.float32]:
         """Appends `ids` [S] at `position` and returns the last one's logits [vocab].
 
         Raises:
             BundleError: the program failed to run; the state is then undefined.
         """
+        assert not replayed, "the program can only append"
         chunk = self._runtime.prefill.tokens or 1
         for start in range(0, len(ids), chunk):
             logits = self._run_chunk(ids[start : start + chunk], position + start)

@@ -1,0 +1,202 @@
+"""What a session holds, and how its state gets back to an earlier position.
+
+The caches of keys and values keep every position, so going back means nothing to them. A
+convolution keeps its last inputs alone. They follow from running the last tokens before the
+position again, on an empty conv state, where a graph can be told that these tokens stand in its
+cache already (`StateAccess.replay`); elsewhere copies of the conv state are kept on the way
+(`Checkpoints`), and what was read since the last one is read again. Either way this happens with
+the next run, which has to be made anyway.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .runtime import Conv, State, StateAccess
+
+__all__ = ["PREFILL_CHUNK", "Checkpoints", "Contents", "runs"]
+
+PREFILL_CHUNK = 512
+"""Most tokens of one run: more would gain no speed and cost memory for activations."""
+CHECKPOINT_TOKENS = 512
+"""Most tokens between two kept conv states, while these are few."""
+MOST_CHECKPOINTS = 64
+
+
+def runs(count: int, replay: int = 0) -> Iterator[slice]:
+    """The runs in which so many tokens are read, one after the other.
+
+    Args:
+        count: tokens to read.
+        replay: tokens that are read again before them, and share their first run.
+    """
+    start, stop = 0, PREFILL_CHUNK - replay % PREFILL_CHUNK
+    while start < count:
+        yield slice(start, min(stop, count))
+        start, stop = stop, stop + PREFILL_CHUNK
+
+
+class Checkpoints:
+    """Conv states at some positions, from the first to the last.
+
+    Beyond `MOST_CHECKPOINTS` those go that leave the smallest gaps, so that a long conversation can
+    go back anywhere at a cost that grows slowly.
+    """
+
+    def __init__(self) -> None:
+        self._positions: list[int] = []
+        self._kept: list[Conv] = []
+
+    @property
+    def last(self) -> int:
+        """The last position with a conv state; 0, where it is empty, if there is none."""
+        return self._positions[-1] if self._positions else 0
+
+    def add(self, position: int, conv: Conv) -> None:
+        """Keeps the conv state of a position from the last one on."""
+        self.drop_after(position - 1)
+        self._positions.append(position)
+        self._kept.append(conv)
+        if len(self._positions) > MOST_CHECKPOINTS:
+            places = [0, *self._positions]
+            gaps = [places[i + 2] - places[i] for i in range(len(places) - 2)]
+            least = gaps.index(min(gaps))
+            del self._positions[least], self._kept[least]
+
+    def before(self, position: int) -> tuple[int, Conv]:
+        """The last position up to this one with a known conv state, and this state."""
+        index = bisect_right(self._positions, position)
+        return (self._positions[index - 1], self._kept[index - 1]) if index else (0, {})
+
+    def drop_after(self, position: int) -> None:
+        """Forgets what lies beyond a position."""
+        index = bisect_right(self._positions, position)
+        del self._positions[index:], self._kept[index:]
+
+    def copy(self) -> Checkpoints:
+        """The same conv states, which nobody changes, in a list of its own."""
+        other = Checkpoints()
+        other._positions, other._kept = self._positions.copy(), self._kept.copy()
+        return other
+
+
+class Contents:
+    """Tokens and the state that they led to.
+
+    `busy` is locked while either changes, and never waited for. A change that is interrupted
+    never unlocks it, wherever the interrupt strikes: such contents are not used again.
+    """
+
+    def __init__(self, state: State, access: StateAccess) -> None:
+        self.state, self.access = state, access
+        self.ids: list[int] = []
+        self.reader: object | None = None
+        """Who may go on reading; None where nobody has begun, or something else came between."""
+        self.busy = threading.Lock()
+        self._conv_position = 0  # where the conv state stands, which may be where ids went on to
+        self._checkpoints = Checkpoints()
+
+    def clear(self) -> None:
+        """Forgets everything; only for who made it busy, as all that changes something."""
+        self.reader = None
+        self.ids.clear()
+        self._checkpoints.drop_after(0)
+        self.state.clear()
+        self._conv_position = 0
+
+    @property
+    def replay(self) -> int:
+        """How many of the tokens that it holds the next run reads again."""
+        return len(self.ids) - self._start()[0]
+
+    def rewind(self, position: int) -> None:
+        """Forgets what was read from a position on."""
+        if position == 0:
+            self.clear()
+        del self.ids[position:]
+        self._checkpoints.drop_after(position)
+
+    def reachable(self, position: int) -> int:
+        """The last position up to this one at which no token needs to be appended again."""
+        if self.access.replay is not None or position == self._conv_position:
+            return position
+        return self._checkpoints.before(position)[0]
+
+    def append(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Reads tokens, and before them what must be read again; the last one's logits."""
+        held, (start, conv) = len(self.ids), self._start()
+        if start < held and start == 0:
+            self.state.clear()
+        elif conv is not None:
+            self.state.set_conv(conv)
+        again = np.array(self.ids[start:], np.int64)
+        # From the very beginning nothing is missing, and the tokens are simply appended again.
+        replayed = len(again) if self.access.replay is not None and start > 0 else 0
+        unread = np.concatenate([again, tokens]) if start < held else tokens
+        for run in runs(len(unread)):
+            ids, position = unread[run], start + run.start
+            if run.start < replayed:
+                logits = self.state.run(ids, position, min(replayed - run.start, len(ids)))
+            else:
+                logits = self.state.run(ids, position)
+            self._pass(position + len(ids), len(tokens))
+        self.ids.extend(tokens.tolist())
+        self._conv_position = len(self.ids)
+        return logits
+
+    def conv(self) -> tuple[int, Conv] | None:
+        """A conv state that leads to its end, and its position; None if it has none."""
+        if not self.access.conv:
+            return None
+        if self._conv_position == len(self.ids):
+            return self._conv_position, self.state.conv()
+        position, conv = self._checkpoints.before(len(self.ids))
+        return (position, conv) if position else None
+
+    def fill(self, ids: list[int], conv: tuple[int, Conv] | None) -> None:
+        """Takes ids whose keys and values were written to the state, and a conv state of them."""
+        self.ids, self._conv_position = ids, -1
+        if conv is not None:
+            self.set_conv(*conv)
+
+    def set_conv(self, position: int, conv: Conv) -> None:
+        """Takes a conv state of one of its positions for what `conv` gave there."""
+        if position == len(self.ids):
+            self.state.set_conv(conv)
+            self._conv_position = position
+        if self.access.replay is None:
+            self._checkpoints.add(position, conv)
+
+    def copy_from(self, other: Contents) -> None:
+        """Fills empty contents with others of the same runtime and capacity."""
+        assert self.access.axes is not None
+        held = len(other.ids)
+        for name, axis in self.access.axes.items():
+            part = (slice(None),) * axis + (slice(held),)
+            self.state.tensors[name][part] = other.state.tensors[name][part]
+        self._checkpoints = other._checkpoints.copy()
+        self.fill(other.ids.copy(), other.conv())
+
+    def _start(self) -> tuple[int, Conv | None]:
+        """Where the next run begins, and the conv state it needs there; None: the one it has."""
+        held = len(self.ids)
+        if self._conv_position == held:
+            return held, None
+        if self.access.replay is not None:
+            return max(0, held - self.access.replay), {}
+        return self._checkpoints.before(held)
+
+    def _pass(self, position: int, reading: int) -> None:
+        """Keeps the conv state of a position that a run has come to, where it may be wanted.
+
+        Several tokens at once are a turn's, and the next one may go back to their end.
+        """
+        if self.access.replay is not None or not self.access.conv:
+            return
+        if reading > 1 or position - self._checkpoints.last >= CHECKPOINT_TOKENS:
+            self._checkpoints.add(position, self.state.conv())
