@@ -30,11 +30,11 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def refused(*arguments: object) -> str:
-    """Runs a command that must be refused, and returns the one line that says why."""
+    """Runs a command that must be refused, and returns the one line, but for notes, that says why."""
     done = run(*arguments)
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ")
     return lines[0]
