@@ -335,7 +335,14 @@ def test_the_command_line_exports_quietly(checkpoint: Path, tmp_path: Path) -> N
 
 def test_the_rounding_of_a_large_logit_is_let_pass(tmp_path: Path) -> None:
     """One layer on a wide stream: the token read scores far above all others."""
-    config = {**TINY_DENSE, "hidden_size": 2048, "num_hidden_layers": 1, "layer_types": ["conv"]}
+    config = {
+        **TINY_DENSE,
+        "hidden_size": 2048,
+        "num_hidden_layers": 1,
+        "layer_types": ["conv"],
+        "vocab_size": 4096,  # as many as the tokenizer has
+    }
+    config["vocab_size"] = 4096  # as many as the tokenizer has
     with tiny(config) as checkpoint:
         bundle = export_bundle(checkpoint, tmp_path / "out", ExportOptions("coreml"))
     golden = bundle.manifest.golden

@@ -30,7 +30,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def refused(*arguments: object) -> str:
-    """Runs a command that must be refused, and returns the one line, but for notes, that says why."""
+    """Runs a command that must be refused, and returns the line, beside notes, that says why."""
     done = run(*arguments)
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr

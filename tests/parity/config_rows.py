@@ -170,7 +170,7 @@ CONFIG: Mapping[str, list[Case]] = {
     ],
     "num_attention_heads, num_key_value_heads": [
         refused("num_attention_heads is 4", num_key_value_heads=3),
-        refused("48 inputs", hidden_size=48, num_attention_heads=3, num_key_value_heads=1),
+        refused("expected [320, 48]", hidden_size=48, num_attention_heads=3, num_key_value_heads=1),
     ],
     "conv_L_cache": [
         runs(conv_L_cache=16),
