@@ -1,4 +1,5 @@
-# For another system, or for an older C library than this one's, by the Clang in PyPI's `ziglang`.
+# For another system, or for an older C library than this one's, by the Clang of `zig`, which PyPI's
+# `ziglang` holds.
 # LFM_ZIG_TARGET names it, such as aarch64-macos, x86_64-windows-gnu or x86_64-linux-gnu.2.28.
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES LFM_ZIG_TARGET)
 string(REGEX MATCH "^([^-]+)-([^-]+)" target "${LFM_ZIG_TARGET}")
@@ -11,7 +12,7 @@ else()
   set(CMAKE_SYSTEM_NAME Linux)
 endif()
 
-find_program(LFM_ZIG NAMES python-zig zig REQUIRED)
+find_program(LFM_ZIG zig REQUIRED)
 set(CMAKE_CXX_COMPILER ${LFM_ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET ${LFM_ZIG_TARGET})
 # It is several programs in one, which CMAKE_AR cannot say.
