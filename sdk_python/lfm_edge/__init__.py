@@ -7,6 +7,7 @@ for piece in model.generate("def area(radius):", max_tokens=64, temperature=0):
     print(piece, end="", flush=True)
 """
 
+from .answer import FinishReason
 from .errors import (
     BundleError,
     ContextFullError,
@@ -20,7 +21,8 @@ from .errors import (
     UnknownTokenError,
     UnsupportedBundleError,
 )
-from .generation import FinishReason, Generation
+from .event_stream import EventStream
+from .generation import Generation
 from .generation_options import GenerationOptions
 from .model import Message, Model, load
 from .sampling import SamplingOptions
@@ -30,6 +32,7 @@ from .verify import VerifyReport, verify
 __all__ = [
     "BundleError",
     "ContextFullError",
+    "EventStream",
     "FinishReason",
     "Generation",
     "GenerationOptions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from .session import Session
 
@@ -47,6 +47,17 @@ class GenerationOptions(TypedDict, total=False):
         str | Sequence[str] | None, Described("TEXT", "End before this text; repeatable.")
     ]
     """Strings that end the text and are not part of it."""
+    schema: Mapping[str, Any] | bool | None
+    """The answer is JSON that this JSON Schema accepts; docs/structured_output.md has the subset.
+
+    A model that reasons first does so freely; the same holds for the next three, of which an answer
+    takes one."""
+    regex: Annotated[str | None, Described("REGEX", "The whole answer matches this.")]
+    """A regular expression in the syntax of Rust's `regex`."""
+    choices: Sequence[str] | None
+    """The answer is one of these."""
+    grammar: str | None
+    """The answer follows this grammar, in llguidance's dialect of Lark."""
     context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None

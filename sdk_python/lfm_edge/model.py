@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from .answer import Request
 from .bundle import Bundle
+from .chat.events import EventSplitter
+from .chat.markers import THINK_END, THINK_START, Markers
 from .chat.prompt import prompt_ids
 from .chat.template import ChatTemplate
+from .chat.thinking_budget import ThinkingBudget
+from .chat.tools import Tool
 from .errors import InvalidRequestError
+from .event_stream import EventStream
 from .generation import Generation
 from .generation_config import read_generation_config
 from .generation_options import DEFAULT_CONTEXT, GenerationOptions
@@ -23,10 +29,17 @@ from .stop_strings import StopFilter
 from .targets import open_runtime
 from .tokenizer import Detokenizer, Tokenizer
 
+if TYPE_CHECKING:
+    from .structured import Constraint, Vocabulary
+
 __all__ = ["Message", "Model", "load"]
 
 Message = Mapping[str, Any]
 """One turn of a chat: `role`, `content`, and what else the template reads."""
+
+
+_LONGEST_OPENING = 16
+"""Tokens at a prompt's end that hold `<think>` and white space, spelled however."""
 
 
 def load(path: Path | str, threads: int | None = None) -> Model:
@@ -103,7 +116,7 @@ class Model:
             ids.insert(0, bos)
         if ids[:2] == [bos, bos]:  # the prompt began with it already
             del ids[0]
-        return self._start(ids, **options)
+        return Generation(self._request(ids, may_think=False, **options))
 
     def chat(
         self,
@@ -129,9 +142,69 @@ class Model:
             ContextFullError: the context does not hold the prompt.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
+        ids = self._chat_ids(messages, tools, template_options, trust_markers=trust_markers)
+        return Generation(self._request(ids, may_think=True, **options))
+
+    def events(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+        template_options: Mapping[str, Any] | None = None,
+        trust_markers: bool = False,
+        thinking_budget: int | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> EventStream:
+        """Answers `messages` as `chat` does, divided into reasoning, text and tool calls.
+
+        Args:
+            messages: the turns so far.
+            tools: functions that the model may call, or their JSON Schemas.
+            template_options: further variables of the template, such as `preserve_thinking`.
+            trust_markers: see `chat`.
+            thinking_budget: most tokens of reasoning, which is then closed; None sets no limit.
+            **options: see `GenerationOptions`.
+
+        Raises:
+            InvalidRequestError: there are no messages, a tool is malformed or an option is out of
+                range.
+            TemplateError: as `chat`, and so are the others.
+            ContextFullError:
+            BundleError:
+        """
+        known = [_as_tool(tool) for tool in tools or ()]
+        schemas = None if tools is None else [tool.to_json() for tool in known]
+        ids = self._chat_ids(messages, schemas, template_options, trust_markers=trust_markers)
+        request = self._request(ids, may_think=True, **options)
+        markers = Markers.of(self.tokenizer.added_id)
+        splitter = EventSplitter(markers, known, in_reasoning=self._opens_reasoning(ids))
+        budget = None
+        if thinking_budget is not None:
+            budget = ThinkingBudget(thinking_budget, self._closing(bound=bool(request.constraint)))
+        return EventStream(request, splitter, budget)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        """The tokens as grammars see them."""
+        from .structured import Vocabulary  # noqa: PLC0415 (loads llguidance, takes its time)
+
+        if not self.eos_ids:
+            raise InvalidRequestError(
+                f"{self.bundle.folder}: the model has no end token, so an answer of a given form "
+                "would never end"
+            )
+        return Vocabulary(self.tokenizer, self.runtime.vocab_size, self.eos_ids)
+
+    def _chat_ids(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        template_options: Mapping[str, Any] | None,
+        *,
+        trust_markers: bool,
+    ) -> list[int]:
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
-        ids = prompt_ids(
+        return prompt_ids(
             self.template,
             self.tokenizer,
             messages,
@@ -139,23 +212,28 @@ class Model:
             template_options,
             trust_markers=trust_markers,
         )
-        return self._start(ids, **options)
 
-    def _start(
+    def _request(
         self,
         prompt: list[int],
         *,
+        may_think: bool,
         max_tokens: int | None = None,
         stop: str | Sequence[str] | None = None,
         context: int | None = None,
         session: Session | None = None,
         cancel: threading.Event | None = None,
+        schema: Mapping[str, Any] | bool | None = None,
+        regex: str | None = None,
+        choices: Sequence[str] | None = None,
+        grammar: str | None = None,
         **sampling: Any,
-    ) -> Generation:
+    ) -> Request:
         model = self.bundle.manifest.model
         if session is not None and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
-        return Generation(
+        form = {"schema": schema, "regex": regex, "choices": choices, "grammar": grammar}
+        return Request(
             session or self.session(context),
             prompt,
             sampler=self._sampler(sampling),
@@ -163,8 +241,42 @@ class Model:
             stops=StopFilter(() if stop is None else stop),
             eos_ids=self.eos_ids,
             max_tokens=max_tokens,
-            cancel=cancel,
+            cancel=cancel or threading.Event(),
+            constraint=self._constraint(form, prompt, may_think=may_think),
         )
+
+    def _constraint(
+        self, form: Mapping[str, Any], prompt: Sequence[int], *, may_think: bool
+    ) -> Constraint | None:
+        given = {name: value for name, value in form.items() if value is not None}
+        if not given:
+            return None
+        from . import structured  # noqa: PLC0415 (loads llguidance)
+
+        if len(given) > 1:
+            raise InvalidRequestError(
+                f"got {' and '.join(given)}, but an answer has one form; choose one"
+            )
+        ((name, value),) = given.items()
+        grammars: dict[str, Callable[[Any], str]] = {
+            "schema": structured.schema_grammar,
+            "regex": structured.regex_grammar,
+            "choices": structured.choice_grammar,
+            "grammar": structured.lark_grammar,
+        }
+        opening, closing = map(self.tokenizer.added_id, (THINK_START, THINK_END))
+        begun, thinking = self._opens_reasoning(prompt), None
+        if opening is not None and closing is not None and (may_think or begun):
+            thinking = structured.Thinking(opening, closing, begun)
+        return structured.Constraint(self._vocabulary, grammars[name](value), thinking)
+
+    def _opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Whether an answer to this prompt starts in reasoning."""
+        return Markers.opens_reasoning(self.tokenizer.decode(prompt[-_LONGEST_OPENING:]))
+
+    def _closing(self, *, bound: bool) -> list[int]:
+        """The tokens that close reasoning; with an empty line, where the answer's form is free."""
+        return self.tokenizer.encode(THINK_END if bound else f"{THINK_END}\n\n")
 
     def _sampler(self, sampling: Mapping[str, Any]) -> Sampler:
         given = {name: value for name, value in sampling.items() if value is not None}
@@ -172,3 +284,7 @@ class Model:
         if unknown := sorted(given.keys() - known):
             raise TypeError(f"unknown option {unknown[0]!r}")
         return Sampler(dataclasses.replace(self.defaults, **given), self.runtime.vocab_size)
+
+
+def _as_tool(tool: Tool | Mapping[str, Any]) -> Tool:
+    return tool if isinstance(tool, Tool) else Tool.from_json(tool)

@@ -78,6 +78,11 @@ class Tokenizer:
         decoder = self._native.get_added_tokens_decoder()
         return {token: (added.content, added.special) for token, added in decoder.items()}
 
+    def added_id(self, text: str) -> int | None:
+        """The added token with this text, or None."""
+        found = (token for token, (added, _) in self.added_tokens().items() if added == text)
+        return next(found, None)
+
     def normalize(self, text: str) -> str:
         """What the tokenizer makes of `text` before it splits it."""
         normalizer = self._native.normalizer

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lfm_edge
@@ -58,7 +59,8 @@ def test_the_figures_are_of_what_came(
     ended = lfm_edge.load(write_toy_bundle(tmp_path / "ended", ToyModel({EOS: 1e5})), threads=1)
     assert figures(ended.generate("a")) == "[2 tokens read; 1 tokens; ended by eos]\n"
     times = iter([10.0, 12.0, 14.0] * 2)
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock = SimpleNamespace(perf_counter=lambda: next(times))
+    monkeypatch.setattr("lfm_edge.commands.time", clock)
     model = lfm_edge.load(write_toy_bundle(tmp_path / "long", ToyModel({THINK: 1e5})), threads=1)
     assert figures(model.generate("a", max_tokens=1)) == (
         "[2 tokens read, first text after 2.00 s; 1 tokens; ended by length]\n"

@@ -1,0 +1,136 @@
+"""The loop that makes an answer: prefill, sample, decode, until something ends it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .chat.loops import LoopDetector
+from .errors import ContextFullError, InvalidRequestError
+from .sampling import Sampler
+from .session import Session
+from .stop_strings import StopFilter
+from .tokenizer import Detokenizer
+
+if TYPE_CHECKING:  # loads llguidance
+    from .structured import Constraint
+
+__all__ = ["Answer", "FinishReason", "Request"]
+
+FinishReason = Literal["eos", "stop", "length", "context", "cancelled", "loop"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an answer is made of.
+
+    Attributes:
+        session: reads the prompt and the answer. Of what it holds when the first token is asked
+            for, the longest beginning of the prompt is kept. From then on it is this answer's:
+            where something else reads it, the next token is a SessionTakenError.
+        prompt: all token ids of the prompt.
+        sampler: draws the tokens.
+        detokenizer: turns them into text.
+        stops: ends the text at a stop string.
+        eos_ids: tokens that end the answer.
+        max_tokens: most tokens of the answer; None sets no limit but the session's capacity.
+        cancel: ends the answer once it is set, from any thread; looked at before every run.
+        constraint: the form that the answer has; None leaves it free.
+
+    Raises:
+        InvalidRequestError: `max_tokens` is below 1.
+        ContextFullError: the session does not hold the prompt.
+    """
+
+    session: Session
+    prompt: Sequence[int]
+    sampler: Sampler
+    detokenizer: Detokenizer
+    stops: StopFilter
+    eos_ids: Collection[int]
+    max_tokens: int | None
+    cancel: threading.Event
+    constraint: Constraint | None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InvalidRequestError(f"max_tokens: got {self.max_tokens}, expected 1 or more")
+        if len(self.prompt) > self.session.capacity:
+            raise ContextFullError(
+                f"the prompt has {len(self.prompt):,} tokens, but the context holds "
+                f"{self.session.capacity:,}; shorten it or take a larger context"
+            )
+        self.sampler.observe(self.prompt)
+
+
+class Answer:
+    """An answer while it is made, in whatever form it is given out."""
+
+    def __init__(self, request: Request) -> None:
+        self.finish_reason: FinishReason | None = None
+        """Why the answer ended, or None while it goes on."""
+        self.prompt_tokens = len(request.prompt)
+        self.reused_tokens = self.processed_tokens = 0
+        """Of the prompt, the tokens that the session held already; and those that were run before
+        the first new one, with what had to be run again."""
+        self.time_to_first_token = 0.0
+        """Seconds from the first look at the prompt to the first new token."""
+        self.ids: list[int] = []
+        """The tokens of the answer so far, with the one that ended it."""
+        self._request = request
+
+    def _tokens(
+        self,
+        forced: Callable[[], Sequence[int]] | None = None,
+        loops: LoopDetector | None = None,
+    ) -> Iterator[int]:
+        """The answer's tokens but the one that ends it; sets the reason why they ended.
+
+        Args:
+            forced: asked before each token, unless it is forced already: which must come next.
+            loops: ends the answer where it has become one passage over and over.
+        """
+        request, session, waiting = self._request, self._request.session, 0
+        begun = time.perf_counter()
+        reader = object()  # not `self`: the session would keep the answer, and the answer it
+        unread = session.resume(request.prompt, reader)
+        self.reused_tokens = len(request.prompt) - len(unread)
+        self.processed_tokens = len(unread) + session.to_replay
+        while True:
+            for run in session.runs(len(unread)):
+                if request.cancel.is_set():
+                    self.finish_reason = "cancelled"
+                    return
+                logits = session.read(unread[run], reader)
+            if forced is not None and not waiting:
+                following = forced()
+                request.sampler.force(following)
+                waiting = len(following)
+            allowed = request.constraint.mask() if request.constraint and not waiting else None
+            token = request.sampler.sample(logits, allowed)
+            waiting = max(0, waiting - 1)
+            if not self.ids:
+                self.time_to_first_token = time.perf_counter() - begun
+            self.ids.append(token)
+            if request.constraint:
+                request.constraint.advance(token)
+            if token in request.eos_ids:
+                self.finish_reason = "eos"
+                return
+            yield token
+            if reason := self._end(loops):
+                self.finish_reason = reason
+                return
+            unread = [token]
+
+    def _end(self, loops: LoopDetector | None) -> FinishReason | None:
+        """Why an answer ends behind a token that does not end it by itself, if it does."""
+        request = self._request
+        if loops is not None and loops.push(self.ids[-1]):
+            return "loop"
+        if request.max_tokens is not None and len(self.ids) >= request.max_tokens:
+            return "length"
+        return "context" if request.session.position == request.session.capacity else None
