@@ -52,7 +52,7 @@ class Conversation:
         """All that was said, as templates take it; may be changed between turns."""
         self.session = session
         self.last: End | None = None
-        """How the last turn ended: `last.usage`, `last.timings`, `last.reason`."""
+        """How the last turn ended: `reused`, `processed`, `generated`, `timings`, `reason`."""
         self._model, self._setting = model, setting
 
     def send(

@@ -6,6 +6,7 @@ The model cannot reason, so its thinking is forced by a script; what follows it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def test_ten_turns_with_thinking_that_the_template_drops(
         think(model, 100, 50)
         text, thinking, end = listen(talk.send(said, temperature=0))
         assert talk.last is end
+        assert (end.reused, end.processed, end.generated) == astuple(end.usage)
         assert thinking
         assert talk.messages[-1] == {"role": "assistant", "content": text, "thinking": thinking}
         usage = end.usage
