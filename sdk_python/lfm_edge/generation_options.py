@@ -52,7 +52,7 @@ class GenerationOptions(TypedDict, total=False):
 
     A model that reasons first does so freely; the same holds for the next three, of which an answer
     takes one."""
-    regex: Annotated[str | None, Described("REGEX", "The whole answer matches this.")]
+    regex: str | None
     """A regular expression in the syntax of Rust's `regex`."""
     choices: Sequence[str] | None
     """The answer is one of these."""
