@@ -8,6 +8,7 @@ for piece in model.generate("def area(radius):", max_tokens=64, temperature=0):
 """
 
 from .answer import FinishReason
+from .conversation import Conversation, Message
 from .errors import (
     BundleError,
     ContextFullError,
@@ -24,7 +25,7 @@ from .errors import (
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_options import GenerationOptions
-from .model import Message, Model, load
+from .model import Model, load
 from .sampling import SamplingOptions
 from .session import Session, Snapshot
 from .verify import VerifyReport, verify
@@ -32,6 +33,7 @@ from .verify import VerifyReport, verify
 __all__ = [
     "BundleError",
     "ContextFullError",
+    "Conversation",
     "EventStream",
     "FinishReason",
     "Generation",

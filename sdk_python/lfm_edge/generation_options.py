@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 
 from .session import Session
 
-__all__ = ["DEFAULT_CONTEXT", "Described", "GenerationOptions"]
+__all__ = ["DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
 
 DEFAULT_CONTEXT = 4096
 
@@ -52,7 +52,7 @@ class GenerationOptions(TypedDict, total=False):
 
     A model that reasons first does so freely; the same holds for the next three, of which an answer
     takes one."""
-    regex: Annotated[str | None, Described("REGEX", "The whole answer matches this.")]
+    regex: str | None
     """A regular expression in the syntax of Rust's `regex`."""
     choices: Sequence[str] | None
     """The answer is one of these."""
@@ -64,3 +64,10 @@ class GenerationOptions(TypedDict, total=False):
     """A session to use instead; of what it holds, the longest beginning of the prompt is kept."""
     cancel: threading.Event | None
     """Ends the answer once it is set, from any thread."""
+
+
+class AnswerOptions(GenerationOptions, total=False):
+    """What `Model.events` takes besides, of each turn."""
+
+    thinking_budget: int | None
+    """Most tokens of reasoning, which is then closed; None sets no limit."""

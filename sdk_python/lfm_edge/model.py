@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -17,6 +18,7 @@ from .chat.prompt import prompt_ids
 from .chat.template import ChatTemplate
 from .chat.thinking_budget import ThinkingBudget
 from .chat.tools import Tool
+from .conversation import Conversation, Message, Setting
 from .errors import InvalidRequestError
 from .event_stream import EventStream
 from .generation import Generation
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from .structured import Constraint, Vocabulary
 
 __all__ = ["Message", "Model", "load"]
-
-Message = Mapping[str, Any]
-"""One turn of a chat: `role`, `content`, and what else the template reads."""
 
 
 _LONGEST_OPENING = 16
@@ -151,6 +150,7 @@ class Model:
         tools: Sequence[Tool | Mapping[str, Any]] | None = None,
         template_options: Mapping[str, Any] | None = None,
         trust_markers: bool = False,
+        clock: datetime | None = None,
         thinking_budget: int | None = None,
         **options: Unpack[GenerationOptions],
     ) -> EventStream:
@@ -161,6 +161,7 @@ class Model:
             tools: functions that the model may call, or their JSON Schemas.
             template_options: further variables of the template, such as `preserve_thinking`.
             trust_markers: see `chat`.
+            clock: the time that the template sees; None: now.
             thinking_budget: most tokens of reasoning, which is then closed; None sets no limit.
             **options: see `GenerationOptions`.
 
@@ -173,7 +174,9 @@ class Model:
         """
         known = [_as_tool(tool) for tool in tools or ()]
         schemas = None if tools is None else [tool.to_json() for tool in known]
-        ids = self._chat_ids(messages, schemas, template_options, trust_markers=trust_markers)
+        ids = self._chat_ids(
+            messages, schemas, template_options, clock, trust_markers=trust_markers
+        )
         request = self._request(ids, may_think=True, **options)
         markers = Markers.of(self.tokenizer.added_id)
         splitter = EventSplitter(markers, known, in_reasoning=self._opens_reasoning(ids))
@@ -181,6 +184,32 @@ class Model:
         if thinking_budget is not None:
             budget = ThinkingBudget(thinking_budget, self._closing(bound=bool(request.constraint)))
         return EventStream(request, splitter, budget)
+
+    def conversation(
+        self,
+        system: str | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+        template_options: Mapping[str, Any] | None = None,
+        context: int | None = None,
+    ) -> Conversation:
+        """A chat that remembers what was said, and reads nothing twice that it need not.
+
+        Args:
+            system: instructions that stand before the conversation.
+            tools: functions that the model may call, or their JSON Schemas.
+            template_options: further variables of the template, such as `preserve_thinking`.
+            context: see `session`.
+
+        Raises:
+            InvalidRequestError: a tool is malformed or `context` is out of range.
+        """
+        setting = Setting(
+            tools=None if tools is None else [_as_tool(tool) for tool in tools],
+            template_options=template_options,
+            clock=datetime.now(),
+        )
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        return Conversation(self, messages, self.session(context), setting)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -199,6 +228,7 @@ class Model:
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] | None,
         template_options: Mapping[str, Any] | None,
+        clock: datetime | None = None,
         *,
         trust_markers: bool,
     ) -> list[int]:
@@ -211,6 +241,7 @@ class Model:
             tools,
             template_options,
             trust_markers=trust_markers,
+            clock=clock,
         )
 
     def _request(

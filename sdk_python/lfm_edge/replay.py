@@ -158,6 +158,15 @@ class Contents:
         position, conv = self._checkpoints.before(len(self.ids))
         return (position, conv) if position else None
 
+    def conv_to_save(self) -> tuple[int, Conv] | None:
+        """The conv state for a file, which has room for one; None if there is none.
+
+        Where such states are kept, that of the last turn's beginning: a conversation whose thinking
+        is dropped goes back there, and one that just goes on has little to read again.
+        """
+        position, conv = self._checkpoints.before(len(self.ids))
+        return (position, conv) if position else self.conv()
+
     def fill(self, ids: list[int], conv: tuple[int, Conv] | None) -> None:
         """Takes ids whose keys and values were written to the state, and a conv state of them."""
         self.ids, self._conv_position = ids, -1

@@ -204,10 +204,14 @@ class Session:
             contents.set_conv(*snapshot._conv)
         contents.busy.release()
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, attached: str = "") -> None:
         """Writes what the session holds to a file that `Session.open` reads.
 
         The file takes its name when it is whole; an earlier one is replaced.
+
+        Args:
+            path: the file.
+            attached: a text to keep with it, such as a conversation's.
 
         Raises:
             UnsupportedBundleError: the target's state cannot be read.
@@ -219,7 +223,7 @@ class Session:
             contents = self._empty()
             contents.busy.acquire()
         try:
-            session_file.write(Path(path), self._runtime.bundle, contents, self.capacity)
+            session_file.write(Path(path), self._runtime.bundle, contents, self.capacity, attached)
         finally:  # nothing was changed
             contents.busy.release()
 

@@ -1,9 +1,9 @@
 """A session as a file: a safetensors file of its ids, keys and values, and of its conv state.
 
 Metadata: `format`, `version`, the SHA-256 of the bundle's manifest (`bundle`), `capacity`,
-`conv_position` (where the conv state stands; -1 without one) and the SHA-256 of all tensors and of
-the rest of the metadata. Tensors: `ids` int32 [n], and `state.NAME` for each of the bundle's, of
-those that grow only the positions held.
+`attached` (a text of whoever saved it), `conv_position` (where the conv state stands; -1 without
+one) and the SHA-256 of all tensors and of the rest of the metadata. Tensors: `ids` int32 [n], and
+`state.NAME` for each of the bundle's, of those that grow only the positions held.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
 Array = NDArray[Any]
 
 
-def write(path: Path, bundle: Bundle, contents: Contents, capacity: int) -> None:
+def write(path: Path, bundle: Bundle, contents: Contents, capacity: int, attached: str) -> None:
     """Writes contents, of a runtime whose tensors can be read, beside `path` and renames it.
 
     Raises:
@@ -44,7 +44,7 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int) -> None
     assert contents.access.axes is not None
     if path.is_dir():
         raise SessionFileError(f"{path}: is a folder; expected the name of a file")
-    held, conv = len(contents.ids), contents.conv()
+    held, conv = len(contents.ids), contents.conv_to_save()
     tensors: dict[str, Array] = {"ids": np.array(contents.ids, np.int32)}
     for name, axis in contents.access.axes.items():
         part = contents.state.tensors[name][(slice(None),) * axis + (slice(held),)]
@@ -56,6 +56,7 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int) -> None
         "version": VERSION,
         "bundle": bundle.digest,
         "capacity": str(capacity),
+        "attached": attached,
         "conv_position": str(conv[0] if conv else -1),
     }
     digest = _Digest(metadata)
@@ -118,6 +119,8 @@ class SavedSession:
             raise self._damaged(f"ids of shape {shape}")
         self.position: int = shape[0]
         """How many tokens it holds."""
+        self.attached: str = metadata.get("attached", "")
+        """The text that was saved with it."""
         self._conv_position = self._number(metadata, "conv_position")
 
     def read_into(self, contents: Contents) -> None:

@@ -145,3 +145,22 @@ def test_nothing_half_written_is_left(model: lfm_edge.Model, file: Path, tmp_pat
             session.reset()
             session.prefill(IDS[9:20])
     assert Session.open(model, file).ids == IDS[9:20]
+
+
+def test_a_file_leads_back_to_where_the_last_answer_began(
+    model: lfm_edge.Model, tmp_path: Path
+) -> None:
+    session = model.session(64)
+    session.prefill(IDS[:9])
+    for token in IDS[9:20]:
+        session.decode(token)
+    session.save(tmp_path / "saved")
+    opened = Session.open(model, tmp_path / "saved")
+    assert (opened.ids, opened.to_replay) == (IDS[:20], 11)
+    assert opened.resume([*IDS[:10], 7]) == [IDS[9], 7]
+    # With no turn's end in it, the end itself is kept.
+    session.reset()
+    for token in IDS[:20]:
+        session.decode(token)
+    session.save(tmp_path / "saved")
+    assert Session.open(model, tmp_path / "saved").to_replay == 0

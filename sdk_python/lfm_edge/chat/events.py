@@ -101,6 +101,21 @@ class End:
     usage: Usage
     timings: Timings
 
+    @property
+    def reused(self) -> int:
+        """`usage.reused`, and so are the next two."""
+        return self.usage.reused
+
+    @property
+    def processed(self) -> int:
+        """Tokens that were run before the first new one."""
+        return self.usage.processed
+
+    @property
+    def generated(self) -> int:
+        """New tokens."""
+        return self.usage.generated
+
 
 Event = Reasoning | Text | ToolCall | InvalidToolCall | End
 

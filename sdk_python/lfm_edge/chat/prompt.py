@@ -11,6 +11,7 @@ because an added token parts the text around it either way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ..errors import TemplateError
@@ -32,6 +33,7 @@ def prompt_ids(
     variables: Mapping[str, Any] | None = None,
     *,
     trust_markers: bool = False,
+    clock: datetime | None = None,
 ) -> list[int]:
     """The prompt's ids.
 
@@ -44,13 +46,14 @@ def prompt_ids(
         variables: further variables of the template.
         trust_markers: whether the text of a marker is that marker wherever it stands, as in
             transformers.
+        clock: the time that the template sees; None: now.
 
     Raises:
         TemplateError: see `ChatTemplate.render`; or the prompt is empty.
         InvalidRequestError: the arguments are not JSON values.
     """
     options = dict(variables or {})
-    prompt = template.render(messages, tools, **options)
+    prompt = template.render(messages, tools, clock=clock, **options)
     if not prompt:
         raise TemplateError("the chat template made an empty prompt of these messages")
     ids = tokenizer.encode(prompt)
@@ -65,7 +68,7 @@ def prompt_ids(
     their_tools = _replaced(plain(tools), stand_ins)
     if their_messages == plain_messages and their_tools == tools and options == (variables or {}):
         return ids
-    marked = template.render(their_messages, their_tools, **options)
+    marked = template.render(their_messages, their_tools, clock=clock, **options)
     return _encode(tokenizer, markers, ids, _unescaped(marked, stand_ins), stand_ins)
 
 

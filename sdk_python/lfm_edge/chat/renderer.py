@@ -1,10 +1,11 @@
 """Renders chat templates; a program of its own, which `sandbox.py` starts and watches.
 
 It reads one request a line, `{"source": ..., "values": ..., "longest": ...}` (with null for values
-it compiles only), and answers each with `{"text": ...}` or `{"error": ...}`. The environment is the
-one that transformers renders with, so templates written for it work here. A template is foreign
-code: it sees plain JSON values only and runs in Jinja's sandbox (no attribute that begins with an
-underscore, no change of its inputs). How much memory and time it takes is the parent's affair.
+it compiles only; a `clock` is the time to tell), and answers each with `{"text": ...}` or
+`{"error": ...}`. The environment is the one that transformers renders with, so templates written
+for it work here. A template is foreign code: it sees plain JSON values only and runs in Jinja's
+sandbox (no attribute that begins with an underscore, no change of its inputs). How much memory and
+time it takes is the parent's affair.
 """
 
 from __future__ import annotations
@@ -130,10 +131,14 @@ def _compile(source: str, longest: int) -> jinja2.Template:
     return _environment(longest).from_string(source)
 
 
-def _render(source: str, values: dict[str, Any] | None, longest: int) -> str:
+def _render(
+    source: str, values: dict[str, Any] | None, longest: int, clock: str | None = None
+) -> str:
     template = _compile(source, longest)
     if values is None:
         return ""
+    if clock is not None:
+        values["strftime_now"] = datetime.fromisoformat(clock).strftime
     pieces, length = [], 0
     for piece in template.generate(values):
         length += len(piece)

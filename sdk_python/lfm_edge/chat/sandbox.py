@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,18 @@ _RENDERER = Path(__file__).with_name("renderer.py")
 _START = "import sys, runpy; sys.path[:] = {path!r}; runpy.run_path({file!r}, run_name='__main__')"
 
 
-def render(source: str, values: dict[str, Any] | None) -> str:
+def render(source: str, values: dict[str, Any] | None, clock: datetime | None = None) -> str:
     """The text that the template `source` makes of `values`; None compiles it only.
+
+    `strftime_now` tells the time of `clock`, or the present one.
 
     Raises:
         TemplateError: it does not compile, fails, refuses the values, or exceeds `MAX_SECONDS`,
             `MAX_BYTES` or `MAX_PROMPT_CHARACTERS`.
     """
     request = {"source": source, "values": values, "longest": MAX_PROMPT_CHARACTERS}
+    if clock is not None:
+        request["clock"] = clock.isoformat()
     worker = _take()
     try:
         answer = worker.ask(json.dumps(request).encode() + b"\n")

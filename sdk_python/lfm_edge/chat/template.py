@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ..bundle import Bundle
@@ -90,6 +91,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         add_generation_prompt: bool = True,
+        clock: datetime | None = None,
         **variables: Any,
     ) -> str:
         """The prompt for `messages`.
@@ -99,6 +101,7 @@ class ChatTemplate:
                 `reasoning` or `reasoning_content`.
             tools: JSON Schemas of functions that the model may call.
             add_generation_prompt: whether to end where the assistant's answer begins.
+            clock: the time that `strftime_now` tells; None: now.
             **variables: what else the template reads, such as `preserve_thinking`.
 
         Raises:
@@ -114,7 +117,7 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
         values = {**plain(given), "messages": normalize_messages(messages)}
-        return sandbox.render(self.source(tools), values)
+        return sandbox.render(self.source(tools), values, clock)
 
 
 def _files(bundle: Bundle) -> dict[str, str]:

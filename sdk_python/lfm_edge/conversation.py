@@ -1,0 +1,176 @@
+"""A chat that goes on: its messages, and a session that has read most of them already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import msgspec
+
+from . import session_file
+from .chat.calls import InvalidToolCall, ToolCall
+from .chat.events import End, Event, Reasoning, Text
+from .chat.tools import Tool
+from .errors import InvalidRequestError, SessionFileError
+from .generation_options import AnswerOptions
+from .session import Session
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["Conversation", "Message", "Setting"]
+
+Message = Mapping[str, Any]
+"""One turn of a chat: `role`, `content`, and what else the template reads."""
+
+
+class Setting(TypedDict):
+    """What stays the same from turn to turn, as `Model.events` takes it."""
+
+    tools: list[Tool] | None
+    template_options: Mapping[str, Any] | None
+    clock: datetime
+
+
+class Conversation:
+    """Turns of a user and a model; made by `Model.conversation`, or by `open` from a file.
+
+    Each turn renders all messages through the checkpoint's template and reads only what its session
+    does not hold already, also where the template drops what the model thought before. The date
+    that some templates print stays that of the beginning.
+
+    A turn counts once its `End` has come: given up before, it leaves no trace in `messages`.
+    """
+
+    def __init__(
+        self, model: Model, messages: Sequence[Message], session: Session, setting: Setting
+    ) -> None:
+        self.messages = list(messages)
+        """All that was said, as templates take it; may be changed between turns."""
+        self.session = session
+        self.last: End | None = None
+        """How the last turn ended: `reused`, `processed`, `generated`, `timings`, `reason`."""
+        self._model, self._setting = model, setting
+
+    def send(
+        self, message: str | Message | Sequence[Message], **options: Unpack[AnswerOptions]
+    ) -> Iterator[Event]:
+        """Says something and yields the events of the answer.
+
+        Args:
+            message: what the user says; or whole messages, such as the results of tools
+                (`{"role": "tool", "content": ...}`).
+            **options: how to answer; see `Model.events`.
+
+        Raises:
+            InvalidRequestError: an option is out of range, or the message is none.
+            TemplateError: the template refuses the messages.
+            ContextFullError: the session does not hold them.
+            BundleError: the bundle has no usable tokenizer or its graph fails to run.
+        """
+        said: Sequence[Message]
+        if isinstance(message, str):
+            said = [{"role": "user", "content": message}]
+        else:
+            said = [message] if isinstance(message, Mapping) else message
+        return self._answer([*self.messages, *said], options)
+
+    def regenerate(self, **options: Unpack[AnswerOptions]) -> Iterator[Event]:
+        """Answers the last message anew. Raises what `send` raises, and where there is none."""
+        asked = list(self.messages)
+        while asked and asked[-1].get("role") == "assistant":
+            asked.pop()
+        if all(message.get("role") == "system" for message in asked):
+            raise InvalidRequestError("there is no message to answer; send one first")
+        return self._answer(asked, options)
+
+    def edit(self, turn: int, text: str, **options: Unpack[AnswerOptions]) -> Iterator[Event]:
+        """Says something else in one of the user's turns, and forgets what followed.
+
+        Args:
+            turn: which of them, from 0; negative numbers count from the last.
+            text: what the user says now.
+            **options: as `send`.
+
+        Raises:
+            InvalidRequestError: there is no such turn, or as `send`, and so are the others.
+            TemplateError:
+            ContextFullError:
+            BundleError:
+        """
+        places = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
+        if not -len(places) <= turn < len(places):
+            raise InvalidRequestError(
+                f"edit: got turn {turn}, but the user has said {len(places)} things"
+            )
+        message = {**self.messages[places[turn]], "content": text}
+        return self._answer([*self.messages[: places[turn]], message], options)
+
+    def fork(self) -> Conversation:
+        """One that goes on by itself from here; see `Session.fork`."""
+        other = Conversation(self._model, self.messages, self.session.fork(), self._setting)
+        other.last = self.last
+        return other
+
+    def save(self, path: Path | str) -> None:
+        """Writes it, with what its session holds, to a file that `open` reads.
+
+        Of the tools their schemas are kept, not the functions. Raises what `Session.save` raises.
+        """
+        tools, options = self._setting["tools"], self._setting["template_options"]
+        saved = {
+            "messages": self.messages,
+            "tools": None if tools is None else [tool.to_json() for tool in tools],
+            "template_options": options,
+            "clock": self._setting["clock"].isoformat(),
+        }
+        self.session.save(path, attached=json.dumps(saved))
+
+    @classmethod
+    def open(cls, model: Model, path: Path | str, context: int | None = None) -> Conversation:
+        """What `save` wrote; it reads nothing again. Raises what `Session.open` raises."""
+        with session_file.opened(Path(path), model.bundle) as file:
+            attached = file.attached
+        try:
+            saved = msgspec.json.decode(attached, type=_Saved)
+            tools = None if saved.tools is None else list(map(Tool.from_json, saved.tools))
+        except (msgspec.MsgspecError, InvalidRequestError, RecursionError):
+            raise SessionFileError(
+                f"{path}: holds a session, but no conversation; open it by Session.open"
+            ) from None
+        setting = Setting(tools=tools, template_options=saved.template_options, clock=saved.clock)
+        return cls(model, saved.messages, Session.open(model, path, context), setting)
+
+    def _answer(self, messages: list[Message], options: AnswerOptions) -> Iterator[Event]:
+        own: AnswerOptions = {**options, "session": self.session}
+        return self._listen(messages, self._model.events(messages, **self._setting, **own))
+
+    def _listen(self, messages: list[Message], events: Iterator[Event]) -> Iterator[Event]:
+        content: list[str] = []
+        thinking: list[str] = []
+        calls: list[dict[str, Any]] = []
+        for event in events:
+            match event:
+                case Text(text) | InvalidToolCall(text):
+                    content.append(text)
+                case Reasoning(text):
+                    thinking.append(text)
+                case ToolCall(name, arguments):
+                    function = {"name": name, "arguments": arguments}
+                    calls.append({"type": "function", "function": function})
+                case End():
+                    answer: dict[str, Any] = {"role": "assistant", "content": "".join(content)}
+                    answer |= {"thinking": "".join(thinking)} if thinking else {}
+                    answer |= {"tool_calls": calls} if calls else {}
+                    self.messages, self.last = [*messages, answer], event
+            yield event
+
+
+class _Saved(msgspec.Struct):
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    template_options: dict[str, Any] | None
+    clock: datetime
