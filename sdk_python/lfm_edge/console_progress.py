@@ -56,8 +56,9 @@ class ConsoleProgress:
         self._done += amount
         self._bars.update(self._task, completed=self._done, amount=self._amount())
         now = time.monotonic()
-        finished = self._done >= self._total
-        if not self._console.is_terminal and (finished or now - self._shown > _LINE_SECONDS):
+        told = self._shown > self._begun  # short work needs no lines
+        due = now - self._shown > _LINE_SECONDS or (told and self._done >= self._total)
+        if due and not self._console.is_terminal:
             self._shown = now
             self._console.print(f"{self._name}: {self._amount()}{self._estimate(now)}")
 
