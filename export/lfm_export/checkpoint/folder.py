@@ -85,7 +85,8 @@ def _refuse_other_kinds(folder: Path) -> None:
             f"{folder}: is an adapter (adapter_config.json): merge it into its model first, with "
             "PEFT's merge_and_unload and save_pretrained; where that is done, remove the file"
         )
-    if not (folder / "config.json").exists() and (explanation := explain_folder(folder)):
+    own = any((folder / name).exists() for name in ("config.json", _SINGLE, _INDEX))
+    if not own and (explanation := explain_folder(folder)):
         raise CheckpointError(f"{folder}: {explanation}")
 
 
