@@ -54,6 +54,8 @@ def cases() -> Iterator[Case]:
     options = list(itertools.product(("q4", "q8"), ("io", "state")))
     turn = itertools.cycle(options)
     for name, config in CONFIGS.items():
+        if "odd widths" in name:  # float weights alone take them, which a package has not
+            continue
         for moe in FORMS if isinstance(config, Lfm2MoeConfig) else FORMS[:1]:
             chosen = options if name in {"dense", "moe"} else [next(turn)]
             yield from (Case(name, moe, *option) for option in chosen)
