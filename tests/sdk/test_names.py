@@ -67,7 +67,9 @@ def named(folder: Path, name: str) -> Path:
             manifest,
             producer=name,
             model=replace(manifest.model, name=name, family=name),
-            graph=replace(manifest.graph, functions=[name]),
+            graph=replace(
+                manifest.graph, functions=[replace(manifest.graph.functions[0], name=name)]
+            ),
             quantization=replace(manifest.quantization, method=name, head=name),
         ),
     )
