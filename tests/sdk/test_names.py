@@ -85,7 +85,7 @@ def test_the_names_of_a_manifest(
     assert code == 0
     assert f"{shown} ({shown})" in out
     assert f"target onnx-portable, {shown}\n" in "\n".join(map(str.rstrip, out.splitlines()))
-    assert f"{shown}, head {shown}, blocks of 32" in out
+    assert f"{shown}, head {shown}; f32: 32 bits" in out
     assert f"{shown}, format 1.0" in out
     for file in ("a", "b"):
         measured = ("-p", 4, "-n", 2, "-r", 1, "--json", tmp_path / f"{file}.json")
