@@ -109,9 +109,10 @@ class Package:
         self._weights_folder = model.parent
         self._files: dict[str, WeightFile] = {}
         program = _read_program(model)
+        # A map of protobuf has no order of its own.
         self.functions = {
-            name: _FunctionReader(self, name, function).read()
-            for name, function in program.functions.items()
+            name: _FunctionReader(self, name, program.functions[name]).read()
+            for name in sorted(program.functions)
         }
 
     def weight_file(self, name: str) -> WeightFile:
