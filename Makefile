@@ -10,20 +10,42 @@ NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 # CPUs have 8-bit matrix products, dot products only, and neither.
 ARM := $(BUILD)/aarch64
 ARM_CPUS := max cortex-a76 cortex-a72
+ARM_TOOLS := command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64
+# Debian's package clang; with ARM's tools, for ARM as well.
+CLANG := $(BUILD)/clang
+# Another Clang, which PyPI has: for other systems, and for older C libraries.
+ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$PATH"
+ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
-.PHONY: demo test native arm native-arm arm-if-there sanitize check-full fuzz bench quality train tokenizer schema check-checkpoints lint clean
+.PHONY: demo test native arm native-arm arm-if-there clang clang-arm clang-if-there elsewhere wheels \
+    sanitize check-full fuzz bench quality train tokenizer schema check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
 
-test: $(VENV)/test.done lint native arm-if-there
+test: $(VENV)/test.done lint native arm-if-there clang-if-there elsewhere
 	$(BIN)/pytest -n 2
 
-# The operators' own tests, without ONNX Runtime and with a fake of it.
+# $(call native-tests,FOLDER,OPTIONS): the operators' own tests, without ONNX Runtime and with a fake
+# of it.
+define native-tests
+	$(BIN)/cmake -S ops -B $(1) $(2)
+	$(BIN)/cmake --build $(1) --parallel 2
+	$(BIN)/ctest --test-dir $(1) --output-on-failure
+endef
+
+# The same on emulated ARM CPUs.
+define arm-tests
+	$(BIN)/cmake -S ops -B $(1) -DCMAKE_TOOLCHAIN_FILE=toolchains/aarch64.cmake $(2)
+	$(BIN)/cmake --build $(1) --parallel 2
+	for cpu in $(ARM_CPUS); do \
+	    echo "ARM, $$cpu:"; \
+	    QEMU_CPU=$$cpu $(BIN)/ctest --test-dir $(1) --parallel 2 --output-on-failure || exit 1; \
+	done
+endef
+
 native: $(VENV)/test.done
-	$(BIN)/cmake -S ops -B $(BUILD)/native -DLFM_OPS_TESTS=ON
-	$(BIN)/cmake --build $(BUILD)/native --parallel 2
-	$(BIN)/ctest --test-dir $(BUILD)/native --output-on-failure
+	$(call native-tests,$(BUILD)/native)
 
 # The operators on emulated ARM CPUs: their own tests, then sessions of a real ONNX Runtime; and
 # what their inner loops may reach.
@@ -32,12 +54,33 @@ arm: native-arm $(ARM)/onnxruntime.done
 	$(BIN)/python ops/tests/estimate_arm.py
 
 native-arm: $(VENV)/test.done
-	$(BIN)/cmake -S ops -B $(ARM) -DCMAKE_TOOLCHAIN_FILE=toolchains/aarch64.cmake
-	$(BIN)/cmake --build $(ARM) --parallel 2
-	for cpu in $(ARM_CPUS); do \
-	    echo "ARM, $$cpu:"; \
-	    QEMU_CPU=$$cpu $(BIN)/ctest --test-dir $(ARM) --parallel 2 --output-on-failure || exit 1; \
+	$(call arm-tests,$(ARM))
+
+clang: $(VENV)/test.done
+	$(call native-tests,$(CLANG)/native,-DCMAKE_CXX_COMPILER=clang++)
+
+clang-arm: $(VENV)/test.done
+	$(call arm-tests,$(CLANG)/aarch64,-DCMAKE_CXX_COMPILER=clang++)
+
+# The operators compiled, not linked, for systems whose programs cannot run here.
+elsewhere: $(VENV)/test.done
+	for target in $(ELSEWHERE); do \
+	    $(ZIG) $(BIN)/cmake -S ops -B $(BUILD)/zig/$$target -DLFM_OPS_TESTS=OFF \
+	        -DCMAKE_TOOLCHAIN_FILE=toolchains/zig.cmake -DLFM_ZIG_TARGET=$$target && \
+	    $(BIN)/cmake --build $(BUILD)/zig/$$target --parallel 2 --target lfm_ort || exit 1; \
 	done
+
+# What can be installed without a compiler, for Linux on both CPUs; then what is in them is run.
+wheels: native
+	rm -rf dist
+	for cpu in x86_64 aarch64; do \
+	    $(ZIG) $(BIN)/python -m pip wheel . --quiet --no-deps --wheel-dir dist \
+	        -C wheel.tags=py3-none-manylinux_2_28_$$cpu \
+	        -C build-dir=$(BUILD)/zig/$$cpu-linux-gnu.2.28 \
+	        -C cmake.define.CMAKE_TOOLCHAIN_FILE=toolchains/zig.cmake \
+	        -C cmake.define.LFM_ZIG_TARGET=$$cpu-linux-gnu.2.28 || exit 1; \
+	done
+	$(BIN)/pytest -n 0 tests/test_wheels.py tests/ops/test_run_graph.py -k wheel
 
 # ONNX Runtime for ARM, and what the emulator shows as the system: the host's /proc/cpuinfo, of
 # another architecture, would crash it.
@@ -55,11 +98,20 @@ $(ARM)/onnxruntime.done: pyproject.toml $(VENV)/test.done
 
 # As much of it as `make test` can have here; what is left out is said.
 arm-if-there: $(VENV)/test.done
-	@if command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64; then \
+	@if $(ARM_TOOLS); then \
 	    $(MAKE) native-arm && { $(MAKE) $(ARM)/onnxruntime.done || \
 	    echo '*** SKIPPED on ARM: sessions of ONNX Runtime (its wheel cannot be had) ***' >&2; }; \
 	else \
 	    echo '*** SKIPPED: ARM (no aarch64-linux-gnu-g++ or no qemu-aarch64 here) ***' >&2; \
+	fi
+
+clang-if-there: $(VENV)/test.done
+	@if ! command -v clang++; then \
+	    echo '*** SKIPPED: Clang (no clang++ here) ***' >&2; \
+	elif $(ARM_TOOLS); then \
+	    $(MAKE) clang clang-arm; \
+	else \
+	    $(MAKE) clang && echo '*** SKIPPED: Clang for ARM (its tools are not here) ***' >&2; \
 	fi
 
 # The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
@@ -124,4 +176,4 @@ $(VENV)/peers.done: pyproject.toml $(VENV)/test.done
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BUILD)
+	rm -rf $(VENV) $(BUILD) dist

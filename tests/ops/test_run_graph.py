@@ -1,7 +1,8 @@
 """Whole bundles in a real ONNX Runtime, driven by a program in C++: here, and on ARM.
 
-`make native` and `make arm` build what is run. The ARM machines are emulated: one has 8-bit matrix
-products, one dot products only, one neither.
+`make native` and `make arm` build what is run, `make clang` and `make wheels` what it is compared
+with. The ARM machines are emulated: one has 8-bit matrix products, one dot products only, one
+neither.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from tests.ops.nodes import isas
 from tests.support import export, random_model, saved, tiny_moe
+from tests.wheels import library_of, wheel_for
 
 ROOT = Path(__file__).parents[2]
 CAPACITY = 40
@@ -38,18 +40,26 @@ BUNDLES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a build of ours runs, on which ONNX Runtime, and the best instruction set there."""
+    """Where builds of ours run, on which ONNX Runtime, and the instruction sets to be tried."""
 
     build: Path
+    clang: Path
+    cpu: str
     runtime: Path
-    best: str
+    isas: tuple[str, ...]
     emulator: tuple[str, ...] = ()
 
-    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-        program, ops = self.build / "tests" / "run_graph", self.build / "liblfm_ops.so"
-        (library,) = self.runtime.glob("libonnxruntime.so.*")
+    @property
+    def library(self) -> Path:
+        return self.build / "liblfm_ops.so"
+
+    def run(
+        self, script: str, library: Path, **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        program = self.build / "tests" / "run_graph"
+        (runtime,) = self.runtime.glob("libonnxruntime.so.*")
         return subprocess.run(
-            [*self.emulator, str(program), str(library), str(ops)],
+            [*self.emulator, str(program), str(runtime), str(library)],
             input=script.encode(),
             env={**os.environ, **environment},
             capture_output=True,
@@ -60,12 +70,17 @@ class Machine:
 def emulated(cpu: str, best: str) -> Machine:
     build = ROOT / "build" / "aarch64"
     emulator = ("qemu-aarch64", "-L", str(build / "sysroot"), "-cpu", cpu)
-    return Machine(build, build / "onnxruntime" / "capi", best, emulator)
+    clang, runtime = ROOT / "build" / "clang" / "aarch64", build / "onnxruntime" / "capi"
+    return Machine(build, clang, "aarch64", runtime, (best,), emulator)
 
 
 MACHINES = {
     "here": Machine(
-        ROOT / "build" / "native", Path(onnxruntime.__file__).parent / "capi", isas()[-1]
+        ROOT / "build" / "native",
+        ROOT / "build" / "clang" / "native",
+        platform.machine(),
+        Path(onnxruntime.__file__).parent / "capi",
+        tuple(isas()),
     ),
     "arm-max": emulated("max", "neon_i8mm"),
     "arm-cortex-a76": emulated("cortex-a76", "neon_dotprod"),
@@ -78,10 +93,9 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     """A machine whose builds are there."""
     found = MACHINES[request.param]
     target = "arm" if found.emulator else "native"
-    library = found.build / "liblfm_ops.so"
     if platform.system() != "Linux":
         pytest.skip("NOT RUN: run_graph is built and run on Linux")
-    if not library.is_file() or not any(found.runtime.glob("libonnxruntime.so.*")):
+    if not found.library.is_file() or not any(found.runtime.glob("libonnxruntime.so.*")):
         pytest.skip(f"NOT RUN, not built: `make {target}` does it, where its tools can be had")
     return found
 
@@ -109,7 +123,13 @@ class Reading:
     state: bytes
 
 
-def read(machine: Machine, bundle: Bundle, *readings: Sequence[int]) -> list[Reading]:
+def read(
+    machine: Machine,
+    bundle: Bundle,
+    *readings: Sequence[int],
+    library: Path | None = None,
+    **environment: str,
+) -> list[Reading]:
     """Reads the golden ids in one session, each time in other chunks."""
     graph, vocab = bundle.manifest.graph, bundle.manifest.model.vocab_size
     script = [f"graph {bundle.graph_path} {vocab} 2", *map(_state_line, graph.state)]
@@ -117,7 +137,7 @@ def read(machine: Machine, bundle: Bundle, *readings: Sequence[int]) -> list[Rea
         ids = iter(bundle.manifest.golden.ids)
         script += [" ".join(["run", str(n), *(str(next(ids)) for _ in range(n))]) for n in chunks]
         script.append("reset")
-    done = machine.run("\n".join(script))
+    done = machine.run("\n".join(script), library or machine.library, **environment)
     assert done.returncode == 0, done.stderr.decode()
     size = sum(_shape_and_bytes(tensor)[1] for tensor in graph.state)
     results, start = [], 0
@@ -187,6 +207,29 @@ def test_the_best_instruction_set_is_taken(
     made = bundle("f32")
     absent = "avx2" if machine.build.name == "aarch64" else "neon_dotprod"
     script = f"graph {made.graph_path} {made.manifest.model.vocab_size} 1"
-    refused = machine.run(script, LFM_OPS_ISA=absent)
+    refused = machine.run(script, machine.library, LFM_OPS_ISA=absent)
     assert refused.returncode == 1
-    assert refused.stderr.decode().rstrip().endswith(f"its best is {machine.best}")
+    assert refused.stderr.decode().rstrip().endswith(f"its best is {machine.isas[-1]}")
+
+
+def library_by(maker: str, machine: Machine, folder: Path) -> Path:
+    """What another compiler made for a machine."""
+    if maker == "wheel":
+        return library_of(wheel_for(machine.cpu), folder)
+    library = machine.clang / "liblfm_ops.so"
+    if not library.is_file():
+        pytest.skip("NOT RUN, not built: `make clang` does it, where its tools can be had")
+    return library
+
+
+@pytest.mark.parametrize("maker", ["clang", "wheel"])
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_bits_do_not_depend_on_the_compiler(
+    machine: Machine, bundle: Callable[[str], Bundle], name: str, maker: str, tmp_path: Path
+) -> None:
+    made, library = bundle(name), library_by(maker, machine, tmp_path)
+    for isa in machine.isas:
+        (mine,) = read(machine, made, RAGGED, LFM_OPS_ISA=isa)
+        (other,) = read(machine, made, RAGGED, library=library, LFM_OPS_ISA=isa)
+        assert np.array_equal(mine.logits, other.logits), isa
+        assert mine.state == other.state, isa
