@@ -159,6 +159,23 @@ class Walk:
         return TOKENS[self.given - count : self.given]
 
 
+def walk_anywhere(
+    model: lfm_edge.Model, file: Path, check: Callable[[Session, Array], None]
+) -> None:
+    """Takes a session to random places, and checks it wherever it gives logits."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(steps=STEPS)
+    def walk(steps: list[tuple[str, int]]) -> None:
+        session = Walk(model, file)
+        for name, number in [*steps, ("read", 1)]:
+            logits = session.step(name, number)
+            if logits is not None:
+                check(session.session, logits)
+
+    walk()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_wherever_a_session_goes_its_bits_are_those_of_a_straight_run(
     load: Callable[[Case], lfm_edge.Model],
@@ -170,20 +187,14 @@ def test_wherever_a_session_goes_its_bits_are_those_of_a_straight_run(
     model = load(case)
     truth = straight(model)
 
-    @settings(max_examples=25, deadline=None)
-    @given(steps=STEPS)
-    def walk(steps: list[tuple[str, int]]) -> None:
-        session = Walk(model, tmp_path / "saved")
-        for name, number in [*steps, ("read", 1)]:
-            logits = session.step(name, number)
-            if logits is not None:
-                right, state = truth(session.ids)
-                assert np.array_equal(logits, right)
-                found = held(model, session.session)
-                assert all(np.array_equal(found[name], state[name]) for name in state)
-        assert not session.session._contents._checkpoints.last  # no conv state is kept
+    def check(session: Session, logits: Array) -> None:
+        right, state = truth(session.ids)
+        assert np.array_equal(logits, right)
+        found = held(model, session)
+        assert all(np.array_equal(found[name], state[name]) for name in state)
+        assert not session._contents._checkpoints.last  # no conv state is kept
 
-    walk()
+    walk_anywhere(model, tmp_path / "saved", check)
 
 
 @pytest.mark.parametrize("case", PORTABLE)
@@ -195,16 +206,10 @@ def test_the_portable_graph_goes_anywhere_too(
     model = load(case)
     truth = straight(model)
 
-    @settings(max_examples=25, deadline=None)
-    @given(steps=STEPS)
-    def walk(steps: list[tuple[str, int]]) -> None:
-        session = Walk(model, tmp_path / "saved")
-        for name, number in [*steps, ("read", 1)]:
-            logits = session.step(name, number)
-            if logits is not None:
-                np.testing.assert_allclose(logits, truth(session.ids)[0], atol=2e-3)
+    def check(session: Session, logits: Array) -> None:
+        np.testing.assert_allclose(logits, truth(session.ids)[0], atol=2e-3)
 
-    walk()
+    walk_anywhere(model, tmp_path / "saved", check)
 
 
 @pytest.mark.parametrize("case", PORTABLE)

@@ -222,6 +222,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda b: edit(b, lambda m: m["graph"]["state"][0].update(input=None)),
         "state 0.key: an ONNX graph needs its input and output",
     ),
+    "port that the graph lacks": (
+        lambda b: edit(b, lambda m: m["graph"]["functions"][0].update(logits="scores")),
+        "the outputs are not those of the manifest: logits is .*, expected none",
+    ),
     "missing file": (lambda b: (b / "tokenizer.json").unlink(), "tokenizer.json is listed"),
     "truncated file": (
         lambda b: os.truncate(b / "model.onnx", 1000),

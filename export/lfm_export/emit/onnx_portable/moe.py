@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...architecture import Router
+from ...errors import ExportError
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.weights import StoredMatrix
 from .linear import INT8_ACTIVATIONS, MICROSOFT
@@ -36,10 +37,13 @@ def sparse_moe(
     """The feed-forward of the normed input `[1, tokens, hidden]`; both matrices are stacks.
 
     Raises:
-        ValueError: stacks of several formats, which these operators do not take.
+        ExportError: stacks of several formats, which these operators do not take.
     """
     if gate_up.format != down.format:
-        raise ValueError(f"{name}: {gate_up.format.name} and {down.format.name}, expected one")
+        raise ExportError(
+            f"{name}: its experts are {gate_up.format.name} and {down.format.name}, but target "
+            "onnx-portable takes one format for both; use target onnx"
+        )
     return _Moe(graph, name, router, gate_up, down).output(x)
 
 
