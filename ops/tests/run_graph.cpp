@@ -118,9 +118,12 @@ class Graph {
         tensor_over(logits_, {1, 1, static_cast<int64_t>(logits_.size())}, kOrtFloat);
     std::vector<int64_t> zero{0};
     const auto zero_tensor = tensor_over(zero, {1}, kOrtInt64);
-    std::vector<const char*> input_names{"input_ids", "attention_mask", "replayed", "conv_columns"};
+    std::vector<int64_t> last{-1};
+    const auto last_tensor = tensor_over(last, {1}, kOrtInt64);
+    std::vector<const char*> input_names{"input_ids", "attention_mask", "replayed", "conv_columns",
+                                         "logits_at"};
     std::vector<const OrtValue*> inputs{id_tensor.get(), mask_tensor.get(), zero_tensor.get(),
-                                        zero_tensor.get()};
+                                        zero_tensor.get(), last_tensor.get()};
     std::vector<const char*> output_names{"logits"};
     std::vector<OrtValue*> outputs{logit_tensor.get()};
     for (const State& state : states_) {

@@ -8,10 +8,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .chat.loops import LoopDetector
 from .errors import ContextFullError, InvalidRequestError
+from .logprobs import TokenLogprob, logprobs
 from .sampling import Sampler
 from .session import Session
+from .speculation import Speculation
 from .stop_strings import StopFilter
 from .tokenizer import Detokenizer
 
@@ -39,9 +44,12 @@ class Request:
         max_tokens: most tokens of the answer; None sets no limit but the session's capacity.
         cancel: ends the answer once it is set, from any thread; looked at before every run.
         constraint: the form that the answer has; None leaves it free.
+        logprobs: how many alternatives to list beside each token's log probability; None computes
+            neither.
+        speculation: reads several tokens at once; None reads one by one.
 
     Raises:
-        InvalidRequestError: `max_tokens` is below 1.
+        InvalidRequestError: `max_tokens` is below 1, or `logprobs` below 0.
         ContextFullError: the session does not hold the prompt.
     """
 
@@ -54,8 +62,12 @@ class Request:
     max_tokens: int | None
     cancel: threading.Event
     constraint: Constraint | None
+    logprobs: int | None = None
+    speculation: Speculation | None = None
 
     def __post_init__(self) -> None:
+        if self.logprobs is not None and self.logprobs < 0:
+            raise InvalidRequestError(f"logprobs: got {self.logprobs}, expected 0 or more")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidRequestError(f"max_tokens: got {self.max_tokens}, expected 1 or more")
         if len(self.prompt) > self.session.capacity:
@@ -76,10 +88,15 @@ class Answer:
         self.reused_tokens = self.processed_tokens = 0
         """Of the prompt, the tokens that the session held already; and those that were run before
         the first new one, with what had to be run again."""
+        self.proposed_tokens = self.accepted_tokens = 0
+        """Of the answer, the tokens that were guessed and run in one with others, and of these the
+        ones that came true."""
         self.time_to_first_token = 0.0
         """Seconds from the first look at the prompt to the first new token."""
         self.ids: list[int] = []
         """The tokens of the answer so far, with the one that ended it."""
+        self.logprobs: list[TokenLogprob] = []
+        """What the model thought of each of them; empty if that was not asked for."""
         self._request = request
 
     def _tokens(
@@ -93,18 +110,11 @@ class Answer:
             forced: asked before each token, unless it is forced already: which must come next.
             loops: ends the answer where it has become one passage over and over.
         """
-        request, session, waiting = self._request, self._request.session, 0
+        request, waiting = self._request, 0
         begun = time.perf_counter()
         reader = object()  # not `self`: the session would keep the answer, and the answer it
-        unread = session.resume(request.prompt, reader)
-        self.reused_tokens = len(request.prompt) - len(unread)
-        self.processed_tokens = len(unread) + session.to_replay
-        while True:
-            for run in session.runs(len(unread)):
-                if request.cancel.is_set():
-                    self.finish_reason = "cancelled"
-                    return
-                logits = session.read(unread[run], reader)
+        logits = self._read_prompt(reader)
+        while logits is not None:
             if forced is not None and not waiting:
                 following = forced()
                 request.sampler.force(following)
@@ -114,9 +124,7 @@ class Answer:
             waiting = max(0, waiting - 1)
             if not self.ids:
                 self.time_to_first_token = time.perf_counter() - begun
-            self.ids.append(token)
-            if request.constraint:
-                request.constraint.advance(token)
+            self._take(token, logits)
             if token in request.eos_ids:
                 self.finish_reason = "eos"
                 return
@@ -124,7 +132,54 @@ class Answer:
             if reason := self._end(loops):
                 self.finish_reason = reason
                 return
-            unread = [token]
+            logits = self._read(token, reader)
+
+    def _read_prompt(self, reader: object) -> NDArray[np.float32] | None:
+        """The logits after the prompt, or None where the answer was cancelled."""
+        prompt, session = self._request.prompt, self._request.session
+        unread, logits = session.resume(prompt, reader), None
+        self.reused_tokens = len(prompt) - len(unread)
+        self.processed_tokens = len(unread) + session.to_replay
+        for run in session.runs(len(unread)):
+            if self._cancelled():
+                return None
+            logits = session.read(unread[run], reader)
+        return logits
+
+    def _read(self, token: int, reader: object) -> NDArray[np.float32] | None:
+        """The logits after a token of the answer, or None where this was cancelled."""
+        request, speculation = self._request, self._request.speculation
+        if self._cancelled():
+            return None
+        if speculation is None:
+            return request.session.read([token], reader)
+        if len(self.ids) == 1:
+            speculation.begin(request.prompt)
+        # One token follows from this run in any case: guesses are of those behind it.
+        most = None if request.max_tokens is None else request.max_tokens - len(self.ids) - 1
+        logits = speculation.read(token, reader, most)
+        self.proposed_tokens, self.accepted_tokens = speculation.proposed, speculation.accepted
+        return logits
+
+    def _cancelled(self) -> bool:
+        if self._request.cancel.is_set():
+            self.finish_reason = "cancelled"
+        return self._request.cancel.is_set()
+
+    def _take(self, token: int, logits: NDArray[np.float32]) -> None:
+        """Makes a token the next one of the answer."""
+        request = self._request
+        self.ids.append(token)
+        if request.logprobs is not None:
+            self.logprobs.append(self._logprob(logits, token, request.logprobs))
+        if request.constraint:
+            request.constraint.advance(token)
+
+    def _logprob(self, logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
+        spell = self._request.detokenizer.token_bytes
+        own, likely = logprobs(logits, token, top)
+        others = tuple(TokenLogprob(other, spell(other), value) for other, value in likely)
+        return TokenLogprob(token, spell(token), own, others)
 
     def _end(self, loops: LoopDetector | None) -> FinishReason | None:
         """Why an answer ends behind a token that does not end it by itself, if it does."""

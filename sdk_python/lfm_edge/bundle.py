@@ -97,7 +97,7 @@ class Function(msgspec.Struct, frozen=True):
     input_ids: str
     """Takes the tokens `[1, S]`."""
     logits: str
-    """Gives the last token's logits; `vocab_size` values."""
+    """Gives the last token's logits, `vocab_size` values; or `[1, N, vocab]`, of `logits_at`."""
     attention_mask: str | None = None
     """Takes ones `[1, position + S]`: its length tells where the tokens go."""
     position: str | None = None
@@ -108,6 +108,8 @@ class Function(msgspec.Struct, frozen=True):
     """Takes how many of the first tokens stand in the cache already `[1]`: nothing is appended."""
     conv_columns: str | None = None
     """Takes how many columns `StateTensor.columns` are to have `[1]`."""
+    logits_at: str | None = None
+    """Takes the tokens whose logits are wanted `[N]`: indices into the run, -1 the last."""
     tokens: Count | None = None
     """S, where it is fixed."""
 

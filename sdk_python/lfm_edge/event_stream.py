@@ -39,7 +39,13 @@ class EventStream(Answer, Iterator[Event]):
         begun = time.perf_counter()
         yield from self._stopped(self._split())
         assert self.finish_reason is not None
-        usage = Usage(self.reused_tokens, self.processed_tokens, len(self.ids))
+        usage = Usage(
+            self.reused_tokens,
+            self.processed_tokens,
+            len(self.ids),
+            self.proposed_tokens,
+            self.accepted_tokens,
+        )
         timings = Timings(self.time_to_first_token, time.perf_counter() - begun)
         yield End(self.finish_reason, usage, timings)
 

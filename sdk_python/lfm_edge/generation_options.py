@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 from .session import Session
+from .speculation import Choice
 
 __all__ = ["DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
 
@@ -58,6 +59,13 @@ class GenerationOptions(TypedDict, total=False):
     """The answer is one of these."""
     grammar: str | None
     """The answer follows this grammar, in llguidance's dialect of Lark."""
+    logprobs: int | None
+    """How many of the likeliest tokens to list for each of the answer's, in `Answer.logprobs`; 0:
+    the log probability of the answer's own alone. By default nothing is computed."""
+    speculation: Choice | None
+    """Whether tokens are guessed from the text so far and run together, which changes no token of
+    the answer: "auto", the default, where it pays; or always, or never; or always so many at a
+    time. Target `onnx` only; see `lfm_edge.speculation`."""
     context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None

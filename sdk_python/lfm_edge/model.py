@@ -19,7 +19,7 @@ from .chat.template import ChatTemplate
 from .chat.thinking_budget import ThinkingBudget
 from .chat.tools import Tool
 from .conversation import Conversation, Message, Setting
-from .errors import InvalidRequestError
+from .errors import InvalidRequestError, UnsupportedBundleError
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_config import read_generation_config
@@ -27,6 +27,7 @@ from .generation_options import DEFAULT_CONTEXT, GenerationOptions
 from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
+from .speculation import Choice, Pace, Speculation
 from .stop_strings import StopFilter
 from .targets import open_runtime
 from .tokenizer import Detokenizer, Tokenizer
@@ -67,6 +68,7 @@ class Model:
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime or open_runtime(bundle, threads)
+        self._pace = Pace()
         self.defaults, self.eos_ids = read_generation_config(bundle)
 
     @cached_property
@@ -254,6 +256,8 @@ class Model:
         context: int | None = None,
         session: Session | None = None,
         cancel: threading.Event | None = None,
+        logprobs: int | None = None,
+        speculation: Choice | None = None,
         schema: Mapping[str, Any] | bool | None = None,
         regex: str | None = None,
         choices: Sequence[str] | None = None,
@@ -264,8 +268,9 @@ class Model:
         if session is not None and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
         form = {"schema": schema, "regex": regex, "choices": choices, "grammar": grammar}
+        session = session or self.session(context)
         return Request(
-            session or self.session(context),
+            session,
             prompt,
             sampler=self._sampler(sampling),
             detokenizer=Detokenizer(self.tokenizer, {model.bos_token_id, model.pad_token_id}),
@@ -274,7 +279,21 @@ class Model:
             max_tokens=max_tokens,
             cancel=cancel or threading.Event(),
             constraint=self._constraint(form, prompt, may_think=may_think),
+            logprobs=logprobs,
+            speculation=self._speculation(session, speculation),
         )
+
+    def _speculation(self, session: Session, choice: Choice | None) -> Speculation | None:
+        if choice is None:
+            choice = "auto"
+        if choice is False or (choice == "auto" and not self.runtime.access.ahead):
+            return None
+        if not self.runtime.access.ahead:
+            raise UnsupportedBundleError(
+                f"speculation: {self.bundle.folder} cannot check several tokens in one run; "
+                "export it with --target onnx"
+            )
+        return Speculation(session, self._pace, choice)
 
     def _constraint(
         self, form: Mapping[str, Any], prompt: Sequence[int], *, may_think: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,8 @@ class OnnxRuntime:
         outputs = {ports.logits: "tensor(float)"}
         outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
         inputs |= dict.fromkeys(_counts(ports), "tensor(int64)")
+        if ports.logits_at is not None:
+            inputs[ports.logits_at] = "tensor(int64)"
         columns = (tensor.columns for tensor in state if tensor.columns is not None)
         outputs |= dict.fromkeys(columns, "tensor(float)")
         for side, wanted, nodes in (
@@ -106,17 +109,14 @@ class BoundState:
             tensor.name: np.zeros(state_shape(tensor, capacity), tensor.dtype)
             for tensor in runtime.graph.state
         }
-        self.binding = runtime.session.io_binding()
         self._runtime = runtime
         self._ones = np.ones((1, capacity), np.int64)
         self._logits: NDArray[np.float32] = np.empty((1, 1, runtime.vocab_size), np.float32)
-        for tensor in runtime.graph.state:
-            value = ort.OrtValue.ortvalue_from_numpy(self.tensors[tensor.name])
-            past, present = _ports(tensor)
-            self.binding.bind_ortvalue_input(past, value)
-            self.binding.bind_ortvalue_output(present, value)
-        for port in _counts(runtime.ports):
-            self.binding.bind_cpu_input(port, np.zeros(1, np.int64))
+        self._rows: NDArray[np.float32] = np.empty((0, runtime.vocab_size), np.float32)
+        self._values = {
+            name: ort.OrtValue.ortvalue_from_numpy(tensor) for name, tensor in self.tensors.items()
+        }
+        self.binding = self._bound()
         logits = ort.OrtValue.ortvalue_from_numpy(self._logits)
         self.binding.bind_ortvalue_output(runtime.ports.logits, logits)
 
@@ -128,15 +128,65 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
-        tokens, mask = ids[None], self._ones[:, : position + len(ids)]
+        counts = {} if self._runtime.ports.replayed is None else {"replayed": replayed}
+        self._run(self.binding, ids, position, counts)
+        return self._logits.reshape(-1).copy()
+
+    def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
+        """Appends `ids` [S] at `position`; every token's logits [S, vocab], and the conv columns.
+
+        Raises:
+            BundleError: the graph failed to run; the state is then undefined.
+        """
+        binding, count, columns = self._ahead, len(ids), dict[str, NDArray[np.float32]]()
+        if len(self._rows) < count:
+            self._rows = np.empty((count, self._runtime.vocab_size), np.float32)
+        outputs = {self._runtime.ports.logits: self._rows[None, :count]}
+        for tensor in self._runtime.graph.state:
+            if tensor.columns is not None:
+                *outer, width = self.tensors[tensor.name].shape
+                columns[tensor.name] = np.empty((*outer, width + count - 1), np.float32)
+                outputs[tensor.columns] = columns[tensor.name]
+        for name, array in outputs.items():
+            binding.bind_output(name, "cpu", 0, np.float32, list(array.shape), array.ctypes.data)
+        self._run(binding, ids, position, {"conv_columns": width + count - 1}, np.arange(count))
+        return self._rows[:count], columns
+
+    def _run(
+        self,
+        binding: ort.IOBinding,
+        ids: NDArray[np.int64],
+        position: int,
+        counts: Mapping[str, int],
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
         ports = self._runtime.ports
         with one_line_errors(f"{self._runtime.graph.file}: failed to run", _ORT_ERRORS):
-            self.binding.bind_cpu_input(ports.input_ids, tokens)
-            self.binding.bind_cpu_input(ports.attention_mask, mask)
-            if ports.replayed is not None:
-                self.binding.bind_cpu_input(ports.replayed, np.array([replayed], np.int64))
-            self._runtime.session.run_with_iobinding(self.binding)
-        return self._logits.reshape(-1).copy()
+            binding.bind_cpu_input(ports.input_ids, ids[None])
+            binding.bind_cpu_input(ports.attention_mask, self._ones[:, : position + len(ids)])
+            for role, count in counts.items():
+                binding.bind_cpu_input(getattr(ports, role), np.array([count], np.int64))
+            if rows is not None:
+                binding.bind_cpu_input(ports.logits_at, rows)
+            self._runtime.session.run_with_iobinding(binding)
+
+    @cached_property
+    def _ahead(self) -> ort.IOBinding:
+        """A binding for other outputs: what `binding` has bound costs a plain run nothing."""
+        return self._bound()
+
+    def _bound(self) -> ort.IOBinding:
+        """A binding of the state, in place; of the last token's logits, and no columns."""
+        binding, ports = self._runtime.session.io_binding(), self._runtime.ports
+        for tensor in self._runtime.graph.state:
+            past, present = _ports(tensor)
+            binding.bind_ortvalue_input(past, self._values[tensor.name])
+            binding.bind_ortvalue_output(present, self._values[tensor.name])
+        for port in _counts(ports):
+            binding.bind_cpu_input(port, np.zeros(1, np.int64))
+        if ports.logits_at is not None:
+            binding.bind_cpu_input(ports.logits_at, np.full(1, -1, np.int64))
+        return binding
 
     def clear(self) -> None:
         """Forgets everything.
@@ -164,7 +214,14 @@ def _access(ports: Function, state: Sequence[StateTensor]) -> StateAccess:
     # Each convolution of kernel k sees k - 1 tokens back, and its state holds as many.
     seen = sum(size for size in conv if size != "capacity")
     axes = {t.name: t.shape.index("capacity") for t in state if "capacity" in t.shape}
-    return StateAccess(seen if ports.replayed is not None else None, conv=True, axes=axes)
+    columns = all(tensor.columns is not None for tensor in state if tensor.kind == "conv")
+    return StateAccess(
+        seen if ports.replayed is not None else None,
+        conv=True,
+        # The graph gives all convolutions the same number of columns.
+        ahead=ports.logits_at is not None and columns and len(set(conv)) == 1,
+        axes=axes,
+    )
 
 
 def _check_layout(bundle: Bundle) -> None:

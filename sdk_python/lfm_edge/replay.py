@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .runtime import Conv, State, StateAccess
+from .runtime import AheadState, Conv, State, StateAccess
 
 __all__ = ["PREFILL_CHUNK", "Checkpoints", "Contents", "runs"]
 
@@ -85,6 +87,32 @@ class Checkpoints:
         return other
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What a run gave that read tokens which may turn out to be others.
+
+    Attributes:
+        start: the position before its first token, which counts as read.
+        ids: its tokens; those behind the first are read once someone asks for them.
+        logits: those after each of them [S, vocab].
+        columns: the inputs of the convolutions; see `AheadState.run_ahead`.
+    """
+
+    start: int
+    ids: list[int]
+    logits: NDArray[np.float32]
+    columns: Conv
+
+    def conv(self, position: int) -> Conv:
+        """The conv state at a position behind its first token."""
+        first = position - self.start - 1
+        behind = len(self.ids) - 1 - first
+        return {
+            name: values[..., first : values.shape[-1] - behind]
+            for name, values in self.columns.items()
+        }
+
+
 class Contents:
     """Tokens and the state that they led to.
 
@@ -100,10 +128,11 @@ class Contents:
         self.busy = threading.Lock()
         self._conv_position = 0  # where the conv state stands, which may be where ids went on to
         self._checkpoints = Checkpoints()
+        self._ahead: Ahead | None = None
 
     def clear(self) -> None:
         """Forgets everything; only for who made it busy, as all that changes something."""
-        self.reader = None
+        self.reader = self._ahead = None
         self.ids.clear()
         self._checkpoints.drop_after(0)
         self.state.clear()
@@ -119,6 +148,8 @@ class Contents:
         if position == 0:
             self.clear()
         del self.ids[position:]
+        if self._ahead is not None and position <= self._ahead.start:
+            self._ahead = None
         self._checkpoints.drop_after(position)
 
     def reachable(self, position: int) -> int:
@@ -127,9 +158,40 @@ class Contents:
             return position
         return self._checkpoints.before(position)[0]
 
+    @property
+    def ahead(self) -> list[int]:
+        """Tokens that were run already, as those that may come next."""
+        if self._ahead is None:
+            return []
+        return self._ahead.ids[len(self.ids) - self._ahead.start :]
+
+    def take_ahead(self) -> NDArray[np.float32]:
+        """Reads the first token of `ahead`, which needs no run; its logits."""
+        ahead = self._ahead
+        assert ahead is not None
+        index = len(self.ids) - ahead.start
+        self.ids.append(ahead.ids[index])
+        return _row(ahead.logits, index)
+
+    def append_ahead(self, token: int, following: Sequence[int]) -> NDArray[np.float32]:
+        """Reads a token, and runs with it those that may follow; the first one's logits."""
+        held, (start, conv) = len(self.ids), self._start()
+        if not self.access.ahead or start < held:
+            return self.append(np.array([token], np.int64))
+        if conv is not None:
+            self.state.set_conv(conv)
+        self._ahead, ids = None, [token, *following]
+        state = cast(AheadState, self.state)
+        logits, columns = state.run_ahead(np.array(ids, np.int64), held)
+        self._ahead = Ahead(held, ids, logits, columns)
+        self.ids.append(token)
+        self._conv_position = held + len(ids)
+        return _row(logits, 0)
+
     def append(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Reads tokens, and before them what must be read again; the last one's logits."""
         held, (start, conv) = len(self.ids), self._start()
+        self._ahead = None
         if start < held and start == 0:
             self.state.clear()
         elif conv is not None:
@@ -153,8 +215,11 @@ class Contents:
         """A conv state that leads to its end, and its position; None if it has none."""
         if not self.access.conv:
             return None
-        if self._conv_position == len(self.ids):
-            return self._conv_position, self.state.conv()
+        held = len(self.ids)
+        if self._conv_position == held:
+            return held, self.state.conv()
+        if self._ahead is not None:
+            return held, {name: conv.copy() for name, conv in self._ahead.conv(held).items()}
         position, conv = self._checkpoints.before(len(self.ids))
         return (position, conv) if position else None
 
@@ -196,6 +261,8 @@ class Contents:
         held = len(self.ids)
         if self._conv_position == held:
             return held, None
+        if self._ahead is not None:
+            return held, self._ahead.conv(held)
         if self.access.replay is not None:
             return max(0, held - self.access.replay), {}
         return self._checkpoints.before(held)
@@ -209,3 +276,9 @@ class Contents:
             return
         if reading > 1 or position - self._checkpoints.last >= CHECKPOINT_TOKENS:
             self._checkpoints.add(position, self.state.conv())
+
+
+def _row(logits: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+    """A copy of one token's logits."""
+    row: NDArray[np.float32] = logits[index].copy()
+    return row

@@ -14,6 +14,7 @@ from .bundle import Bundle, StateTensor
 from .errors import BundleError
 
 __all__ = [
+    "AheadState",
     "Conv",
     "Runtime",
     "State",
@@ -36,6 +37,8 @@ class StateAccess:
     nothing appended (`State.run`); None where a run can only append."""
     conv: bool = False
     """Whether the conv state can be read and written."""
+    ahead: bool = False
+    """Whether a run can give every token's logits and conv state (`AheadState`)."""
     axes: Mapping[str, int] | None = None
     """Of each tensor that grows, the axis of positions; None where `State.tensors` are not the very
     memory that a run changes."""
@@ -75,6 +78,23 @@ class State(Protocol):
         """Replaces the conv state; what `conv` lacks becomes empty.
 
         Only where `StateAccess.conv`.
+        """
+        ...
+
+
+class AheadState(State, Protocol):
+    """A state that can read tokens which may turn out to be others; where `StateAccess.ahead`."""
+
+    def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
+        """Appends `ids` [S] at `position`.
+
+        Returns:
+            The logits after each of them [S, vocab], and the conv columns: of each conv tensor of
+            width K, the columns i to i + K are its state after `ids[:i + 1]`. Both hold until the
+            next run.
+
+        Raises:
+            BundleError: the graph failed to run; the state is then undefined.
         """
         ...
 

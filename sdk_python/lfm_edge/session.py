@@ -138,14 +138,31 @@ class Session:
         """The pieces in which to `read` so many tokens, each of them one run of the graph."""
         return runs(count, self.to_replay)
 
-    def read(self, ids: Sequence[int], reader: object) -> NDArray[np.float32]:
+    @property
+    def ahead(self) -> list[int]:
+        """Tokens that a run read as those that may come next; `read` of the first needs no run."""
+        contents = self._contents
+        return [] if contents.busy.locked() else contents.ahead
+
+    def read(
+        self, ids: Sequence[int], reader: object, following: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
         """What `prefill` does, for the `reader` of the last `resume`.
+
+        Args:
+            ids: the tokens.
+            reader: who reads.
+            following: behind one token, those that may come next (`ahead`): where the target can
+                (`StateAccess.ahead`), they are part of its run. The session does not hold them
+                before they are read themselves.
 
         Raises:
             SessionTakenError: something else has used the session since.
             LfmError: whatever `prefill` raises.
         """
-        tokens, contents = self._checked(ids), self._take()
+        tokens = self._checked(ids)
+        guesses = self._checked(following).tolist() if following else []
+        contents = self._take()
         if contents.reader is not reader:
             contents.busy.release()
             raise SessionTakenError(
@@ -153,7 +170,12 @@ class Session:
                 "or reset has used it since; give each answer a session of its own, or finish one "
                 "before the next"
             )
-        return self._append(tokens, contents)
+        if len(tokens) == 1 and contents.ahead[:1] == [int(tokens[0])]:
+            logits = contents.take_ahead()
+            contents.busy.release()
+            return logits
+        room = self.capacity - len(contents.ids) - 1
+        return self._append(tokens, contents, guesses[: max(0, room)])
 
     def fork(self) -> Session:
         """A session of its own that holds the same, with the same room; copies what is held.
@@ -292,7 +314,9 @@ class Session:
             self._contents = contents
         return contents
 
-    def _append(self, tokens: NDArray[np.int64], contents: Contents) -> NDArray[np.float32]:
+    def _append(
+        self, tokens: NDArray[np.int64], contents: Contents, following: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
         """Reads `tokens` and releases the contents that were taken."""
         position = len(contents.ids)
         if position + len(tokens) > self.capacity:
@@ -302,7 +326,10 @@ class Session:
                 f"do not fit its capacity of {self.capacity:,}; take a larger context"
             )
         try:
-            logits = contents.append(tokens)
+            if following and len(tokens) == 1:
+                logits = contents.append_ahead(int(tokens[0]), following)
+            else:
+                logits = contents.append(tokens)
         except BaseException:
             contents.clear()
             contents.busy.release()

@@ -92,7 +92,7 @@ def test_ten_turns_with_thinking_that_the_template_drops(
         think(model, 100, 50)
         text, thinking, end = listen(talk.send(said, temperature=0))
         assert talk.last is end
-        assert (end.reused, end.processed, end.generated) == astuple(end.usage)
+        assert (end.reused, end.processed, end.generated) == astuple(end.usage)[:3]
         assert thinking
         assert talk.messages[-1] == {"role": "assistant", "content": text, "thinking": thinking}
         usage = end.usage

@@ -67,6 +67,7 @@ class Graph:
             "attention_mask": np.ones((1, position + len(ids)), np.int64),
             "replayed": np.array([replayed]),
             "conv_columns": np.array([columns]),
+            "logits_at": np.array([-1]),
         }
         names = [str(tensor.output) for tensor in self.tensors]
         kept = [f"conv_columns.{tensor.layer}" for tensor in self.conv]

@@ -67,11 +67,15 @@ class Usage:
         reused: of the prompt, those that the session held already.
         processed: those that were run before the first new one.
         generated: new ones.
+        proposed: guesses of what the new ones would be; see `lfm_edge.speculation`.
+        accepted: the guesses that came true.
     """
 
     reused: int
     processed: int
     generated: int
+    proposed: int = 0
+    accepted: int = 0
 
 
 @dataclass(frozen=True)

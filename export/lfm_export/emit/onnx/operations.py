@@ -54,8 +54,8 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         return stream.plus(branch)
 
     def last_token(self, stream: Residual) -> Residual:
-        """The last row of both terms."""
-        return stream.last_token(self._graph)
+        """The rows of both terms that the graph is asked for, commonly the last one."""
+        return stream.at(self._signature.logits_at(), self._graph)
 
     def attention(self, x: ir.Value, layer: int, part: Attention) -> ir.Value:
         """Projections, and one node for all that lies between them."""

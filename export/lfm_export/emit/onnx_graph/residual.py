@@ -27,13 +27,12 @@ class Residual:
         """A norm has added the branch: from now on it is in the value."""
         self.value, self.branch = total, None
 
-    def last_token(self, graph: GraphBuilder) -> Residual:
-        """The last row of both terms `[1, tokens, hidden]`."""
-        last = graph.integers(-1)
+    def at(self, rows: ir.Value, graph: GraphBuilder) -> Residual:
+        """These rows of both terms `[1, tokens, hidden]`."""
         terms = [self.value, *([] if self.branch is None else [self.branch])]
         return Residual(
             *(
-                graph.op("Gather", term, last, name=f"last/{name}", axis=1)
+                graph.op("Gather", term, rows, name=f"last/{name}", axis=1)
                 for name, term in zip(("hidden", "branch"), terms)  # noqa: B905 - either may end
             )
         )

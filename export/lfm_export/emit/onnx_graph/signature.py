@@ -1,8 +1,8 @@
 """The inputs and outputs that both ONNX graphs have, by one set of names.
 
 Inputs are `input_ids` `[1, S]`, `attention_mask` `[1, past + S]` (only its length counts) and the
-state; outputs are the state and the logits of the last token, `[1, 1, vocab]`. Names are those
-that ONNX Runtime GenAI looks for.
+state; outputs are the state and the logits of the last token, `[1, 1, vocab]`, or of those that the
+input `logits_at` names. Names are those that ONNX Runtime GenAI looks for.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Signature:
         self._graph, self._max_context = graph, max_context
         self._state: list[StateTensor] = []
         self._counts: dict[str, ir.Value] = {}
+        self._rows: str | None = None
         self._rope: dict[Rope, tuple[ir.Value, ir.Value]] = {}
         self.input_ids = graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
         self.attention_mask = graph.input(
@@ -83,6 +84,11 @@ class Signature:
             self._counts[role] = self._graph.input(role, ir.DataType.INT64, [1])
         return self._counts[role]
 
+    def logits_at(self) -> ir.Value:
+        """An input `[N]`: the tokens whose logits are wanted."""
+        self._rows = "logits_at"
+        return self._graph.input("logits_at", ir.DataType.INT64, [self._rows])
+
     def columns(self, value: ir.Value, hidden_size: int) -> None:
         """Declares the columns `[1, hidden, conv_columns]` of the conv state declared last."""
         tensor = self._state[-1]
@@ -92,8 +98,8 @@ class Signature:
         self._graph.output(value, name, ir.DataType.FLOAT, shape)
 
     def logits(self, value: ir.Value, vocab_size: int) -> None:
-        """Declares the logits of the last token."""
-        self._graph.output(value, "logits", ir.DataType.FLOAT, [1, 1, vocab_size])
+        """Declares the logits of the last token, or of those that are asked for."""
+        self._graph.output(value, "logits", ir.DataType.FLOAT, [1, self._rows or 1, vocab_size])
 
     def rope_tables(self, part: Attention) -> tuple[ir.Value, ir.Value]:
         """Cosines and sines of every position, one pair for all layers that rotate alike."""
@@ -108,5 +114,6 @@ class Signature:
 
     def describe(self, target: str) -> Graph:
         """How the graph is called."""
-        main = replace(_MAIN, **{role: value.name for role, value in self._counts.items()})
+        roles = {role: value.name for role, value in self._counts.items()}
+        main = replace(_MAIN, logits_at=self._rows, **roles)
         return Graph(target=target, file=GRAPH_FILE, functions=[main], state=self._state)
