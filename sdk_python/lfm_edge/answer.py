@@ -81,6 +81,11 @@ class Answer:
         self.ids: list[int] = []
         """The tokens of the answer so far, with the one that ended it."""
         self._request = request
+        self._stopped_early = False
+
+    def stop(self) -> None:
+        """Ends the answer at the next token, as "cancelled"; from any thread."""
+        self._stopped_early = True
 
     def _tokens(
         self,
@@ -101,7 +106,7 @@ class Answer:
         self.processed_tokens = len(unread) + session.to_replay
         while True:
             for run in session.runs(len(unread)):
-                if request.cancel.is_set():
+                if self._stopped_early or request.cancel.is_set():
                     self.finish_reason = "cancelled"
                     return
                 logits = session.read(unread[run], reader)
