@@ -12,11 +12,11 @@ from rich.table import Table
 
 from . import repl
 from .bundle import Bundle
-from .command_options import with_generation_options
+from .command_options import with_answer_options, with_generation_options
 from .console_progress import ConsoleProgress
 from .display import console, printable
 from .generation import Generation
-from .generation_options import GenerationOptions
+from .generation_options import AnswerOptions, GenerationOptions
 from .model import load
 from .runtime import state_bytes
 from .verify import verify as verify_bundle
@@ -88,7 +88,7 @@ def generate(
     _stream(load(out, threads).generate(prompt, **options))
 
 
-@with_generation_options
+@with_answer_options
 def chat(
     out: Folder,
     *,
@@ -96,7 +96,7 @@ def chat(
         str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
     ] = None,
     threads: Threads = None,
-    options: GenerationOptions,
+    options: AnswerOptions,
 ) -> None:
     """Talk with the model; /help lists what else it does. Lines of a pipe are turns.
 

@@ -69,5 +69,5 @@ class GenerationOptions(TypedDict, total=False):
 class AnswerOptions(GenerationOptions, total=False):
     """What `Model.events` takes besides, of each turn."""
 
-    thinking_budget: int | None
+    thinking_budget: Annotated[int | None, Described("N", "Most tokens of reasoning.")]
     """Most tokens of reasoning, which is then closed; None sets no limit."""

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from ..chat.calls import ToolCall
-from ..command_options import with_generation_options
+from ..command_options import with_answer_options
 from ..display import printable
 from ..errors import InvalidRequestError
-from ..generation_options import AnswerOptions, GenerationOptions
+from ..generation_options import AnswerOptions
 from ..model import Model, load
 from ..repl import Command, Transcript, converse, stoppable, turns
 from ..repl.terminal import interruptible
@@ -37,7 +37,7 @@ class _Choice(Enum):
     required = "required"
 
 
-@with_generation_options
+@with_answer_options
 def agent(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder.")],
     *,
@@ -58,7 +58,7 @@ def agent(
         Path | None, typer.Option(metavar="P", help="Keep the read tool list here.")
     ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads.")] = None,
-    options: GenerationOptions,
+    options: AnswerOptions,
 ) -> None:
     """Talk with a model that runs tools of MCP servers, and asks before each call.
 
@@ -94,7 +94,7 @@ class _Console:
 
     agent: Agent
 
-    def __init__(self, options: GenerationOptions) -> None:
+    def __init__(self, options: AnswerOptions) -> None:
         self._options, self._lines = options, turns()
         self._transcript = Transcript()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..chat.events import Event
 from ..conversation import Conversation
 from ..errors import InvalidRequestError
-from ..generation_options import AnswerOptions, GenerationOptions
+from ..generation_options import AnswerOptions
 from ..model import Model
 from .converse import Command, converse
 from .terminal import stoppable
@@ -28,9 +28,7 @@ class Chat:
         options: how to answer.
     """
 
-    def __init__(
-        self, model: Model, conversation: Conversation, options: GenerationOptions
-    ) -> None:
+    def __init__(self, model: Model, conversation: Conversation, options: AnswerOptions) -> None:
         self.conversation = conversation
         """The current one."""
         self._model, self._options = model, options
