@@ -25,6 +25,10 @@ class Pieces(Iterator[T], AsyncIterable[T]):
     def stop(self) -> None:
         """Ends the pieces at the next token, from any thread."""
 
+    def abandon(self) -> None:
+        """Does so where nobody reads on."""
+        self.stop()
+
     async def __aiter__(self) -> AsyncIterator[T]:
         worker = ThreadPoolExecutor(1, "lfm-edge answer")
         run: asyncio.Future[T] | None = None
@@ -36,7 +40,7 @@ class Pieces(Iterator[T], AsyncIterable[T]):
                     return
                 yield piece
         except BaseException:
-            self.stop()
+            self.abandon()
             if run is not None and not run.done():
                 await asyncio.wait([run])
                 run.exception()  # looked at, or asyncio would complain

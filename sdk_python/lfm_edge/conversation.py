@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -41,8 +42,12 @@ class Setting(TypedDict):
 class Turn(Pieces[Event]):
     """The events of a turn, as they come; also by `async for`."""
 
-    def __init__(self, answer: EventStream, events: Iterator[Event]) -> None:
-        self._answer, self._events = answer, events
+    def __init__(
+        self, answer: EventStream, listen: Callable[[Turn, EventStream], Iterator[Event]]
+    ) -> None:
+        self.abandoned = False
+        """Whether nobody reads on, so that it leaves no trace."""
+        self._answer, self._events = answer, listen(self, answer)
 
     def __next__(self) -> Event:
         return next(self._events)
@@ -50,6 +55,11 @@ class Turn(Pieces[Event]):
     def stop(self) -> None:
         """Ends the answer at the next token, as "cancelled"; from any thread."""
         self._answer.stop()
+
+    def abandon(self) -> None:
+        """Does so where nobody reads on."""
+        self.abandoned = True
+        self.stop()
 
 
 class Conversation:
@@ -196,9 +206,9 @@ class Conversation:
     def _answer(self, messages: list[Message], options: AnswerOptions) -> Turn:
         own: AnswerOptions = {**options, "session": self.session}
         answer = self._model.events(messages, **self._setting, **own)
-        return Turn(answer, self._listen(messages, answer))
+        return Turn(answer, partial(self._listen, messages))
 
-    def _listen(self, messages: list[Message], events: Iterator[Event]) -> Iterator[Event]:
+    def _listen(self, messages: list[Message], turn: Turn, events: EventStream) -> Iterator[Event]:
         content: list[str] = []
         thinking: list[str] = []
         calls: list[dict[str, Any]] = []
@@ -215,7 +225,8 @@ class Conversation:
                     answer: dict[str, Any] = {"role": "assistant", "content": "".join(content)}
                     answer |= {"thinking": "".join(thinking)} if thinking else {}
                     answer |= {"tool_calls": calls} if calls else {}
-                    if content or thinking or calls or event.reason != "cancelled":
+                    said = content or thinking or calls or event.reason != "cancelled"
+                    if said and not turn.abandoned:
                         self.messages = [*messages, answer]
                     self.last = event
             yield event

@@ -9,9 +9,11 @@ from typing import Annotated, Any, TypedDict
 
 from .session import Session
 
-__all__ = ["DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
+__all__ = ["AGENT_CONTEXT", "DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
 
 DEFAULT_CONTEXT = 4096
+AGENT_CONTEXT = 16384
+"""More: dozens of tools alone are thousands of tokens."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class GenerationOptions(TypedDict, total=False):
     """The answer is one of these."""
     grammar: str | None
     """The answer follows this grammar, in llguidance's dialect of Lark."""
-    context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
+    context: Annotated[
+        int | None, Described("N", f"Room for tokens ({DEFAULT_CONTEXT}; agent: {AGENT_CONTEXT}).")
+    ]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None
     """A session to use instead; of what it holds, the longest beginning of the prompt is kept."""

@@ -15,7 +15,7 @@ from ..chat.calls import ToolCall
 from ..command_options import with_answer_options
 from ..display import printable
 from ..errors import InvalidRequestError
-from ..generation_options import AnswerOptions
+from ..generation_options import AGENT_CONTEXT, AnswerOptions
 from ..model import Model, load
 from ..repl import Command, Transcript, converse, stoppable, turns
 from ..repl.terminal import interruptible
@@ -26,7 +26,6 @@ from .servers import Servers
 
 __all__ = ["agent"]
 
-_CONTEXT = 16_384
 _MOST_SHOWN = 400
 
 
@@ -41,21 +40,17 @@ class _Choice(Enum):
 def agent(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder.")],
     *,
-    mcp: Annotated[Path, typer.Option(metavar="F", help='JSON: {"mcpServers": {NAME: ...}}.')],
-    log: Annotated[
-        Path | None, typer.Option(metavar="L", help="Append every call to this file.")
-    ] = None,
-    yes: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Tools that run without asking.")
-    ] = "",
+    mcp: Annotated[Path, typer.Option(metavar="F", help="Servers, as JSON.")],
+    log: Annotated[Path | None, typer.Option(metavar="L", help="Record of every call.")] = None,
+    yes: Annotated[str, typer.Option(metavar="NAMES", help="Run these unasked: NAME,...")] = "",
     system: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
     ] = None,
     tool_choice: Annotated[
-        _Choice, typer.Option(help="required: each first answer is a call.", show_default=False)
+        _Choice, typer.Option(metavar="C", help="auto; required: call first.", show_default=False)
     ] = _Choice.auto,
     prompt_cache: Annotated[
-        Path | None, typer.Option(metavar="P", help="Keep the read tool list here.")
+        Path | None, typer.Option(metavar="P", help="Keeps the read tools.")
     ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads.")] = None,
     options: AnswerOptions,
@@ -168,8 +163,7 @@ def _names(yes: str, servers: Servers) -> list[str]:
 
 
 def _default_context(model: Model) -> int:
-    """More than a chat's: dozens of tools alone are thousands of tokens."""
-    return min(_CONTEXT, model.bundle.manifest.model.max_context)
+    return min(AGENT_CONTEXT, model.bundle.manifest.model.max_context)
 
 
 def _note(text: str) -> None:
