@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-__all__ = ["start"]
+__all__ = ["MAIN", "start"]
 
-_MAIN = """
+MAIN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from lfm_edge.cli import main
@@ -21,7 +21,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     A process inherits which signals are ignored: in a shell's background SIGINT is, as under nohup.
     """
     return subprocess.Popen(
-        [sys.executable, "-c", _MAIN, *map(str, arguments)],
+        [sys.executable, "-c", MAIN, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

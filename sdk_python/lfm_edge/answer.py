@@ -98,6 +98,11 @@ class Answer:
         self.logprobs: list[TokenLogprob] = []
         """What the model thought of each of them; empty if that was not asked for."""
         self._request = request
+        self._stopped_early = False
+
+    def stop(self) -> None:
+        """Ends the answer at the next token, as "cancelled"; from any thread."""
+        self._stopped_early = True
 
     def _tokens(
         self,
@@ -162,9 +167,9 @@ class Answer:
         return logits
 
     def _cancelled(self) -> bool:
-        if self._request.cancel.is_set():
+        if self._self._stopped_early or request.cancel.is_set():
             self.finish_reason = "cancelled"
-        return self._request.cancel.is_set()
+        return self._self._stopped_early or request.cancel.is_set()
 
     def _take(self, token: int, logits: NDArray[np.float32]) -> None:
         """Makes a token the next one of the answer."""

@@ -12,6 +12,7 @@ from lfm_ops.layout import LAYOUT_VERSION
 from rich.markup import escape
 
 from . import commands
+from .agent.command import agent
 from .bench_command import bench
 from .display import printable
 from .errors import LfmError, MissingDependencyError
@@ -66,6 +67,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         "verify": commands.verify,
         "generate": commands.generate,
         "chat": commands.chat,
+        "agent": agent,
         "bench": bench,
     }
     for name, function in own.items():

@@ -8,9 +8,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from .generation_options import Described, GenerationOptions
+from .generation_options import AnswerOptions, Described, GenerationOptions
 
-__all__ = ["with_generation_options", "with_options"]
+__all__ = ["with_answer_options", "with_generation_options", "with_options"]
 
 Command = Callable[..., None]
 
@@ -49,12 +49,17 @@ def _given(value: Any) -> bool:
 
 def with_generation_options(command: Command) -> Command:
     """Adds every option of an answer that is described to `options` of a command."""
-    return with_options(command, "options", dict(_described()))
+    return with_options(command, "options", dict(_described(GenerationOptions)))
 
 
-def _described() -> Sequence[tuple[str, Any]]:
+def with_answer_options(command: Command) -> Command:
+    """Adds those, and what an answer of a chat takes besides."""
+    return with_options(command, "options", dict(_described(AnswerOptions)))
+
+
+def _described(options: type) -> Sequence[tuple[str, Any]]:
     found = []
-    for name, hint in get_type_hints(GenerationOptions, include_extras=True).items():
+    for name, hint in get_type_hints(options, include_extras=True).items():
         kind, *extras = get_args(hint)
         for extra in extras:
             if isinstance(extra, Described):

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from . import repl
 from .bundle import Bundle
-from .command_options import with_generation_options
+from .command_options import with_answer_options, with_generation_options
 from .console_progress import ConsoleProgress
 from .display import console, printable
 from .generation import Generation
-from .generation_options import GenerationOptions
+from .generation_options import AnswerOptions, GenerationOptions
 from .model import load
 from .runtime import state_bytes
 from .verify import verify as verify_bundle
@@ -88,7 +88,7 @@ def generate(
     _stream(load(out, threads).generate(prompt, **options))
 
 
-@with_generation_options
+@with_answer_options
 def chat(
     out: Folder,
     *,
@@ -96,26 +96,26 @@ def chat(
         str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
     ] = None,
     threads: Threads = None,
-    options: GenerationOptions,
+    options: AnswerOptions,
 ) -> None:
-    """Talk with the model. /reset forgets, /exit ends; lines of a pipe are turns.
+    """Talk with the model; /help lists what else it does. Lines of a pipe are turns.
 
     Example: lfm-edge chat OUT --system "Answer briefly."
     """
     model = load(out, threads)
-    options["session"] = model.session(options.pop("context", None))
-    repl.converse(model, repl.turns(), _stream, system, options)
+    conversation = model.conversation(system, context=options.pop("context", None))
+    repl.Chat(model, conversation, options).run(repl.turns())
 
 
-def _stream(generation: Generation) -> str:
+def _stream(generation: Generation) -> None:
     """Prints an answer as it comes, and its speed where a person looks on."""
     begun = time.perf_counter()
     first, before = begun, 0
-    pieces: list[str] = []
+    pieces = 0
     for piece in generation:
         if not pieces:
             first, before = time.perf_counter(), len(generation.ids)
-        pieces.append(piece)
+        pieces += 1
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
@@ -129,7 +129,6 @@ def _stream(generation: Generation) -> str:
             speed = f", {later / seconds:.1f} a second" if later and seconds else ""
             facts.append(f"{len(generation.ids)} tokens{speed}")
         print(f"[{'; '.join([*facts, f'ended by {generation.finish_reason}'])}]", file=sys.stderr)
-    return "".join(pieces)
 
 
 def _facts(bundle: Bundle) -> Table:

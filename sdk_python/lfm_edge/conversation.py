@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import msgspec
 
 from . import session_file
+from .async_pieces import Pieces
 from .chat.calls import InvalidToolCall, ToolCall
 from .chat.events import End, Event, Reasoning, Text
 from .chat.tools import Tool
 from .errors import InvalidRequestError, SessionFileError
+from .event_stream import EventStream
 from .generation_options import AnswerOptions
 from .session import Session
 
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["Conversation", "Message", "Setting"]
+__all__ = ["Conversation", "Message", "Setting", "Turn"]
 
 Message = Mapping[str, Any]
 """One turn of a chat: `role`, `content`, and what else the template reads."""
@@ -35,6 +39,29 @@ class Setting(TypedDict):
     clock: datetime
 
 
+class Turn(Pieces[Event]):
+    """The events of a turn, as they come; also by `async for`."""
+
+    def __init__(
+        self, answer: EventStream, listen: Callable[[Turn, EventStream], Iterator[Event]]
+    ) -> None:
+        self.abandoned = False
+        """Whether nobody reads on, so that it leaves no trace."""
+        self._answer, self._events = answer, listen(self, answer)
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def stop(self) -> None:
+        """Ends the answer at the next token, as "cancelled"; from any thread."""
+        self._answer.stop()
+
+    def abandon(self) -> None:
+        """Does so where nobody reads on."""
+        self.abandoned = True
+        self.stop()
+
+
 class Conversation:
     """Turns of a user and a model; made by `Model.conversation`, or by `open` from a file.
 
@@ -42,7 +69,8 @@ class Conversation:
     does not hold already, also where the template drops what the model thought before. The date
     that some templates print stays that of the beginning.
 
-    A turn counts once its `End` has come: given up before, it leaves no trace in `messages`.
+    A turn counts once its `End` has come: given up before, it leaves no trace in `messages`, and
+    neither does one that was cancelled before the model had said anything.
     """
 
     def __init__(
@@ -57,7 +85,7 @@ class Conversation:
 
     def send(
         self, message: str | Message | Sequence[Message], **options: Unpack[AnswerOptions]
-    ) -> Iterator[Event]:
+    ) -> Turn:
         """Says something and yields the events of the answer.
 
         Args:
@@ -78,7 +106,7 @@ class Conversation:
             said = [message] if isinstance(message, Mapping) else message
         return self._answer([*self.messages, *said], options)
 
-    def regenerate(self, **options: Unpack[AnswerOptions]) -> Iterator[Event]:
+    def regenerate(self, **options: Unpack[AnswerOptions]) -> Turn:
         """Answers the last message anew. Raises what `send` raises, and where there is none."""
         asked = list(self.messages)
         while asked and asked[-1].get("role") == "assistant":
@@ -87,7 +115,7 @@ class Conversation:
             raise InvalidRequestError("there is no message to answer; send one first")
         return self._answer(asked, options)
 
-    def edit(self, turn: int, text: str, **options: Unpack[AnswerOptions]) -> Iterator[Event]:
+    def edit(self, turn: int, text: str, **options: Unpack[AnswerOptions]) -> Turn:
         """Says something else in one of the user's turns, and forgets what followed.
 
         Args:
@@ -108,6 +136,26 @@ class Conversation:
             )
         message = {**self.messages[places[turn]], "content": text}
         return self._answer([*self.messages[: places[turn]], message], options)
+
+    def warm(self) -> int:
+        """Reads now what every next turn begins with, such as the system prompt and the tools.
+
+        `session.save` then keeps it, and a session opened from that file has read it already.
+
+        Returns:
+            How many tokens it read; 0 where the session held them.
+
+        Raises:
+            LfmError: as `send`.
+        """
+        one, other = self._next_prompt("a"), self._next_prompt("b")
+        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+        shared = [token for token, _ in pairs]
+        if not shared or self.session.ids[: len(shared)] == shared:
+            return 0
+        unread = self.session.resume(shared)
+        self.session.prefill(unread)
+        return len(unread)
 
     def fork(self) -> Conversation:
         """One that goes on by itself from here; see `Session.fork`."""
@@ -144,11 +192,23 @@ class Conversation:
         setting = Setting(tools=tools, template_options=saved.template_options, clock=saved.clock)
         return cls(model, saved.messages, Session.open(model, path, context), setting)
 
-    def _answer(self, messages: list[Message], options: AnswerOptions) -> Iterator[Event]:
-        own: AnswerOptions = {**options, "session": self.session}
-        return self._listen(messages, self._model.events(messages, **self._setting, **own))
+    def _next_prompt(self, text: str) -> list[int]:
+        """The prompt if the user said this now."""
+        tools = self._setting["tools"]
+        return self._model._chat_ids(
+            [*self.messages, {"role": "user", "content": text}],
+            None if tools is None else [tool.to_json() for tool in tools],
+            self._setting["template_options"],
+            self._setting["clock"],
+            trust_markers=False,
+        )
 
-    def _listen(self, messages: list[Message], events: Iterator[Event]) -> Iterator[Event]:
+    def _answer(self, messages: list[Message], options: AnswerOptions) -> Turn:
+        own: AnswerOptions = {**options, "session": self.session}
+        answer = self._model.events(messages, **self._setting, **own)
+        return Turn(answer, partial(self._listen, messages))
+
+    def _listen(self, messages: list[Message], turn: Turn, events: EventStream) -> Iterator[Event]:
         content: list[str] = []
         thinking: list[str] = []
         calls: list[dict[str, Any]] = []
@@ -165,7 +225,10 @@ class Conversation:
                     answer: dict[str, Any] = {"role": "assistant", "content": "".join(content)}
                     answer |= {"thinking": "".join(thinking)} if thinking else {}
                     answer |= {"tool_calls": calls} if calls else {}
-                    self.messages, self.last = [*messages, answer], event
+                    said = content or thinking or calls or event.reason != "cancelled"
+                    if said and not turn.abandoned:
+                        self.messages = [*messages, answer]
+                    self.last = event
             yield event
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from .answer import Answer, Request
+from .async_pieces import Pieces
 from .chat.events import End, Event, EventSplitter, Text, Timings, Usage
 from .chat.loops import LoopDetector
 from .chat.thinking_budget import ThinkingBudget
@@ -13,7 +14,7 @@ from .chat.thinking_budget import ThinkingBudget
 __all__ = ["EventStream"]
 
 
-class EventStream(Answer, Iterator[Event]):
+class EventStream(Answer, Pieces[Event]):
     """Yields the events of an answer, the last of them an `End`.
 
     Stop strings are looked for in `Text` alone. An answer that has become one passage over and over

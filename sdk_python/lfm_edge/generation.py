@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .answer import Answer, Request
+from .async_pieces import Pieces
 
 __all__ = ["Generation"]
 
 
-class Generation(Answer, Iterator[str]):
+class Generation(Answer, Pieces[str]):
     """Yields an answer in pieces of text, each of whole characters and none empty."""
 
     def __init__(self, request: Request) -> None:

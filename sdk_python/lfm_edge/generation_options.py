@@ -10,9 +10,11 @@ from typing import Annotated, Any, TypedDict
 from .session import Session
 from .speculation import Choice
 
-__all__ = ["DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
+__all__ = ["AGENT_CONTEXT", "DEFAULT_CONTEXT", "AnswerOptions", "Described", "GenerationOptions"]
 
 DEFAULT_CONTEXT = 4096
+AGENT_CONTEXT = 16384
+"""More: dozens of tools alone are thousands of tokens."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class GenerationOptions(TypedDict, total=False):
     """Whether tokens are guessed from the text so far and run together, which changes no token of
     the answer: "auto", the default, where it pays; or always, or never; or always so many at a
     time. Target `onnx` only; see `lfm_edge.speculation`."""
-    context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
+    context: Annotated[
+        int | None, Described("N", f"Room for tokens ({DEFAULT_CONTEXT}; agent: {AGENT_CONTEXT}).")
+    ]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None
     """A session to use instead; of what it holds, the longest beginning of the prompt is kept."""
@@ -77,5 +81,5 @@ class GenerationOptions(TypedDict, total=False):
 class AnswerOptions(GenerationOptions, total=False):
     """What `Model.events` takes besides, of each turn."""
 
-    thinking_budget: int | None
+    thinking_budget: Annotated[int | None, Described("N", "Most tokens of reasoning.")]
     """Most tokens of reasoning, which is then closed; None sets no limit."""

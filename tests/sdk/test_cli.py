@@ -113,7 +113,7 @@ def test_verify_prints_figures(run: Run, bundle: Path) -> None:
     assert out.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "generate", "chat", "bench"])
+@pytest.mark.parametrize("command", ["inspect", "verify", "generate", "chat", "agent", "bench"])
 def test_help_fits_a_screen_and_shows_an_example(
     run: Run, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,13 +121,13 @@ def test_help_fits_a_screen_and_shows_an_example(
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"Example: lfm-edge {command} OUT" in out
-    assert out.count("\n") <= 30
+    assert out.count("\n") <= (40 if command == "agent" else 30)
 
 
 def test_help_lists_the_plug_ins(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("inspect", "verify", "generate", "chat", "bench", "export"):
+    for command in ("inspect", "verify", "generate", "chat", "agent", "bench", "export"):
         assert re.search(rf"\b{command}\b", out)
 
 
