@@ -25,6 +25,7 @@ from .errors import (
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_options import GenerationOptions
+from .logprobs import TokenLogprob
 from .model import Model, load
 from .sampling import SamplingOptions
 from .session import Session, Snapshot
@@ -50,6 +51,7 @@ __all__ = [
     "SessionTakenError",
     "Snapshot",
     "TemplateError",
+    "TokenLogprob",
     "UnknownTokenError",
     "UnsupportedBundleError",
     "VerifyReport",

@@ -8,8 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .chat.loops import LoopDetector
 from .errors import ContextFullError, InvalidRequestError
+from .logprobs import TokenLogprob, logprobs
 from .sampling import Sampler
 from .session import Session
 from .stop_strings import StopFilter
@@ -39,9 +43,11 @@ class Request:
         max_tokens: most tokens of the answer; None sets no limit but the session's capacity.
         cancel: ends the answer once it is set, from any thread; looked at before every run.
         constraint: the form that the answer has; None leaves it free.
+        logprobs: how many alternatives to list beside each token's log probability; None computes
+            neither.
 
     Raises:
-        InvalidRequestError: `max_tokens` is below 1.
+        InvalidRequestError: `max_tokens` is below 1, or `logprobs` below 0.
         ContextFullError: the session does not hold the prompt.
     """
 
@@ -54,8 +60,11 @@ class Request:
     max_tokens: int | None
     cancel: threading.Event
     constraint: Constraint | None
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        if self.logprobs is not None and self.logprobs < 0:
+            raise InvalidRequestError(f"logprobs: got {self.logprobs}, expected 0 or more")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidRequestError(f"max_tokens: got {self.max_tokens}, expected 1 or more")
         if len(self.prompt) > self.session.capacity:
@@ -80,6 +89,8 @@ class Answer:
         """Seconds from the first look at the prompt to the first new token."""
         self.ids: list[int] = []
         """The tokens of the answer so far, with the one that ended it."""
+        self.logprobs: list[TokenLogprob] = []
+        """What the model thought of each of them; empty if that was not asked for."""
         self._request = request
 
     def _tokens(
@@ -115,6 +126,8 @@ class Answer:
             if not self.ids:
                 self.time_to_first_token = time.perf_counter() - begun
             self.ids.append(token)
+            if request.logprobs is not None:
+                self.logprobs.append(self._logprob(logits, token, request.logprobs))
             if request.constraint:
                 request.constraint.advance(token)
             if token in request.eos_ids:
@@ -125,6 +138,12 @@ class Answer:
                 self.finish_reason = reason
                 return
             unread = [token]
+
+    def _logprob(self, logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
+        spell = self._request.detokenizer.token_bytes
+        own, likely = logprobs(logits, token, top)
+        others = tuple(TokenLogprob(other, spell(other), value) for other, value in likely)
+        return TokenLogprob(token, spell(token), own, others)
 
     def _end(self, loops: LoopDetector | None) -> FinishReason | None:
         """Why an answer ends behind a token that does not end it by itself, if it does."""

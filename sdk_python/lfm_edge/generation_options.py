@@ -58,6 +58,9 @@ class GenerationOptions(TypedDict, total=False):
     """The answer is one of these."""
     grammar: str | None
     """The answer follows this grammar, in llguidance's dialect of Lark."""
+    logprobs: int | None
+    """How many of the likeliest tokens to list for each of the answer's, in `Answer.logprobs`; 0:
+    the log probability of the answer's own alone. By default nothing is computed."""
     context: Annotated[int | None, Described("N", f"Room for tokens (default: {DEFAULT_CONTEXT}).")]
     """Capacity of the session made for this answer; see `Model.session`."""
     session: Session | None

@@ -254,6 +254,7 @@ class Model:
         context: int | None = None,
         session: Session | None = None,
         cancel: threading.Event | None = None,
+        logprobs: int | None = None,
         schema: Mapping[str, Any] | bool | None = None,
         regex: str | None = None,
         choices: Sequence[str] | None = None,
@@ -274,6 +275,7 @@ class Model:
             max_tokens=max_tokens,
             cancel=cancel or threading.Event(),
             constraint=self._constraint(form, prompt, may_think=may_think),
+            logprobs=logprobs,
         )
 
     def _constraint(

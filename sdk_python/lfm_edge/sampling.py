@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import BundleError, InvalidRequestError, UnknownTokenError
 
-__all__ = ["Sampler", "SamplingOptions", "logprobs"]
+__all__ = ["Sampler", "SamplingOptions"]
 
 _LARGEST_TOP_K = 2**31 - 1
 
@@ -139,28 +139,6 @@ class Sampler:
         if token == native.NO_MEMORY:
             raise MemoryError("sampling")
         return token
-
-
-def logprobs(
-    logits: NDArray[np.float32], token: int, top: int = 0
-) -> tuple[float, list[tuple[int, float]]]:
-    """What the model itself thinks, before any option: natural logarithms of probabilities.
-
-    Args:
-        logits: [vocab].
-        token: the drawn one.
-        top: how many of the most likely tokens to list.
-
-    Returns:
-        The token's, and those of the `top` most likely tokens, falling, with their ids.
-    """
-    largest = logits.max()
-    shift = float(largest) + math.log(np.exp(logits - largest).sum(dtype=np.float64))
-    ids = np.arange(0)
-    if top > 0:
-        likely = np.argpartition(logits, -min(top, len(logits)))[-top:]
-        ids = likely[np.lexsort((likely, -logits[likely]))]
-    return float(logits[token]) - shift, [(int(i), float(logits[i]) - shift) for i in ids]
 
 
 def _native_options(options: SamplingOptions) -> native.SamplerOptions:

@@ -147,6 +147,10 @@ class Detokenizer:
             return ""
         return self._decoder.decode(self._tokenizer.token_bytes(token))
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one token stands for, skipped or not."""
+        return self._tokenizer.token_bytes(token)
+
     def finish(self) -> str:
         """What is left at the end: U+FFFD for an unfinished character, or nothing."""
         return self._decoder.decode(b"", final=True)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lfm_edge import BundleError, InvalidRequestError, SamplingOptions, UnknownTokenError
-from lfm_edge.sampling import Sampler, _native_options, logprobs
+from lfm_edge.sampling import Sampler, _native_options
 from lfm_ops.sampling_reference import candidates
 from numpy.typing import NDArray
 from transformers import (
@@ -215,15 +215,3 @@ def test_only_allowed_tokens_are_drawn() -> None:
     assert {sampler.sample(logits, allowed) for _ in range(50)} == {37, 65}
     with pytest.raises(InvalidRequestError, match="no token is left"):
         sampler.sample(logits, np.zeros(3, np.uint32))
-
-
-def test_logprobs_are_those_of_the_model() -> None:
-    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    truth: Any = torch.tensor(logits).double().log_softmax(-1)
-    chosen, top = logprobs(logits, 5, 20)
-    assert chosen == pytest.approx(float(truth[5]), abs=1e-6)
-    values, ids = truth.topk(20)
-    assert [token for token, _ in top] == ids.tolist()
-    np.testing.assert_allclose([value for _, value in top], values, atol=1e-6)
-    assert logprobs(logits, 5) == (chosen, [])
-    assert len(logprobs(logits[:3], 0, 20)[1]) == 3
