@@ -16,6 +16,7 @@ from .bench_command import bench
 from .display import printable
 from .errors import LfmError, MissingDependencyError
 from .extras import missing_dependency
+from .serve_command import serve
 
 __all__ = ["main"]
 
@@ -67,6 +68,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         "generate": commands.generate,
         "chat": commands.chat,
         "bench": bench,
+        "serve": serve,
     }
     for name, function in own.items():
         app.command(name)(function)
