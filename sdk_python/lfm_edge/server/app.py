@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..model import Model
 from ..prompt_cache import PromptCache
-from . import chat_completions, completions, errors, page
+from . import chat_completions, completions, errors, messages, page, responses
 from .engine import Engine
 from .limits import MAX_BODY, BodyLimit
 from .metrics import Metrics
@@ -74,7 +74,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.service = service
     errors.register(app)
-    for endpoints in (chat_completions, completions):
+    for endpoints in (chat_completions, completions, responses, messages):
         app.include_router(endpoints.router(service))
     _add_facts(app, service)
     page.mount(app)

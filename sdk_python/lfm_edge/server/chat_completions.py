@@ -20,7 +20,7 @@ from .errors import error_body
 from .requests import Asked, JsonObject, Messages, Tools, sampling, text_of
 from .service import Piece, Question, Service, Whole, streamed, unless_hung_up
 
-__all__ = ["form_of", "router", "usage_of"]
+__all__ = ["choice_of", "form_of", "message_of", "router", "usage_of"]
 
 PATH = "/v1/chat/completions"
 
@@ -55,10 +55,10 @@ class ChatRequest(Asked):
             schema=form_of(self.response_format),
         )
         return Question(
-            [_message(message, f"messages[{i}]") for i, message in enumerate(self.messages)],
+            [message_of(message, f"messages[{i}]") for i, message in enumerate(self.messages)],
             options,
             self.tools,
-            _choice(self.tool_choice),
+            choice_of(self.tool_choice),
             self.parallel_tool_calls,
             self.chat_template_kwargs,
         )
@@ -120,7 +120,12 @@ def usage_of(end: End, prompt: int) -> JsonObject:
     }
 
 
-def _message(message: JsonObject, where: str) -> JsonObject:
+def message_of(message: JsonObject, where: str) -> JsonObject:
+    """A message as chat templates take it.
+
+    Raises:
+        InvalidRequestError: it has no role, or holds more than text.
+    """
     role = message.get("role")
     if not isinstance(role, str):
         raise InvalidRequestError(f"{where}.role: expected a text such as 'user'")
@@ -128,7 +133,12 @@ def _message(message: JsonObject, where: str) -> JsonObject:
     return {**message, "role": role, "content": text_of(message.get("content"), where)}
 
 
-def _choice(choice: str | JsonObject | None) -> str:
+def choice_of(choice: str | JsonObject | None) -> str:
+    """A `tool_choice` as a `Question` has it.
+
+    Raises:
+        InvalidRequestError: it is malformed.
+    """
     if choice is None or choice in ("auto", "none", "required"):
         return str(choice or "auto")
     function = choice.get("function", choice) if isinstance(choice, dict) else None

@@ -169,7 +169,11 @@ class Service:
             raise InvalidRequestError("tool_choice: this model has no markers of tool calls")
         from ..structured import CallMarkers, tool_call_grammar  # noqa: PLC0415 (llguidance)
 
-        grammar = tool_call_grammar([tool.to_json() for tool in wanted], CallMarkers(start, end))
+        grammar = tool_call_grammar(
+            [tool.to_json() for tool in wanted],
+            CallMarkers(start, end),
+            single=choice != "required" or not question.parallel,
+        )
         if {"schema", "regex", "choices"} & question.options.keys():
             raise InvalidRequestError("tool_choice: a call is forced, so the answer has no format")
         return {**question.options, "grammar": grammar}, tools
