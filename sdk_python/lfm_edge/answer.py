@@ -167,9 +167,10 @@ class Answer:
         return logits
 
     def _cancelled(self) -> bool:
-        if self._self._stopped_early or request.cancel.is_set():
+        cancelled = self._stopped_early or self._request.cancel.is_set()
+        if cancelled:
             self.finish_reason = "cancelled"
-        return self._self._stopped_early or request.cancel.is_set()
+        return cancelled
 
     def _take(self, token: int, logits: NDArray[np.float32]) -> None:
         """Makes a token the next one of the answer."""
@@ -179,6 +180,12 @@ class Answer:
             self.logprobs.append(self._logprob(logits, token, request.logprobs))
         if request.constraint:
             request.constraint.advance(token)
+
+    def _logprob(self, logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
+        spell = self._request.detokenizer.token_bytes
+        own, likely = logprobs(logits, token, top)
+        others = tuple(TokenLogprob(other, spell(other), value) for other, value in likely)
+        return TokenLogprob(token, spell(token), own, others)
 
     def _logprob(self, logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
         spell = self._request.detokenizer.token_bytes

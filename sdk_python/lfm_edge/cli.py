@@ -17,6 +17,7 @@ from .bench_command import bench
 from .display import printable
 from .errors import LfmError, MissingDependencyError
 from .extras import missing_dependency
+from .serve_command import serve
 
 __all__ = ["main"]
 
@@ -69,6 +70,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         "chat": commands.chat,
         "agent": agent,
         "bench": bench,
+        "serve": serve,
     }
     for name, function in own.items():
         app.command(name)(function)

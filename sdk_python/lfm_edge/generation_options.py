@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -72,8 +72,9 @@ class GenerationOptions(TypedDict, total=False):
         int | None, Described("N", f"Room for tokens ({DEFAULT_CONTEXT}; agent: {AGENT_CONTEXT}).")
     ]
     """Capacity of the session made for this answer; see `Model.session`."""
-    session: Session | None
-    """A session to use instead; of what it holds, the longest beginning of the prompt is kept."""
+    session: Session | Callable[[list[int]], Session] | None
+    """A session to use instead, or what gives one for a prompt's ids; of what it holds, the longest
+    beginning of the prompt is kept."""
     cancel: threading.Event | None
     """Ends the answer once it is set, from any thread."""
 

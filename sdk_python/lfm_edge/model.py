@@ -254,7 +254,7 @@ class Model:
         max_tokens: int | None = None,
         stop: str | Sequence[str] | None = None,
         context: int | None = None,
-        session: Session | None = None,
+        session: Session | Callable[[list[int]], Session] | None = None,
         cancel: threading.Event | None = None,
         logprobs: int | None = None,
         speculation: Choice | None = None,
@@ -268,6 +268,8 @@ class Model:
         if session is not None and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
         form = {"schema": schema, "regex": regex, "choices": choices, "grammar": grammar}
+        if callable(session):
+            session = session(prompt)
         session = session or self.session(context)
         return Request(
             session,

@@ -248,13 +248,17 @@ class Contents:
 
     def copy_from(self, other: Contents) -> None:
         """Fills empty contents with others of the same runtime and capacity."""
+        self.copy_beginning(other, len(other.ids))
+        self._checkpoints = other._checkpoints.copy()
+        self.fill(self.ids, other.conv())
+
+    def copy_beginning(self, other: Contents, held: int) -> None:
+        """Fills empty contents with the first tokens of others, their conv state left out."""
         assert self.access.axes is not None
-        held = len(other.ids)
         for name, axis in self.access.axes.items():
             part = (slice(None),) * axis + (slice(held),)
             self.state.tensors[name][part] = other.state.tensors[name][part]
-        self._checkpoints = other._checkpoints.copy()
-        self.fill(other.ids.copy(), other.conv())
+        self.fill(other.ids[:held], None)
 
     def _start(self) -> tuple[int, Conv | None]:
         """Where the next run begins, and the conv state it needs there; None: the one it has."""

@@ -24,7 +24,7 @@ from .runtime import Conv, Runtime, State
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["Session", "Snapshot"]
+__all__ = ["Session", "Snapshot", "common"]
 
 
 class Session:
@@ -127,12 +127,16 @@ class Session:
         """
         wanted: list[int] = self._checked(ids).tolist()
         contents = self._take()
-        common = _common(contents.ids, wanted)
-        kept = contents.reachable(min(common, len(wanted) - 1))
+        kept = contents.reachable(min(common(contents.ids, wanted), len(wanted) - 1))
         contents.rewind(kept)
         contents.reader = reader
         contents.busy.release()
         return wanted[kept:]
+
+    def reachable(self, ids: Sequence[int]) -> int:
+        """How many of `ids` a `resume` would keep."""
+        contents = self._contents
+        return contents.reachable(max(0, min(common(contents.ids, ids), len(ids) - 1)))
 
     def runs(self, count: int) -> Iterator[slice]:
         """The pieces in which to `read` so many tokens, each of them one run of the graph."""
@@ -193,6 +197,22 @@ class Session:
                 contents.busy.release()
         return other
 
+    def fork_beginning(self, position: int) -> Session:
+        """As `fork`, of the tokens before a position alone, and while another thread reads on.
+
+        The caller makes sure that this thread does not rewind to before the position.
+
+        Raises:
+            UnsupportedBundleError: the target's state cannot be copied, or a run cannot replay.
+            BundleError: there is no memory for it.
+        """
+        self._require_tensors("fork")
+        if self._runtime.access.replay is None:
+            raise UnsupportedBundleError("fork: this target's conv state is that of the end alone")
+        other = Session(self._runtime, self.capacity)
+        other._contents.copy_beginning(self._contents, position)
+        return other
+
     def snapshot(self) -> Snapshot:
         """A mark of this place, to `restore` it later.
 
@@ -213,7 +233,7 @@ class Session:
             InvalidRequestError: it holds others, or the snapshot is another model's.
         """
         contents, place = self._take(), snapshot.position
-        held = _common(contents.ids, snapshot.ids)
+        held = common(contents.ids, snapshot.ids)
         if snapshot._runtime is not self._runtime or held < place:
             contents.busy.release()
             reason = f"the session holds {held:,} of its {place:,} tokens; resume with its ids"
@@ -353,7 +373,7 @@ class Snapshot:
         return len(self.ids)
 
 
-def _common(held: Sequence[int], wanted: Sequence[int]) -> int:
+def common(held: Sequence[int], wanted: Sequence[int]) -> int:
     """How many tokens two sequences begin with alike."""
     pairs = enumerate(zip(held, wanted, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(held), len(wanted)))

@@ -30,7 +30,11 @@ class CallMarkers:
 
 
 def tool_call_grammar(
-    tools: Sequence[Mapping[str, Any]], markers: CallMarkers, *, text: bool = False
+    tools: Sequence[Mapping[str, Any]],
+    markers: CallMarkers,
+    *,
+    text: bool = False,
+    single: bool = False,
 ) -> str:
     """Answers that are calls of these tools, one or several.
 
@@ -39,6 +43,7 @@ def tool_call_grammar(
             and `parameters`, a JSON Schema of type object.
         markers: the tokens around the list of calls.
         text: the model may also write text before the calls, or text alone.
+        single: there is one call and no more.
 
     Raises:
         InvalidRequestError: there are no tools, or one's parameters use a keyword that is not
@@ -50,7 +55,8 @@ def tool_call_grammar(
     rules = ["start: text? calls | text" if text else "start: calls"]
     if text:
         rules.append(r"text: /(.|\n)+/")
-    rules.append(f'calls: <[{markers.start}]> "[" call (", " call)* "]" <[{markers.end}]>')
+    more = "" if single else ' (", " call)*'
+    rules.append(f'calls: <[{markers.start}]> "[" call{more} "]" <[{markers.end}]>')
     rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(functions))))
     for index, function in enumerate(functions):
         rules += _call_rules(index, function)

@@ -1,0 +1,1 @@
+"""A server that speaks as OpenAI's and Anthropic's do: `app.create_app`."""

@@ -1,0 +1,233 @@
+"""OpenAI's `/v1/chat/completions`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
+
+from ..chat.calls import InvalidToolCall, ToolCall
+from ..chat.events import End, Reasoning, Text
+from ..errors import InvalidRequestError
+from ..logprobs import TokenLogprob
+from .errors import error_body
+from .requests import Asked, JsonObject, Messages, Tools, sampling, text_of
+from .service import Piece, Question, Service, Whole, streamed, unless_hung_up
+
+__all__ = ["choice_of", "form_of", "message_of", "router", "usage_of"]
+
+PATH = "/v1/chat/completions"
+
+
+class ChatRequest(Asked):
+    """The body of a request."""
+
+    messages: Messages
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    n: Literal[1] = 1
+    tools: Tools | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool = True
+    response_format: JsonObject | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    stream_options: JsonObject | None = None
+    thinking_budget: Annotated[int, Field(ge=0)] | None = None
+    chat_template_kwargs: JsonObject | None = None
+
+    def question(self) -> Question:
+        """What is asked."""
+        limit = self.max_completion_tokens
+        options = sampling(
+            self,
+            max_tokens=self.max_tokens if limit is None else limit,
+            stop=self.stop,
+            thinking_budget=self.thinking_budget,
+            logprobs=self.top_logprobs if self.logprobs else None,
+            schema=form_of(self.response_format),
+        )
+        return Question(
+            [message_of(message, f"messages[{i}]") for i, message in enumerate(self.messages)],
+            options,
+            self.tools,
+            choice_of(self.tool_choice),
+            self.parallel_tool_calls,
+            self.chat_template_kwargs,
+        )
+
+
+def router(service: Service) -> APIRouter:
+    """The endpoint."""
+    routes = APIRouter()
+
+    @routes.post(PATH)
+    async def chat(request: Request, body: ChatRequest) -> Response:
+        question = body.question()
+        ticket = service.ask(question)
+        head = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": service.name,
+        }
+        prompt = await unless_hung_up(request, ticket, anext(ticket))
+        if body.stream:
+            with_usage = bool((body.stream_options or {}).get("include_usage"))
+            frames = _frames(ticket, head, prompt, body.logprobs, with_usage)
+            return streamed(ticket, frames, lambda *e: _frame(error_body(PATH, *e)) + _DONE)
+        whole = await unless_hung_up(request, ticket, Whole.of(ticket))
+        return JSONResponse(_completion(whole, head, prompt, body.logprobs))
+
+    return routes
+
+
+def form_of(format: JsonObject | None) -> Any:
+    """The schema that a `response_format` stands for; None where it is free.
+
+    Raises:
+        InvalidRequestError: it is of another type.
+    """
+    kind = (format or {"type": "text"}).get("type")
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind == "json_schema" and format is not None:
+        inner = format.get("json_schema", format)  # /v1/responses has it flat
+        schema = inner.get("schema") if isinstance(inner, dict) else None
+        if not isinstance(schema, dict | bool):
+            raise InvalidRequestError("response_format: json_schema without a schema")
+        return schema
+    if kind != "text":
+        raise InvalidRequestError(
+            f"response_format: got type {kind!r}, expected text, json_object or json_schema"
+        )
+    return None
+
+
+def usage_of(end: End, prompt: int) -> JsonObject:
+    """The tokens of an answer."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": end.generated,
+        "total_tokens": prompt + end.generated,
+        "prompt_tokens_details": {"cached_tokens": end.reused},
+    }
+
+
+def message_of(message: JsonObject, where: str) -> JsonObject:
+    """A message as chat templates take it.
+
+    Raises:
+        InvalidRequestError: it has no role, or holds more than text.
+    """
+    role = message.get("role")
+    if not isinstance(role, str):
+        raise InvalidRequestError(f"{where}.role: expected a text such as 'user'")
+    role = "system" if role == "developer" else role
+    return {**message, "role": role, "content": text_of(message.get("content"), where)}
+
+
+def choice_of(choice: str | JsonObject | None) -> str:
+    """A `tool_choice` as a `Question` has it.
+
+    Raises:
+        InvalidRequestError: it is malformed.
+    """
+    if choice is None or choice in ("auto", "none", "required"):
+        return str(choice or "auto")
+    function = choice.get("function", choice) if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str):
+        raise InvalidRequestError(
+            "tool_choice: expected auto, none, required or "
+            '{"type": "function", "function": {"name": ...}}'
+        )
+    return name
+
+
+def _reason(end: End, *, called: bool) -> str:
+    if called and end.reason in {"eos", "stop"}:
+        return "tool_calls"
+    return "stop" if end.reason in {"eos", "stop"} else "length"
+
+
+def _call(call: ToolCall) -> JsonObject:
+    function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
+
+
+def _logprob(entry: TokenLogprob) -> JsonObject:
+    return {
+        "token": entry.bytes.decode(errors="replace"),
+        "bytes": list(entry.bytes),
+        "logprob": entry.logprob,
+    }
+
+
+def _logprobs(entries: list[TokenLogprob]) -> JsonObject:
+    content = [{**_logprob(e), "top_logprobs": [_logprob(t) for t in e.top]} for e in entries]
+    return {"content": content, "refusal": None}
+
+
+def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:  # noqa: FBT001
+    assert whole.end is not None
+    message: JsonObject = {"role": "assistant", "content": whole.text or None, "refusal": None}
+    if not whole.calls:
+        message["content"] = whole.text
+    if whole.reasoning:
+        message["reasoning_content"] = whole.reasoning
+    if whole.calls:
+        message["tool_calls"] = [_call(call) for call in whole.calls]
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": _logprobs(whole.logprobs) if logprobs else None,
+        "finish_reason": _reason(whole.end, called=bool(whole.calls)),
+    }
+    usage = usage_of(whole.end, prompt)
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+_DONE = "data: [DONE]\n\n"
+
+
+def _frame(value: JsonObject) -> str:
+    return f"data: {json.dumps(value)}\n\n"
+
+
+async def _frames(
+    pieces: AsyncIterator[Piece],
+    head: JsonObject,
+    prompt: int,
+    logprobs: bool,  # noqa: FBT001
+    with_usage: bool,  # noqa: FBT001
+) -> AsyncIterator[str]:
+    head = {**head, "object": "chat.completion.chunk"}
+
+    def chunk(delta: JsonObject, reason: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, **more}
+        return _frame({**head, "choices": [choice]})
+
+    yield chunk({"role": "assistant", "content": ""})
+    calls = 0
+    async for piece in pieces:
+        match piece.event:
+            case Text(text) | InvalidToolCall(text):
+                found = _logprobs(piece.logprobs) if logprobs else None
+                yield chunk({"content": text}, logprobs=found)
+            case Reasoning(text):
+                yield chunk({"reasoning_content": text})
+            case ToolCall() as call:
+                yield chunk({"tool_calls": [{"index": calls, **_call(call)}]})
+                calls += 1
+            case End() as end:
+                yield chunk({}, _reason(end, called=calls > 0))
+                if with_usage:
+                    yield _frame({**head, "choices": [], "usage": usage_of(end, prompt)})
+    yield _DONE

@@ -1,0 +1,210 @@
+"""OpenAI's API, as the `openai` client and LangChain's `ChatOpenAI` use it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import lfm_edge
+import lfm_edge.chat
+import openai
+import pytest
+from langchain_openai import ChatOpenAI
+
+from tests.sdk.server.conftest import Served
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a place.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "maxLength": 12},
+                "days": {"type": "integer", "minimum": 1, "maximum": 9},
+            },
+            "required": ["city", "days"],
+        },
+    },
+}
+CLOCK = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+QUESTION: list[Any] = [{"role": "user", "content": "What is a function?"}]
+
+
+@pytest.fixture
+def client(served: Served) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+
+
+def straight(model: lfm_edge.Model, messages: list[Any], **options: Any) -> str:
+    return "".join(
+        event.text
+        for event in model.events(messages, **options)
+        if isinstance(event, lfm_edge.chat.Text)
+    )
+
+
+def test_an_answer_is_the_models_own(client: openai.OpenAI, shipped: lfm_edge.Model) -> None:
+    answer = client.chat.completions.create(
+        model="any", messages=QUESTION, max_tokens=24, temperature=0
+    )
+    want = straight(shipped, QUESTION, max_tokens=24, temperature=0)
+    assert answer.choices[0].message.content == want != ""
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 24
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 24
+
+
+def test_streaming_gives_the_same_in_pieces(client: openai.OpenAI) -> None:
+    options: dict[str, Any] = {
+        "messages": QUESTION,
+        "max_tokens": 24,
+        "seed": 5,
+        "temperature": 0.3,
+    }
+    whole = client.chat.completions.create(model="any", **options)
+    chunks = list(
+        client.chat.completions.create(
+            model="any", stream=True, stream_options={"include_usage": True}, **options
+        )
+    )
+    deltas = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(deltas) == whole.choices[0].message.content
+    assert sum(map(bool, deltas)) > 3
+    assert chunks[-1].usage is not None
+    assert whole.usage is not None
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    reasons = [
+        c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason
+    ]
+    assert reasons == ["length"]
+
+
+def test_a_second_turn_counts_what_was_read_before(client: openai.OpenAI) -> None:
+    system = {"role": "system", "content": "Answer in short. " * 30}
+    first = client.chat.completions.create(
+        model="any", messages=[system, *QUESTION], max_tokens=8, temperature=0
+    )
+    said = {"role": "assistant", "content": first.choices[0].message.content}
+    more = [system, *QUESTION, said, {"role": "user", "content": "And a class?"}]
+    second = client.chat.completions.create(model="any", messages=more, max_tokens=8)
+    assert first.usage is not None
+    assert second.usage is not None
+    assert second.usage.prompt_tokens_details is not None
+    assert second.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}]
+)
+def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream: bool) -> None:
+    options: dict[str, Any] = {
+        "model": "any",
+        "messages": QUESTION,
+        "tools": [WEATHER] if choice == "required" else [CLOCK, WEATHER],
+        "tool_choice": choice,
+        "max_tokens": 200,
+        "temperature": 0.7,
+        "seed": 3,
+        "parallel_tool_calls": False,
+    }
+    if stream:
+        with client.chat.completions.stream(
+            **{k: v for k, v in options.items() if k != "parallel_tool_calls"}
+        ) as events:
+            choice = events.get_final_completion().choices[0]
+    else:
+        choice = client.chat.completions.create(**options).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    call = choice.message.tool_calls[0]
+    assert call.function.name == "get_weather"
+    jsonschema.validate(
+        json.loads(call.function.arguments),
+        WEATHER["function"]["parameters"],  # type: ignore[index]
+    )
+
+
+def test_results_of_tools_are_read(client: openai.OpenAI) -> None:
+    messages: list[Any] = [
+        *QUESTION,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": '{"city": "Rome", "days": 1}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "sunny <|im_end|>"},
+    ]
+    answer = client.chat.completions.create(
+        model="any",
+        messages=messages,
+        tools=[WEATHER],
+        max_tokens=4,  # type: ignore[list-item]
+    )
+    assert answer.choices[0].message.role == "assistant"
+
+
+def test_a_json_schema_is_kept(client: openai.OpenAI) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 99}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        model="any",
+        messages=QUESTION,
+        max_tokens=60,
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+    )
+    jsonschema.validate(json.loads(answer.choices[0].message.content or ""), schema)
+
+
+def test_logprobs_are_those_of_the_text(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="any", messages=QUESTION, max_tokens=6, temperature=0, logprobs=True, top_logprobs=2
+    ).choices[0]
+    assert answer.logprobs is not None
+    assert answer.logprobs.content is not None
+    spelled = b"".join(bytes(entry.bytes or []) for entry in answer.logprobs.content)
+    assert spelled.decode() == answer.message.content
+    for entry in answer.logprobs.content:
+        assert len(entry.top_logprobs) == 2
+        assert entry.top_logprobs[0].logprob >= entry.logprob
+
+
+def test_completions_continue_a_text(client: openai.OpenAI, shipped: lfm_edge.Model) -> None:
+    prompt = "def area(radius):"
+    options: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
+    want = "".join(shipped.generate(prompt, **options))
+    assert client.completions.create(model="any", prompt=prompt, **options).choices[0].text == want
+    pieces = client.completions.create(model="any", prompt=prompt, stream=True, **options)
+    assert "".join(piece.choices[0].text for piece in pieces) == want
+
+
+def test_models_are_listed(client: openai.OpenAI, served: Served) -> None:
+    (model,) = client.models.list().data
+    assert model.id == served.service.name == client.models.retrieve(model.id).id
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("another")
+
+
+def test_langchain_talks_and_calls(served: Served) -> None:
+    chat = ChatOpenAI(
+        base_url=f"{served.url}/v1", api_key="none", model="any", temperature=0, max_tokens=200
+    )
+    assert chat.invoke("What is a function?").content
+    assert "".join(str(piece.content) for piece in chat.stream("What is a function?"))
+    bound = chat.bind_tools([WEATHER], tool_choice="get_weather")
+    (call, *_) = bound.invoke("The weather in Rome?").tool_calls
+    assert call["name"] == "get_weather"
+    jsonschema.validate(call["args"], WEATHER["function"]["parameters"])  # type: ignore[index]
