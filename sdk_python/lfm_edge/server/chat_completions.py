@@ -40,7 +40,6 @@ class ChatRequest(Asked):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     stream_options: JsonObject | None = None
-    thinking_budget: Annotated[int, Field(ge=0)] | None = None
     chat_template_kwargs: JsonObject | None = None
 
     def question(self) -> Question:
