@@ -174,7 +174,7 @@ def _logprobs(entries: list[TokenLogprob]) -> JsonObject:
     return {"content": content, "refusal": None}
 
 
-def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:  # noqa: FBT001
+def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:
     assert whole.end is not None
     message: JsonObject = {"role": "assistant", "content": whole.text or None, "refusal": None}
     if not whole.calls:
@@ -204,8 +204,8 @@ async def _frames(
     pieces: AsyncIterator[Piece],
     head: JsonObject,
     prompt: int,
-    logprobs: bool,  # noqa: FBT001
-    with_usage: bool,  # noqa: FBT001
+    logprobs: bool,
+    with_usage: bool,
 ) -> AsyncIterator[str]:
     head = {**head, "object": "chat.completion.chunk"}
 

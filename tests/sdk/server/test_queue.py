@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import httpx
 import lfm_edge
 import pytest
 
-from tests.sdk.server.conftest import Served
+from tests.sdk.server.conftest import Served, serving
 
 CHAT = "/v1/chat/completions"
 
@@ -44,6 +45,11 @@ def test_who_hangs_up_stops_the_answer(serve: Callable[..., Served], stream: boo
     until(lambda: cancelled in server.service.metrics.text().decode())
 
 
+def give_up(server: Served) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(server.url + CHAT, json=body("Hi"), timeout=2)
+
+
 def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
     serve: Callable[..., Served],
 ) -> None:
@@ -52,11 +58,7 @@ def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
     long = body("Count.", stream=True, max_tokens=8000, logit_bias={"7": -100})
     with server.http.stream("POST", CHAT, json=long) as answer:
         next(answer.iter_lines())
-        waiting = threading.Thread(
-            target=lambda: pytest.raises(
-                httpx.ReadTimeout, httpx.post, server.url + CHAT, json=body("Hi"), timeout=2
-            )
-        )
+        waiting = threading.Thread(target=give_up, args=[server])
         waiting.start()
         until(lambda: engine.waiting == 1)
         refused = httpx.post(server.url + CHAT, json=body("Hi"))
@@ -95,7 +97,7 @@ def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
         httpx.post(server.url + CHAT, json=body("word " * 3000, max_tokens=1), timeout=120)
     chunks = [index for index, size in enumerate(order) if size == 512]
     assert len(chunks) >= 5
-    between = [order[a + 1 : b] for a, b in zip(chunks, chunks[1:], strict=False)]
+    between = [order[a + 1 : b] for a, b in pairwise(chunks)]
     assert all(1 in sizes for sizes in between[:3])
 
 
@@ -142,8 +144,6 @@ def test_many_clients_get_each_their_own_answer(served: Served, shipped: lfm_edg
 
 
 def test_its_threads_end_with_it(serve: Callable[..., Served], shipped: lfm_edge.Model) -> None:
-    from tests.sdk.server.conftest import serving
-
     with serving(shipped, context=256) as server:
         assert server.post(CHAT, **body("Hi", max_tokens=2)).status_code == 200
     left = [thread.name for thread in threading.enumerate() if "answers" in thread.name]
