@@ -125,7 +125,7 @@ class PromptCache:
         return min(lasting, entry.session.reachable(ids))
 
     def _another(self) -> _Entry:
-        """An entry of no use to the prompt: a new one, or else the one that was not used longest."""
+        """An entry of no use to the prompt: a new one, or else the least recently used."""
         idle = [entry for entry in self._entries if not entry.in_use]
         if idle and self.bytes + self.session_bytes > self.budget:
             return min(idle, key=lambda entry: entry.last_use)

@@ -40,7 +40,6 @@ class ChatRequest(Asked):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     stream_options: JsonObject | None = None
-    thinking_budget: Annotated[int, Field(ge=0)] | None = None
     chat_template_kwargs: JsonObject | None = None
 
     def question(self) -> Question:
@@ -175,7 +174,7 @@ def _logprobs(entries: list[TokenLogprob]) -> JsonObject:
     return {"content": content, "refusal": None}
 
 
-def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:  # noqa: FBT001
+def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:
     assert whole.end is not None
     message: JsonObject = {"role": "assistant", "content": whole.text or None, "refusal": None}
     if not whole.calls:
@@ -205,8 +204,8 @@ async def _frames(
     pieces: AsyncIterator[Piece],
     head: JsonObject,
     prompt: int,
-    logprobs: bool,  # noqa: FBT001
-    with_usage: bool,  # noqa: FBT001
+    logprobs: bool,
+    with_usage: bool,
 ) -> AsyncIterator[str]:
     head = {**head, "object": "chat.completion.chunk"}
 

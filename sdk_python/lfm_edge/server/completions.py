@@ -104,8 +104,8 @@ async def _frames(
     pieces: AsyncIterator[Piece],
     head: JsonObject,
     prompt: int,
-    logprobs: bool,  # noqa: FBT001
-    with_usage: bool,  # noqa: FBT001
+    logprobs: bool,
+    with_usage: bool,
 ) -> AsyncIterator[str]:
     async for piece in pieces:
         match piece.event:

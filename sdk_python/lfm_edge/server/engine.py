@@ -1,4 +1,4 @@
-"""Who is answered when: a bounded queue, and a few threads that take from it in order of arrival."""
+"""Who is answered when: a bounded queue, from which a few threads take in order of arrival."""
 
 from __future__ import annotations
 

@@ -46,9 +46,8 @@ def status_of(error: Exception) -> tuple[int, str, str | None]:
             return 400, str(error), "context_length_exceeded"
         case InvalidRequestError() | TemplateError():
             return 400, str(error), None
-        case LfmError():
-            return 500, str(error), None
-    return 500, "an error of the server; its log says more", None
+    known = isinstance(error, LfmError)
+    return 500, str(error) if known else "an error of the server; its log says more", None
 
 
 def error_body(path: str, status: int, message: str, code: str | None = None) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class MessagesRequest(Asked):
             raise InvalidRequestError("tool_choice: expected a type of auto, any, tool or none")
         thinking = self.thinking or {}
         budget = thinking.get("budget_tokens") if thinking.get("type") == "enabled" else None
+        budget = self.thinking_budget if budget is None else budget
         if budget is not None and not (isinstance(budget, int) and budget >= 0):
             raise InvalidRequestError("thinking.budget_tokens: expected a number of 0 or more")
         options = sampling(

@@ -34,6 +34,7 @@ class Asked(BaseModel):
     presence_penalty: float | None = None
     seed: int | None = None
     logit_bias: dict[int, float] | None = None
+    thinking_budget: Annotated[int, Field(ge=0)] | None = None
 
 
 def sampling(asked: Asked, **options: Any) -> AnswerOptions:

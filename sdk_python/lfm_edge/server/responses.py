@@ -52,6 +52,7 @@ class ResponsesRequest(Asked):
         options = sampling(
             self,
             max_tokens=self.max_output_tokens,
+            thinking_budget=self.thinking_budget,
             schema=form_of((self.text or {}).get("format")),
         )
         choice, tools = choice_of(self.tool_choice), _tools(self.tools)

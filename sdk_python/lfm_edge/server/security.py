@@ -50,6 +50,7 @@ class Guard:
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
         if scope["type"] == "http" and (refused := self._refused(scope)):
             response = error_response(scope["path"], *refused)
             await response(scope, receive, send)

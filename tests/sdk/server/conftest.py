@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,5 @@ def served(shipped: lfm_edge.Model) -> Iterator[Served]:
 @pytest.fixture
 def serve(shipped: lfm_edge.Model) -> Iterator[Callable[..., Served]]:
     """Starts further servers, with other settings."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(serving(shipped, **settings))

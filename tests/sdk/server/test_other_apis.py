@@ -63,6 +63,7 @@ def test_a_response_calls_and_reads_results(client: openai.OpenAI, stream: bool)
         "tools": [{"type": "function", "name": "weather", "parameters": PARAMETERS}],
         "tool_choice": {"type": "function", "name": "weather"},
         "max_output_tokens": 100,
+        "extra_body": {"thinking_budget": 0},
     }
     if stream:
         events = list(client.responses.create(stream=True, **options))
@@ -70,7 +71,7 @@ def test_a_response_calls_and_reads_results(client: openai.OpenAI, stream: bool)
         answer = events[-1].response
     else:
         answer = client.responses.create(**options)
-    (call,) = answer.output
+    call = answer.output[-1]
     assert (call.type, call.name, answer.status) == ("function_call", "weather", "completed")
     jsonschema.validate(json.loads(call.arguments), PARAMETERS)
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
@@ -82,7 +83,7 @@ def test_a_response_calls_and_reads_results(client: openai.OpenAI, stream: bool)
 
 def test_a_message_is_the_models_own(served: Served, want: str) -> None:
     answer = served.post("/v1/messages", messages=QUESTION, max_tokens=16, temperature=0).json()
-    assert answer["content"] == [{"type": "text", "text": want}]
+    assert answer["content"][-1] == {"type": "text", "text": want}
     assert answer["stop_reason"] == "max_tokens"
     assert answer["usage"]["output_tokens"] == 16
 
@@ -95,7 +96,8 @@ def test_a_message_is_streamed(served: Served, want: str) -> None:
     kinds = [event["type"] for event in events]
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
-    texts = [e["delta"]["text"] for e in events if e["type"] == "content_block_delta"]
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    texts = [delta["text"] for delta in deltas if delta["type"] == "text_delta"]
     assert "".join(texts) == want
 
 
@@ -105,18 +107,19 @@ def test_a_message_calls_and_reads_results(served: Served, stream: bool) -> None
     asked: dict[str, Any] = {
         "messages": QUESTION,
         "max_tokens": 100,
+        "thinking": {"type": "enabled", "budget_tokens": 0},
         "tools": tools,
         "tool_choice": {"type": "tool", "name": "weather"},
     }
     response = served.post("/v1/messages", stream=stream, **asked)
     if stream:
         events = frames(response)
-        (start,) = [e["content_block"] for e in events if e["type"] == "content_block_start"]
-        (delta,) = [e["delta"] for e in events if e["type"] == "content_block_delta"]
+        start = [e["content_block"] for e in events if e["type"] == "content_block_start"][-1]
+        delta = [e["delta"] for e in events if e["type"] == "content_block_delta"][-1]
         call = {**start, "input": json.loads(delta["partial_json"])}
         assert events[-2]["delta"]["stop_reason"] == "tool_use"
     else:
-        (call,) = response.json()["content"]
+        call = response.json()["content"][-1]
         assert response.json()["stop_reason"] == "tool_use"
     assert (call["type"], call["name"]) == ("tool_use", "weather")
     jsonschema.validate(call["input"], PARAMETERS)

@@ -1,0 +1,154 @@
+"""Many clients: order, interleaving, a full queue, and those that hang up."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import lfm_edge
+import pytest
+
+from tests.sdk.server.conftest import Served, serving
+
+CHAT = "/v1/chat/completions"
+
+
+def body(text: str, **options: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "temperature": 0, **options}
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Waits for what must come; a test that hangs here has failed."""
+    while not what():
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_hangs_up_stops_the_answer(serve: Callable[..., Served], stream: bool) -> None:
+    server = serve(slots=1, context=8192)
+    engine = server.service.engine
+    asked = body("Count.", stream=stream, max_tokens=8000, logit_bias={"7": -100})
+    if stream:
+        with server.http.stream("POST", CHAT, json=asked) as answer:
+            next(answer.iter_lines())
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post(CHAT, json=asked, timeout=0.5)
+    until(lambda: engine.running == 0)
+    cancelled = 'lfm_edge_answers_total{reason="cancelled"} 1.0'
+    until(lambda: cancelled in server.service.metrics.text().decode())
+
+
+def give_up(server: Served) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(server.url + CHAT, json=body("Hi"), timeout=2)
+
+
+def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
+    serve: Callable[..., Served],
+) -> None:
+    server = serve(slots=1, waiting=1, context=8192)
+    engine = server.service.engine
+    long = body("Count.", stream=True, max_tokens=8000, logit_bias={"7": -100})
+    with server.http.stream("POST", CHAT, json=long) as answer:
+        next(answer.iter_lines())
+        waiting = threading.Thread(target=give_up, args=[server])
+        waiting.start()
+        until(lambda: engine.waiting == 1)
+        refused = httpx.post(server.url + CHAT, json=body("Hi"))
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["error"]["code"] == "queue_full"
+        waiting.join()
+        until(lambda: engine.waiting == 0)
+    answered = server.post(CHAT, **body("Hi", max_tokens=2))
+    assert answered.status_code == 200
+
+
+def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
+    """Runs of the graph alternate between a long prompt's chunks and a short answer's tokens."""
+    server = serve(slots=2, context=8192)
+    order: list[int] = []
+    runtime = server.service.model.runtime
+    bind = runtime.bind
+
+    def binding(capacity: int) -> Any:
+        state = bind(capacity)
+        inner = state._state  # type: ignore[attr-defined]
+        run = inner.run
+
+        def counted(ids: Any, position: int, replayed: int = 0) -> Any:
+            order.append(len(ids))
+            return run(ids, position, replayed)
+
+        inner.run = counted
+        return state
+
+    runtime.bind = binding  # type: ignore[method-assign]
+    short = body("Count.", stream=True, max_tokens=200, logit_bias={"7": -100})
+    with server.http.stream("POST", CHAT, json=short) as answer:
+        next(answer.iter_lines())
+        httpx.post(server.url + CHAT, json=body("word " * 3000, max_tokens=1), timeout=120)
+    chunks = [index for index, size in enumerate(order) if size == 512]
+    assert len(chunks) >= 5
+    between = [order[a + 1 : b] for a, b in pairwise(chunks)]
+    assert all(1 in sizes for sizes in between[:3])
+
+
+def test_many_clients_get_each_their_own_answer(served: Served, shipped: lfm_edge.Model) -> None:
+    """Eight clients, sixty requests: some stream, some hang up, some are malformed."""
+    texts = [f"What is {word}?" for word in ("a list", "a class", "a tuple", "a loop", "a file")]
+    want = [
+        "".join(
+            event.text
+            for event in shipped.events(
+                [{"role": "user", "content": text}], temperature=0, max_tokens=12
+            )
+            if isinstance(event, lfm_edge.chat.Text | lfm_edge.chat.Reasoning)
+        )
+        for text in texts
+    ]
+
+    def ask(number: int) -> None:
+        kind, index = number % 4, number % len(texts)
+        asked = body(texts[index], max_tokens=12, stream=kind != 0)
+        if kind == 1:
+            with httpx.stream("POST", served.url + CHAT, json=asked, timeout=120) as answer:
+                next(answer.iter_lines())
+            return
+        if kind == 2 and number % 8 == 2:
+            answer = httpx.post(served.url + CHAT, content=b'{"messages":', timeout=120)
+            assert answer.status_code == 400
+            return
+        answer = httpx.post(served.url + CHAT, json=asked, timeout=120)
+        assert answer.status_code == 200
+        if kind == 0:
+            message = answer.json()["choices"][0]["message"]
+            assert message.get("reasoning_content", "") + (message["content"] or "") == want[index]
+            return
+        lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+        assert lines[-1] == "[DONE]"
+        deltas = [json.loads(line)["choices"][0]["delta"] for line in lines[:-1]]
+        text = "".join(d.get("reasoning_content", "") + d.get("content", "") for d in deltas)
+        assert text == want[index]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(60)))
+    until(lambda: served.service.engine.running == 0)
+
+
+def test_its_threads_end_with_it(serve: Callable[..., Served], shipped: lfm_edge.Model) -> None:
+    with serving(shipped, context=256) as server:
+        assert server.post(CHAT, **body("Hi", max_tokens=2)).status_code == 200
+    left = [thread.name for thread in threading.enumerate() if "answers" in thread.name]
+    with serving(shipped, context=256):
+        more = [thread.name for thread in threading.enumerate() if "answers" in thread.name]
+    assert len(more) == len(left) + 4
+    after = [thread.name for thread in threading.enumerate() if "answers" in thread.name]
+    assert after == left

@@ -1,0 +1,63 @@
+"""`lfm-edge serve`: starts, stops by a signal, and says in one line why it cannot start."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(shipped_bundle: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "lfm_edge", "serve", str(shipped_bundle), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        found = re.match(r"(http://\S+)/ ", server.stdout.readline())
+        assert found is not None
+        assert httpx.get(f"{found[1]}/health", timeout=60).json() == {"status": "ok"}
+        server.send_signal(number)
+        assert server.wait() == 0
+        assert server.stderr.read() == ""
+
+
+def refused(bundle: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "lfm_edge", "serve", str(bundle), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_taken_port_is_said_in_one_line(shipped_bundle: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert "already in use" in refused(shipped_bundle, "--port", str(port))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "--api-key"),
+        (["--port", "70000"], "0 to 65535"),
+        (["--cache", "much"], "500M"),
+        (["--allow-origin", "*"], "https://name:port"),
+        (["--parallel", "0"], "1 or more"),
+        (["--context", "0", "--port", "0"], "context"),
+        (["--host", "no.such.invalid", "--port", "0"], "no.such.invalid"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(shipped_bundle: Path, options: list[str], said: str) -> None:
+    assert said in refused(shipped_bundle, *options)
