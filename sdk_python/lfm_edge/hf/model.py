@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from .cache import LfmEdgeCache
 __all__ = ["LfmEdgeConfig", "LfmEdgeForCausalLM"]
 
 
-class LfmEdgeConfig(PreTrainedConfig):
+class LfmEdgeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What transformers asks of a model's numbers; a bundle's manifest gives them."""
 
     model_type = "lfm_edge"
@@ -37,7 +37,7 @@ class LfmEdgeConfig(PreTrainedConfig):
     """The most tokens of a row: the `context` of its session."""
 
 
-class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):
+class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """A bundle behind the interface of transformers, on the CPU, for inference.
 
     A batch is one session a row, read one after the other; `attention_mask` says which columns are
@@ -51,7 +51,6 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):
 
     config_class = LfmEdgeConfig
     _is_stateful = True  # `generate` then refuses what would check several tokens in one run
-    _tied_weights_keys: ClassVar[dict[str, str]] = {}
 
     def __init__(self, model: Model, context: int | None = None) -> None:
         """`model` is an opened bundle; `context` the most tokens of a row, see `Model.session`.
@@ -65,10 +64,10 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):
             hidden_size=manifest.hidden_size,
             num_hidden_layers=manifest.num_hidden_layers,
             max_position_embeddings=model.session(context).capacity,
-            bos_token_id=manifest.bos_token_id,
-            eos_token_id=sorted(model.eos_ids) or None,
-            pad_token_id=manifest.pad_token_id,
         )
+        config.bos_token_id = manifest.bos_token_id
+        config.eos_token_id = sorted(model.eos_ids) or None
+        config.pad_token_id = manifest.pad_token_id
         config.name_or_path = str(model.bundle.folder)
         super().__init__(config)
         self.lfm_edge = model
@@ -191,18 +190,13 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):
             **kwargs,
         }
 
-    def _prefill(
-        self,
-        input_ids: torch.Tensor,
-        generation_config: GenerationConfig,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        if generation_config.prefill_chunk_size is not None:
+    def _prefill(self, *args: Any, **kwargs: Any) -> Any:
+        config = next(given for given in args if isinstance(given, GenerationConfig))
+        if config.prefill_chunk_size is not None:
             raise InvalidRequestError(
                 "prefill_chunk_size: a session cuts long prompts itself; leave it out"
             )
-        return super()._prefill(input_ids, generation_config, *args, **kwargs)
+        return super()._prefill(*args, **kwargs)  # type: ignore[misc]
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -211,7 +205,7 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):
 
 def _generation_config(folder: Path, config: LfmEdgeConfig) -> GenerationConfig:
     """The checkpoint's own, with the end tokens of bundle and file."""
-    found = GenerationConfig()
+    found = GenerationConfig()  # type: ignore[no-untyped-call]
     if (folder / GENERATION_CONFIG).exists():
         found = GenerationConfig.from_pretrained(folder)
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
