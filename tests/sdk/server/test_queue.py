@@ -31,9 +31,9 @@ def until(what: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_who_hangs_up_stops_the_answer(serve: Callable[..., Served], stream: bool) -> None:
-    server = serve(slots=1, context=8192)
+    server = serve(slots=1, context=4096)
     engine = server.service.engine
-    asked = body("Count.", stream=stream, max_tokens=8000, logit_bias={"7": -100})
+    asked = body("Count.", stream=stream, max_tokens=4000, logit_bias={"7": -100})
     if stream:
         with server.http.stream("POST", CHAT, json=asked) as answer:
             next(answer.iter_lines())
@@ -53,9 +53,9 @@ def give_up(server: Served) -> None:
 def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
     serve: Callable[..., Served],
 ) -> None:
-    server = serve(slots=1, waiting=1, context=8192)
+    server = serve(slots=1, waiting=1, context=4096)
     engine = server.service.engine
-    long = body("Count.", stream=True, max_tokens=8000, logit_bias={"7": -100})
+    long = body("Count.", stream=True, max_tokens=4000, logit_bias={"7": -100})
     with server.http.stream("POST", CHAT, json=long) as answer:
         next(answer.iter_lines())
         waiting = threading.Thread(target=give_up, args=[server])
@@ -73,7 +73,7 @@ def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
 
 def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
     """Runs of the graph alternate between a long prompt's chunks and a short answer's tokens."""
-    server = serve(slots=2, context=8192)
+    server = serve(slots=2, context=4096)
     order: list[int] = []
     runtime = server.service.model.runtime
     bind = runtime.bind
@@ -94,7 +94,9 @@ def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
     short = body("Count.", stream=True, max_tokens=200, logit_bias={"7": -100})
     with server.http.stream("POST", CHAT, json=short) as answer:
         next(answer.iter_lines())
-        httpx.post(server.url + CHAT, json=body("word " * 3000, max_tokens=1), timeout=120)
+        a_word = len(server.service.model.tokenizer.encode(" word" * 100)) / 100
+        long = " word" * int(3000 / a_word)
+        httpx.post(server.url + CHAT, json=body(long, max_tokens=1), timeout=120)
     chunks = [index for index, size in enumerate(order) if size == 512]
     assert len(chunks) >= 5
     between = [order[a + 1 : b] for a, b in pairwise(chunks)]
