@@ -29,6 +29,7 @@ from .checkpoint import Checkpoint
 from .checkpoint.base import TEMPLATE_FOLDER
 from .complete_tokenizer import complete_tokenizer
 from .errors import CheckpointError
+from .golden_text import golden_ids
 
 __all__ = ["Companions", "read_companions"]
 
@@ -129,7 +130,8 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
             "transformers' save_pretrained to get one"
         )
         return None
-    named = [name for name in config.get("fast_tokenizer_files") or [] if name != _TOKENIZER]
+    others = config.get("fast_tokenizer_files")
+    named = [name for name in (others if isinstance(others, list) else []) if name != _TOKENIZER]
     if named:
         raise CheckpointError(
             f"{_TOKENIZER_CONFIG}: names other tokenizer files ({named[0]}); save the tokenizer "
@@ -138,10 +140,17 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
     tokenizer = _parse_tokenizer(path)
     try:
         new = complete_tokenizer(tokenizer, config, special, added)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
         raise CheckpointError(
             f"{_TOKENIZER_CONFIG}, {_SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
         ) from None
+    _check_reads(tokenizer, path, vocab_size)
+    if getattr(tokenizer.model, "dropout", None):
+        note(
+            f"{_TOKENIZER}: dropout {tokenizer.model.dropout:.3g} is passed over: it is for training"
+        )
+        tokenizer.model.dropout = None
+        files[_TOKENIZER] = tokenizer.to_str()
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         if index >= vocab_size:
             raise CheckpointError(
@@ -157,6 +166,21 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
     if config.get("split_special_tokens"):
         note(f"{_TOKENIZER_CONFIG}: split_special_tokens is passed over")
     return tokenizer
+
+
+def _check_reads(tokenizer: Tokenizer, path: Path, vocab_size: int) -> None:
+    """That it reads a text, and adds only tokens around it that the model has."""
+    try:
+        ids = tokenizer.encode("a", add_special_tokens=True).ids
+        golden_ids(tokenizer, vocab_size, None)
+    except Exception as error:  # the library raises nothing narrower
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: cannot read a text: {reason}; download it again") from None
+    if far := [token for token in ids if token >= vocab_size]:
+        raise CheckpointError(
+            f"{path}: adds a token with id {far[0]} to a text, but the model has {vocab_size} "
+            "rows; use the tokenizer that belongs to it"
+        )
 
 
 def _parse_tokenizer(path: Path) -> Tokenizer:

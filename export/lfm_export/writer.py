@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,10 @@ def bundle_folder(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     _check_replaceable(out)
-    place = out.resolve()  # what a link stands for is replaced, not the link
+    try:
+        place = out.resolve()  # what a link stands for is replaced, not the link
+    except RuntimeError:
+        raise ExportError(f"{out}: is a link to itself; remove it") from None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _only_export_to(place):
@@ -106,8 +110,9 @@ def _only_export_to(out: Path) -> Iterator[None]:
 
 def _remove_leftovers(out: Path) -> None:
     """Removes what killed exports left: with the lock in our hands, all of them are dead."""
+    ours = re.compile(rf"\.{re.escape(out.name)}\.partial-\d+(\.old)?")
     for path in out.parent.iterdir():
-        if path.name.startswith(f".{out.name}.partial-"):
+        if ours.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
 
 

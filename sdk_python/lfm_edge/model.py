@@ -236,6 +236,10 @@ class Model:
     ) -> list[int]:
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
+        if tools is not None and (
+            not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools)
+        ):
+            raise InvalidRequestError("tools: expected a list of JSON Schemas of functions")
         return prompt_ids(
             self.template,
             self.tokenizer,

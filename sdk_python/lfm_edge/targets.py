@@ -13,6 +13,8 @@ COREML = "coreml"
 COREAI = "coreai"
 ONNX = ("onnx", "onnx-portable")
 
+_MOST_THREADS = 1024
+
 
 def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
     """What runs this bundle on this machine.
@@ -25,12 +27,12 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
     Raises:
         UnsupportedBundleError: the bundle's target is none that this version runs on this machine.
         BundleError: the graph does not load, or its signature is not the manifest's.
-        InvalidRequestError: `threads` is below 1.
+        InvalidRequestError: `threads` is below 1, or more than any machine has cores.
         MissingDependencyError: a package that the target needs is not installed.
     """
     threads = default_threads() if threads is None else threads
-    if threads < 1:
-        raise InvalidRequestError(f"threads: got {threads}, expected 1 or more")
+    if not 1 <= threads <= _MOST_THREADS:
+        raise InvalidRequestError(f"threads: got {threads}, expected 1 to {_MOST_THREADS}")
     target = bundle.manifest.graph.target
     # What the other targets need is not loaded: it may be missing, and takes its time.
     if target in ONNX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection, Sequence
 
+from tokenizers import Encoding
 from tokenizers import Tokenizer as NativeTokenizer
 from tokenizers.decoders import ByteLevel
 
@@ -27,7 +28,7 @@ class Tokenizer:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        path = bundle.folder / FILE
+        path = self._path = bundle.folder / FILE
         text = bundle.read_text(FILE)
         if text is None:
             raise BundleError(
@@ -64,14 +65,24 @@ class Tokenizer:
         Raises:
             InvalidRequestError: the text holds half of a surrogate pair, which is no character.
         """
-        _require_characters(text)
-        return self._native.encode(text, add_special_tokens=add_special_tokens).ids
+        return self._encode(text, add_special_tokens=add_special_tokens).ids
 
     def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
         """As `encode`, each id with where its text starts and stops in `text`."""
-        _require_characters(text)
-        encoding = self._native.encode(text, add_special_tokens=False)
+        encoding = self._encode(text, add_special_tokens=False)
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
+
+    def _encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+        _require_characters(text)
+        try:
+            return self._native.encode(text, add_special_tokens=add_special_tokens)
+        except BaseException as error:  # a panic of the library is no Exception
+            if isinstance(error, (KeyboardInterrupt, MemoryError)):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise BundleError(
+                f"{self._path}: fails to read a text of {len(text):,} characters: {reason}"
+            ) from None
 
     def added_tokens(self) -> dict[int, tuple[str, bool]]:
         """What is found before the text is split: each token's text, and whether it is special."""

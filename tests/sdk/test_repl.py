@@ -98,7 +98,7 @@ def test_a_path_is_no_command(run: Run, bundle: Path) -> None:  # noqa: F811
     ],
 )
 def test_a_wrong_command_in_a_pipe_gives_one_line(
-    run: Run,
+    run: Run,  # noqa: F811
     bundle: Path,
     line: str,
     message: str,

@@ -144,6 +144,8 @@ def test_json_is_read_in_both_forms() -> None:
     tool = Tool.from_json(WEATHER)
     assert tool == Tool.from_json(WEATHER["function"])
     assert tool.to_json() == WEATHER
+    for given in ({"name": "f"}, {"function": {"strict": True, "name": "f"}, "type": "function"}):
+        assert Tool.from_json(given).to_json() == given  # templates print it as it came
     assert Tool.from_json({"name": "f"}).parameters == {"type": "object", "properties": {}}
 
 

@@ -27,6 +27,7 @@ __all__ = ["SafetensorsFile", "StoredTensor"]
 _PREFIX = 8
 _LONGEST_HEADER = 100_000_000
 _MOST_AXES = 8
+_MOST_BYTES = 2**63
 _READABLE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ITEM_BITS = {
     **{name: 8 * size for name, size in _READABLE.items()},
@@ -112,7 +113,7 @@ class SafetensorsFile:
         dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
         if not isinstance(dtype, str) or dtype not in _ITEM_BITS:
             raise self.error(f"tensor {quoted(name)} has unknown dtype {quoted(str(dtype))}")
-        if not _is_sizes(shape, least=1) or len(shape) > _MOST_AXES:
+        if not _is_sizes(shape, least=0) or len(shape) > _MOST_AXES:
             raise self.error(f"tensor {quoted(name)} has shape {quoted(str(shape))}")
         if not _is_sizes(offsets, least=0) or len(offsets) != 2:
             raise self.error(f"tensor {quoted(name)} has data_offsets {quoted(str(offsets))}")
@@ -127,7 +128,7 @@ class SafetensorsFile:
     def _check_layout(self, tensors: dict[str, StoredTensor], begin: int, size: int) -> None:
         """The tensors follow one another without holes or overlaps, up to the end of the file."""
         position = begin
-        for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):
+        for tensor in sorted(tensors.values(), key=_place):
             if tensor.offset != position:
                 raise self.error(
                     f"tensor {quoted(tensor.name)} begins at byte {tensor.offset}, "
@@ -139,8 +140,15 @@ class SafetensorsFile:
             raise self.error(f"{kind}: {size} bytes, expected {position}; download it again")
 
 
+def _place(tensor: StoredTensor) -> tuple[int, int]:
+    """Its order in the file; a tensor without elements comes before one at the same place."""
+    return tensor.offset, math.prod(tensor.shape)
+
+
 def _is_sizes(value: Any, least: int) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= least for item in value)
+    return isinstance(value, list) and all(
+        type(item) is int and least <= item < _MOST_BYTES for item in value
+    )
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def open_checkpoint(
         CheckpointError: there is no such source, or it is damaged; one line names what.
         MissingDependencyError: a Hub id without huggingface_hub installed.
     """
+    if not source:
+        raise CheckpointError("the source is empty; expected a folder, synthetic:... or a Hub id")
     path, synthetic = Path(source), source.startswith(PREFIX)
     hub = not synthetic and is_hub_id(source) and not path.exists()
     if revision is not None and not hub:

@@ -3,18 +3,24 @@
 A marker (`<|im_end|>`) is one token with a meaning of its own wherever the tokenizer reads its
 text, so a user's text could end its own turn and begin a system's. To tell the two apart, the
 template is rendered a second time, with every character that may begin a marker replaced, in what
-users and tools wrote, by a private stand-in of the same length: a marker whose first character came
-out as a stand-in is theirs. It is then spelled in ordinary tokens; all other ids stay as they are,
+users and tools wrote, by a private stand-in of the same length: a marker that begins where a
+stand-in came out is theirs. It is then spelled in ordinary tokens; all other ids stay as they are,
 because an added token parts the text around it either way.
+
+A template that looks for such a character may make another prompt of the second rendering. Then
+only what may become a whole marker is replaced; where even that changes the prompt, it is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-from ..errors import TemplateError
+from ..errors import InvalidRequestError, TemplateError
 from ..tokenizer import Tokenizer
 from .messages import plain
 from .template import ChatTemplate
@@ -23,6 +29,10 @@ __all__ = ["prompt_ids"]
 
 _TRUSTED_ROLES = frozenset({"system", "developer", "assistant"})
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
+_OWN_VARIABLES = frozenset({"self", "messages", "tools", "clock"})
+
+_Mark = Callable[[str], str]
+"""Puts stand-ins into a text that others wrote."""
 
 
 def prompt_ids(
@@ -52,7 +62,34 @@ def prompt_ids(
         TemplateError: see `ChatTemplate.render`; or the prompt is empty.
         InvalidRequestError: the arguments are not JSON values.
     """
-    options = dict(variables or {})
+    options = _checked(variables)
+    try:
+        return _prompt_ids(
+            template, tokenizer, messages, tools, options, trust_markers=trust_markers, clock=clock
+        )
+    except RecursionError:
+        raise InvalidRequestError("the chat holds values that are nested too deeply") from None
+
+
+def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:
+    if variables is not None and not isinstance(variables, Mapping):
+        raise InvalidRequestError("template_options: expected the template's variables by name")
+    for name in variables or {}:
+        if not isinstance(name, str) or name in _OWN_VARIABLES:
+            raise InvalidRequestError(f"template_options: {name!r} cannot be set; remove it")
+    return dict(variables or {})
+
+
+def _prompt_ids(
+    template: ChatTemplate,
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None,
+    options: dict[str, Any],
+    *,
+    trust_markers: bool,
+    clock: datetime | None,
+) -> list[int]:
     prompt = template.render(messages, tools, clock=clock, **options)
     if not prompt:
         raise TemplateError("the chat template made an empty prompt of these messages")
@@ -60,16 +97,26 @@ def prompt_ids(
     markers = _markers(tokenizer, template, tools)
     if trust_markers or not markers.intersection(ids):
         return ids
-    plain_messages = plain([dict(message) for message in messages])
-    stand_ins = _stand_ins(tokenizer, markers, prompt, [plain_messages, plain(tools), options])
-    their_messages = [_marked_message(message, stand_ins) for message in plain_messages]
-    if "documents" in options:
-        options["documents"] = _replaced(plain(options["documents"]), stand_ins)
-    their_tools = _replaced(plain(tools), stand_ins)
-    if their_messages == plain_messages and their_tools == tools and options == (variables or {}):
-        return ids
-    marked = template.render(their_messages, their_tools, clock=clock, **options)
-    return _encode(tokenizer, markers, ids, _unescaped(marked, stand_ins), stand_ins)
+    given = plain([[dict(message) for message in messages], tools, options])
+    stand_ins = _stand_ins(tokenizer, markers, prompt, given)
+    texts = [tokenizer.added_tokens()[token][0] for token in markers]
+    marks: tuple[_Mark, ...] = (
+        lambda text: text.translate(stand_ins),
+        lambda text: _whole_markers_replaced(text, texts, stand_ins),
+    )
+    for mark in marks:
+        theirs = _marked(*given, mark)
+        if theirs == given:
+            return ids
+        their_messages, their_tools, their_options = theirs
+        rendered = template.render(their_messages, their_tools, clock=clock, **their_options)
+        places = _their_places(prompt, _unescaped(rendered, stand_ins), stand_ins)
+        if places is not None:
+            return _encode(tokenizer, markers, prompt, places)
+    raise TemplateError(
+        "a user or a tool wrote a marker of the model's, and without it the chat template makes "
+        "another prompt, so that it cannot be told from the template's own; remove it, or trust it"
+    )
 
 
 def _markers(
@@ -81,6 +128,7 @@ def _markers(
     `chat_control_tokens`, or else those in brackets (`<think>`) and those that the template writes.
     """
     source, listed = template.source(tools), template.control_tokens
+    named = template.special_tokens
     markers = set()
     for token, (text, special) in tokenizer.added_tokens().items():
         if listed is not None:
@@ -89,7 +137,7 @@ def _markers(
             in_brackets = len(text) > 2 and text[0] in "<[{(" and text[-1] in ">]})"
             is_word = all(character.isalnum() or character.isspace() for character in text)
             counts = in_brackets or (not is_word and text in source)
-        if special or counts:
+        if special or counts or text in named:
             markers.add(token)
     return markers
 
@@ -103,41 +151,78 @@ def _stand_ins(
     """
     added = tokenizer.added_tokens()
     first = {added[token][0][:1] for token in markers}
-    written = set(prompt) | set(_characters(given))
+    everything = "\0".join([prompt, *_strings(given)])
+    written = set(everything)
     begins = first | {c for c in written if tokenizer.normalize(c)[:1] in first}
-    free = (chr(code) for code in _PRIVATE_USE if chr(code) not in written)
+    free = (
+        chr(code)
+        for code in _PRIVATE_USE
+        if not any(text in everything for text in (chr(code), *_escapes(chr(code))))
+    )
     return {ord(character): next(free) for character in sorted(begins) if character}
 
 
-def _characters(value: object) -> set[str]:
+def _strings(value: object) -> list[str]:
     if isinstance(value, str):
-        return set(value)
+        return [value]
     if isinstance(value, Mapping):
         value = [*value.keys(), *value.values()]
     if isinstance(value, (list, tuple)):
-        return set().union(*map(_characters, value))
-    return set()
+        return [text for item in value for text in _strings(item)]
+    return []
 
 
-def _marked_message(message: dict[str, Any], stand_ins: dict[int, str]) -> dict[str, Any]:
-    if message.get("role") not in _TRUSTED_ROLES:
-        replaced: dict[str, Any] = _replaced(message, stand_ins)
+def _whole_markers_replaced(
+    text: str, markers: Collection[str], stand_ins: Mapping[int, str]
+) -> str:
+    """Stand-ins only where a marker begins, or may begin, if the template goes on with the rest."""
+    found = [
+        stand_ins[ord(character)]
+        if ord(character) in stand_ins
+        and any(
+            text.startswith(marker, at) or marker.startswith(text[at : at + len(marker)])
+            for marker in markers
+        )
+        else character
+        for at, character in enumerate(text)
+    ]
+    return "".join(found)
+
+
+def _marked(messages: list[Any], tools: Any, options: dict[str, Any], mark: _Mark) -> list[Any]:
+    """The same with stand-ins in what users and tools wrote."""
+    if "documents" in options:
+        options = {**options, "documents": _replaced(options["documents"], mark)}
+    theirs = [_marked_message(message, mark) for message in messages]
+    return [theirs, _replaced(tools, mark), options]
+
+
+def _marked_message(message: dict[str, Any], mark: _Mark) -> dict[str, Any]:
+    role = message.get("role")
+    if not isinstance(role, str) or role not in _TRUSTED_ROLES:
+        replaced: dict[str, Any] = _replaced(message, mark)
         return replaced
     marked = dict(message)
     for name in ("tool_calls", "function_call"):
         if marked.get(name):
-            marked[name] = _replaced(marked[name], stand_ins)
+            marked[name] = _replaced(marked[name], mark)
     return marked
 
 
-def _replaced(value: Any, stand_ins: dict[int, str]) -> Any:
+def _replaced(value: Any, mark: _Mark) -> Any:
     if isinstance(value, str):
-        return value.translate(stand_ins)
+        return mark(value)
     if isinstance(value, list):
-        return [_replaced(item, stand_ins) for item in value]
+        return [_replaced(item, mark) for item in value]
     if isinstance(value, dict):
-        return {_replaced(name, stand_ins): _replaced(v, stand_ins) for name, v in value.items()}
+        return {_replaced(name, mark): _replaced(item, mark) for name, item in value.items()}
     return value
+
+
+def _escapes(stand_in: str) -> tuple[str, str]:
+    """How JSON and Python write it in ASCII."""
+    high, low = divmod(ord(stand_in) - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}", f"\\U{ord(stand_in):08x}"
 
 
 def _unescaped(text: str, stand_ins: dict[int, str]) -> str:
@@ -146,29 +231,43 @@ def _unescaped(text: str, stand_ins: dict[int, str]) -> str:
     `tojson(ensure_ascii=True)` does, and a list or an object that is printed as Python prints it.
     """
     for stand_in in stand_ins.values():
-        high, low = divmod(ord(stand_in) - 0x10000, 0x400)
-        text = text.replace(f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}", stand_in)
-        text = text.replace(f"\\U{ord(stand_in):08x}", stand_in)
+        for escaped in _escapes(stand_in):
+            text = text.replace(escaped, stand_in)
     return text
 
 
-def _encode(
-    tokenizer: Tokenizer, markers: set[int], ids: list[int], marked: str, stand_ins: dict[int, str]
-) -> list[int]:
-    """The ids of `marked`, in which the markers that begin with a stand-in are spelled out.
+def _their_places(prompt: str, marked: str, stand_ins: Mapping[int, str]) -> set[int] | None:
+    """Where in `prompt` the stand-ins of `marked` came out; None if it is another text."""
+    original = {stand_in: chr(code) for code, stand_in in stand_ins.items()}
+    pattern = re.compile(f"[{''.join(original)}]")
+    first, *rest = pattern.split(marked)
+    if not prompt.startswith(first):
+        return None
+    places, position = set(), len(first)
+    for stand_in, following in zip(pattern.findall(marked), rest, strict=True):
+        spellings = _spellings(original[stand_in])
+        fits = (text for text in spellings if prompt.startswith(text + following, position))
+        spelled = next(fits, None)
+        if spelled is None:
+            return None
+        places.add(position)
+        position += len(spelled) + len(following)
+    return places if position == len(prompt) else None
 
-    Where the template itself looked for the replaced characters, `marked` may be another text than
-    that of `ids`; these are taken if they hold no other markers than the template's own.
-    """
-    text = marked.translate({ord(stand_in): code for code, stand_in in stand_ins.items()})
-    theirs = frozenset(stand_ins.values())
-    result, own = [], []
-    for token, start, stop in tokenizer.encode_with_offsets(text):
-        begin = next((c for c in marked[start:stop] if not c.isspace()), "")
+
+def _spellings(character: str) -> tuple[str, ...]:
+    """What templates' filters make of a character."""
+    escaped = (html.escape(character), quote(character), f"\\u{ord(character):04x}")
+    return (character, *escaped, character.lower(), character.upper())
+
+
+def _encode(tokenizer: Tokenizer, markers: set[int], prompt: str, theirs: set[int]) -> list[int]:
+    """The ids of `prompt`, in which the markers that begin at `theirs` are spelled out."""
+    result: list[int] = []
+    for token, start, stop in tokenizer.encode_with_offsets(prompt):
+        begin = next((at for at in range(start, stop) if not prompt[at].isspace()), start)
         if token in markers and begin in theirs:
-            result += tokenizer.spell(text[start:stop], token)
-            continue
-        result.append(token)
-        if token in markers:
-            own.append(token)
-    return ids if [token for token in ids if token in markers] == own else result
+            result += tokenizer.spell(prompt[start:stop], token)
+        else:
+            result.append(token)
+    return result

@@ -47,6 +47,8 @@ class ChatTemplate:
     ) -> None:
         self._sources = {_DEFAULT: source} if isinstance(source, str) else dict(source)
         self._variables = dict(variables or {})
+        self.special_tokens = frozenset(self._variables.values())
+        """The texts of the tokens that templates write by name, such as `bos_token`."""
         self.control_tokens = control_tokens
         for text in self._sources.values():
             sandbox.render(text, None)

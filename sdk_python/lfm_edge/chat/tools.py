@@ -43,6 +43,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(_NO_PARAMETERS))
     function: Callable[..., Any] | None = field(default=None, compare=False)
     _signature: Signature | None = field(default=None, compare=False, repr=False)
+    _given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(FUNCTION_NAME, self.name):
@@ -101,10 +102,13 @@ class Tool:
             inner["name"],
             description if isinstance(description, str) else "",
             _NO_PARAMETERS if parameters is None else parameters,
+            _given=value,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """OpenAI's form, as chat templates take it."""
+        """OpenAI's form, as chat templates take it; what `from_json` was given, as it was."""
+        if self._given is not None:
+            return dict(self._given)
         function = {"name": self.name, "description": self.description}
         return {"type": "function", "function": {**function, "parameters": dict(self.parameters)}}
 

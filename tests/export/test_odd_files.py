@@ -1,0 +1,160 @@
+"""Files that few checkpoints have: one line before the first weight, or passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lfm_edge
+import pytest
+from lfm_edge.tokenizer import Tokenizer
+from lfm_export.checkpoint import open_checkpoint
+from lfm_export.errors import CheckpointError, ExportError
+from lfm_export.export import ExportOptions, export_bundle
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from tests.export.companions import Notes, change, noted
+from tests.support import export
+
+REFUSED: dict[str, tuple[str, Any, str]] = {
+    "no content": ("tokenizer_config.json", {"eos_token": {"lstrip": False}}, "malformed token"),
+    "no content in a list": (
+        "tokenizer_config.json",
+        {"additional_special_tokens": [{"lstrip": 1}]},
+        "malformed token",
+    ),
+    "infinite id": ("added_tokens.json", {"x": float("inf")}, "malformed token"),
+    "no unknown token": (
+        "tokenizer.json",
+        {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "[UNK]"}},
+        "cannot read a text",
+    ),
+    "far token around a text": (
+        "tokenizer.json",
+        {
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [
+                    {"SpecialToken": {"id": "[X]", "type_id": 0}},
+                    {"Sequence": {"id": "A", "type_id": 0}},
+                ],
+                "pair": [
+                    {"Sequence": {"id": "A", "type_id": 0}},
+                    {"Sequence": {"id": "B", "type_id": 0}},
+                ],
+                "special_tokens": {"[X]": {"id": "[X]", "ids": [9999], "tokens": ["[X]"]}},
+            }
+        },
+        "adds a token with id 9999",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_odd_tokenizer_is_refused_before_the_first_weight(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    file, values, message = REFUSED[name]
+    if file == "added_tokens.json":
+        (folder / "tokenizer_config.json").write_text("{}")
+    if name == "no unknown token":
+        change(folder / "tokenizer.json", added_tokens=[], pre_tokenizer=None, post_processor=None)
+    change(folder / file, **values)
+    notes = Notes()
+    with (
+        open_checkpoint(str(folder)) as checkpoint,
+        pytest.raises(CheckpointError, match=message),
+    ):
+        export_bundle(checkpoint, tmp_path / "out", ExportOptions(), notes)
+    assert notes.stages == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_further_tokenizers_that_are_no_list_are_passed_over(
+    folder: Path, tmp_path: Path
+) -> None:
+    change(folder / "tokenizer_config.json", fast_tokenizer_files=5)
+    export(folder, tmp_path / "out", quant="f32")
+
+
+def test_dropout_of_a_training_run_is_not_obeyed(folder: Path, tmp_path: Path) -> None:
+    text = "a few words that merge into tokens"
+    plain = Tokenizer(export(folder, tmp_path / "plain", quant="f32")).encode(text)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    change(folder / "tokenizer.json", model={**tokenizer["model"], "dropout": 0.9})
+    model, notes = noted(folder, tmp_path / "out")
+    assert any("dropout 0.9" in note for note in notes)
+    assert model.tokenizer.encode(text) == plain
+
+
+def test_tensors_without_elements_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    file = folder / "model.safetensors"
+    with safe_open(file, framework="np") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    empty = next(iter(tensors.values()))[:0]
+    save_file({**tensors, "a_probe": empty}, file, metadata)
+    _, notes = noted(folder, tmp_path / "out")
+    assert any("a_probe" in note for note in notes)
+
+
+def test_an_index_counts_for_the_names_of_files_alone(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    weights = {"lm_head.weight": "model-1.safetensors"}  # a tied model stores none
+    change(folder / "model.safetensors.index.json", weight_map=weights)
+    export(folder, tmp_path / "out", quant="f32")
+
+
+def test_numbers_of_thousands_of_digits_are_refused(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["zz"] = {"dtype": "F32", "shape": [10**4000] * 8, "data_offsets": [0, 4]}
+    new = json.dumps(header).encode()
+    file.write_bytes(len(new).to_bytes(8, "little") + new + data[8 + length :])
+    with pytest.raises(CheckpointError, match="tensor 'zz' has shape"):
+        open_checkpoint(str(folder))
+
+
+def test_a_folder_whose_name_is_no_text_exports(folder: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"ck\xffpt")
+    shutil.copytree(folder, odd)
+    assert export(odd, tmp_path / "out", quant="f32").manifest.model.name == "ck\ufffdpt"
+
+
+def test_a_link_to_itself_is_no_place(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ExportError, match="is a link to itself"):
+        export(folder, tmp_path / "loop")
+
+
+def test_what_only_looks_like_a_leftover_stays(folder: Path, tmp_path: Path) -> None:
+    stray, lock, gone = (tmp_path / f".out.partial-{end}" for end in ("1", "5.lock", "7"))
+    stray.write_text("a file")
+    lock.write_text("another bundle's")
+    gone.mkdir()
+    (tmp_path / ".out.partial-2").symlink_to(folder)
+    export(folder, tmp_path / "out", quant="f32")
+    assert stray.exists()
+    assert lock.exists()
+    assert not gone.exists()
+    assert folder.exists()
+
+
+def test_an_empty_source_is_none() -> None:
+    with pytest.raises(CheckpointError, match="the source is empty"):
+        open_checkpoint("")
+
+
+@pytest.mark.parametrize("threads", [0, 100_000])
+def test_threads_that_no_machine_has_are_refused(
+    folder: Path, tmp_path: Path, threads: int
+) -> None:
+    bundle = export(folder, tmp_path / "out", quant="f32")
+    with pytest.raises(lfm_edge.InvalidRequestError, match="threads: got"):
+        lfm_edge.load(bundle.folder, threads)
