@@ -22,7 +22,7 @@ from lfm_export.torch import (
 from lfm_export.torch.packed import unpack, unpack_gate_up
 from lfm_ops.library import library_path
 from lfm_ops.reference import rope_frequencies, rope_table
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from tests.support import ROPE, export, logits_of, random_model, saved, tiny_dense, tiny_moe
 

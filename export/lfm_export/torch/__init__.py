@@ -6,9 +6,10 @@ class Block(torch.nn.Module): ...  # of GatedShortConv, CachedAttention, SparseM
 
 torch.onnx.export(Block(), args, "block.onnx", dynamo=True, custom_translation_table=TRANSLATIONS)
 
-In torch an operator computes by a plain form, in float32; in the graph it is one node of the domain
-`ai.lfm` (docs/ops.md), which ONNX Runtime runs with `lfm_ops.library_path()`. Weights are float32 in
-the packed layout from the beginning (`pack`), so nothing is rewritten on the way.
+In torch an operator computes by a plain form, in float32; in the graph it is one node of the
+domain `ai.lfm` (docs/ops.md), which ONNX Runtime runs with `lfm_ops.library.library_path()`.
+Weights are float32 in the packed layout from the beginning (`pack`), so nothing is rewritten on
+the way.
 """
 
 from lfm_edge.extras import missing_dependency

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -17,7 +17,7 @@ __all__ = ["TRANSLATIONS"]
 _OPSET = Opset("ai.lfm", 1)
 
 
-def _op(name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: str) -> Op:
+def _op(name: str, inputs: str, outputs: str, attributes: str) -> Op:
     """One of our operators by its schema; a `?` marks what may be absent.
 
     Args:
@@ -39,8 +39,8 @@ def _op(name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: st
         name,
         _OPSET.domain,
         _OPSET.version,
-        inputs=[parameter(text) for text in inputs],
-        outputs=[parameter(text) for text in outputs],
+        inputs=[parameter(text) for text in inputs.split()],
+        outputs=[parameter(text) for text in outputs.split()],
         attributes=[
             schema.Attribute(called, kinds[letter], required=True)
             for called, letter in (text.split(":") for text in attributes.split())
@@ -51,23 +51,23 @@ def _op(name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: st
 
 _SHORT_CONV = _op(
     "GatedShortConv",
-    ["x:float", "in_proj:uint8", "in_bias:float?", "taps:float", "conv_bias:float?"]
-    + ["out_proj:uint8", "out_bias:float?", "past:float"],
-    ["y:float", "present:float"],
+    "x:float in_proj:uint8 in_bias:float? taps:float conv_bias:float? out_proj:uint8 "
+    "out_bias:float? past:float",
+    "y:float present:float",
     "hidden_size:i kernel_size:i in_proj_format:s out_proj_format:s",
 )
 _MOE = _op(
     "SparseMoe",
-    ["x:float", "router:float", "expert_bias:float?", "gate_up:uint8", "down:uint8"],
-    ["y:float"],
+    "x:float router:float expert_bias:float? gate_up:uint8 down:uint8",
+    "y:float",
     "hidden_size:i intermediate_size:i num_experts:i num_experts_per_tok:i norm_topk_prob:i "
     "routed_scaling_factor:f gate_up_format:s down_format:s",
 )
 _ATTENTION = _op(
     "CachedAttention",
-    ["qkv:float", "q_norm:float", "k_norm:float", "cos:float", "sin:float"]
-    + ["attention_mask:int64", "past_key:float", "past_value:float"],
-    ["out:float", "present_key:float", "present_value:float"],
+    "qkv:float q_norm:float k_norm:float cos:float sin:float attention_mask:int64 "
+    "past_key:float past_value:float",
+    "out:float present_key:float present_value:float",
     "num_heads:i num_kv_heads:i head_dim:i rotary_dim:i window:i scale:f epsilon:f",
 )
 

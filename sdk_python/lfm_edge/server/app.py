@@ -25,6 +25,12 @@ from .turns import taking_turns
 
 __all__ = ["Settings", "create_app"]
 
+_PATHS = frozenset(
+    {"/", "/health", "/metrics", "/v1/models"}
+    | {m.PATH for m in (chat_completions, completions, responses, messages)}
+)
+"""What is counted by its own name."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -124,14 +130,13 @@ def _add_gates(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
         )
-    known = {getattr(route, "path", "") for route in app.routes}
-    app.add_middleware(_Counted, metrics=metrics, known=known)
+    app.add_middleware(_Counted, metrics=metrics, known=_PATHS)
 
 
 class _Counted:
     """Counts responses by their status."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, known: frozenset[str]) -> None:
         self._app, self._metrics, self._known = app, metrics, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -130,8 +130,8 @@ class Service:
                 "session": lambda ids: leases.enter_context(self.cache.lease(ids)),
             }
             answer = make(own)
-            yield answer.prompt_tokens
             try:
+                yield answer.prompt_tokens
                 for event in _events(answer, begun):
                     new, told = answer.logprobs[told:], len(answer.logprobs)
                     if isinstance(event, ToolCall | InvalidToolCall):

@@ -54,7 +54,8 @@ class Page:
             if told.get("id") == self._count:
                 return told["result"]
             if told.get("method") in {"Runtime.exceptionThrown", "Log.entryAdded"}:
-                self.log.append(json.dumps(told["params"]))
+                if told["params"].get("entry", {}).get("source") != "recommendation":
+                    self.log.append(json.dumps(told["params"]))
 
 
 @contextmanager
