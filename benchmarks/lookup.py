@@ -55,7 +55,7 @@ def decode(model: lfm_edge.Model, texts: Texts, speculation: Literal["auto", Fal
         return next(steps)
 
     model._pace = Pace()
-    Sampler._choose = draw  # type: ignore[method-assign]
+    Sampler._choose = draw  # type: ignore[method-assign, assignment]
     try:
         options: dict[str, Any] = {"max_tokens": len(answer), "speculation": speculation}
         session = model.session(len(prompt) + len(answer))

@@ -73,7 +73,7 @@ def settled(server: Served) -> int:
         time.sleep(0.01)
     server.service.cache.clear()
     gc.collect()
-    return own_memory().private
+    return own_memory().private_bytes
 
 
 def test_no_request_is_lost_or_mixed_up_and_nothing_stays(shipped: lfm_edge.Model) -> None:

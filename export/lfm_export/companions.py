@@ -145,10 +145,8 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
             f"{_TOKENIZER_CONFIG}, {_SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
         ) from None
     _check_reads(tokenizer, path, vocab_size)
-    if getattr(tokenizer.model, "dropout", None):
-        note(
-            f"{_TOKENIZER}: dropout {tokenizer.model.dropout:.3g} is passed over: it is for training"
-        )
+    if dropout := getattr(tokenizer.model, "dropout", None):
+        note(f"{_TOKENIZER}: dropout {dropout:.3g} is passed over: it is for training")
         tokenizer.model.dropout = None
         files[_TOKENIZER] = tokenizer.to_str()
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):

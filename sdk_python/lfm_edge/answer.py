@@ -187,12 +187,6 @@ class Answer:
         others = tuple(TokenLogprob(other, spell(other), value) for other, value in likely)
         return TokenLogprob(token, spell(token), own, others)
 
-    def _logprob(self, logits: NDArray[np.float32], token: int, top: int) -> TokenLogprob:
-        spell = self._request.detokenizer.token_bytes
-        own, likely = logprobs(logits, token, top)
-        others = tuple(TokenLogprob(other, spell(other), value) for other, value in likely)
-        return TokenLogprob(token, spell(token), own, others)
-
     def _end(self, loops: LoopDetector | None) -> FinishReason | None:
         """Why an answer ends behind a token that does not end it by itself, if it does."""
         request = self._request

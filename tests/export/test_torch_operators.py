@@ -24,12 +24,12 @@ from lfm_ops.library import library_path
 from lfm_ops.reference import rope_frequencies, rope_table
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from tests.support import ROPE, export, logits_of, random_model, saved, tiny_dense, tiny_moe
+from tests.support import export, logits_of, random_model, saved, tiny_dense, tiny_moe
 
 BOUND = 2e-4
 CAPACITY, TOKENS = 64, 24
 
-CONFIGS = {
+CONFIGS: dict[str, Any] = {
     "dense": tiny_dense(conv_L_cache=4, conv_bias=True),
     "dense, odd widths": tiny_dense(
         hidden_size=44, head_dim=16, intermediate_size=77, block_auto_adjust_ff_dim=False
@@ -48,7 +48,9 @@ class OwnModel(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, config = model.model, model.config
-        self.operators, self.moes = torch.nn.ModuleList(), torch.nn.ModuleList()
+        self.moes = torch.nn.ModuleList()
+        operators: Any = torch.nn.ModuleList()
+        self.operators = operators
         for layer in self.model.layers:
             if layer.is_attention_layer:
                 self.operators.append(CachedAttention.of(layer.self_attn))
@@ -57,8 +59,8 @@ class OwnModel(torch.nn.Module):
             sparse = hasattr(layer.feed_forward, "experts")
             own = SparseMoe.of(layer.feed_forward, config) if sparse else layer.feed_forward
             self.moes.append(own)
-        head_dim = self.operators[1].q_norm.shape[0]
-        tables = rope_table(CAPACITY, rope_frequencies(head_dim, ROPE["rope_theta"]))
+        head_dim = operators[1].q_norm.shape[0]
+        tables = rope_table(CAPACITY, rope_frequencies(head_dim, 1_000_000.0))
         self.register_buffer("cos", torch.from_numpy(tables[0]))
         self.register_buffer("sin", torch.from_numpy(tables[1]))
 

@@ -112,6 +112,11 @@ class SparseMoe(_Weights):
 class CachedAttention(_Weights):
     """`torch.ops.lfm.cached_attention` between its projections, which are plain torch."""
 
+    qkv_proj: Tensor
+    out_proj: Tensor
+    q_norm: Tensor
+    k_norm: Tensor
+
     def __init__(
         self,
         qkv_proj: Tensor,

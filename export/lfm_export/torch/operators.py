@@ -105,7 +105,7 @@ def sparse_moe(
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-6)
     weights = weights * routed_scaling_factor
     out = torch.zeros_like(rows)
-    for expert in chosen.unique().tolist():
+    for expert in torch.unique(chosen).tolist():
         tokens, slots = torch.nonzero(chosen == expert, as_tuple=True)
         gate, up = unpack_gate_up(gate_up[expert], intermediate_size, hidden)
         inner = F.silu(F.linear(rows[tokens], gate)) * F.linear(rows[tokens], up)
@@ -159,7 +159,7 @@ def cached_attention(
     tokens, total = qkv.shape[1], attention_mask.shape[1]
     past = total - tokens
     parts = qkv[0].reshape(tokens, -1, head_dim).transpose(0, 1)  # [heads, S, D]
-    q, k, v = parts.split([num_heads, heads, heads])
+    q, k, v = torch.split(parts, [num_heads, heads, heads])
     rope = cos[past:total], sin[past:total]
     q = _rotate(F.rms_norm(q, [head_dim], q_norm, epsilon), *rope)
     k = _rotate(F.rms_norm(k, [head_dim], k_norm, epsilon), *rope)
@@ -176,7 +176,7 @@ def cached_attention(
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = cos.shape[-1]
-    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
+    first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
 
 

@@ -105,7 +105,7 @@ def _prompt_ids(
         lambda text: _whole_markers_replaced(text, texts, stand_ins),
     )
     for mark in marks:
-        theirs = _marked(*given, mark)
+        theirs = _marked(given, mark)
         if theirs == given:
             return ids
         their_messages, their_tools, their_options = theirs
@@ -189,8 +189,9 @@ def _whole_markers_replaced(
     return "".join(found)
 
 
-def _marked(messages: list[Any], tools: Any, options: dict[str, Any], mark: _Mark) -> list[Any]:
-    """The same with stand-ins in what users and tools wrote."""
+def _marked(given: list[Any], mark: _Mark) -> list[Any]:
+    """Messages, tools and options with stand-ins in what users and tools wrote."""
+    messages, tools, options = given
     if "documents" in options:
         options = {**options, "documents": _replaced(options["documents"], mark)}
     theirs = [_marked_message(message, mark) for message in messages]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,11 +39,13 @@ class Asked(BaseModel):
 
 def sampling(asked: Asked, **options: Any) -> AnswerOptions:
     """The options that all APIs call alike, with others; those that were not given are left out."""
-    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "logit_bias")
-    names += ("frequency_penalty", "presence_penalty")  # type: ignore[assignment]
+    names = (
+        *("temperature", "top_p", "top_k", "min_p", "logit_bias"),
+        *("repetition_penalty", "frequency_penalty", "presence_penalty"),
+    )
     own = {name: getattr(asked, name) for name in names}
     own["seed"] = None if asked.seed is None else asked.seed % 2**64  # clients send negative ones
-    return AnswerOptions(**given(**own, **options))  # type: ignore[typeddict-item]
+    return cast(AnswerOptions, given(**own, **options))
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class _Made:
         assert self._open is not None
         self._open["content"][0]["text"] += text
         name = "output_text" if kind == "message" else "reasoning_text"
-        more = {"logprobs": []} if kind == "message" else {}
+        more: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
         return [*frames, self._frame(f"response.{name}.delta", **self._place(), delta=text, **more)]
 
     def _start(self, kind: str) -> list[str]:
@@ -212,7 +212,7 @@ class _Made:
             return []
         (part,) = item["content"]
         name = "output_text" if item["type"] == "message" else "reasoning_text"
-        more = {"logprobs": []} if name == "output_text" else {}
+        more: dict[str, Any] = {"logprobs": []} if name == "output_text" else {}
         return [
             self._frame(f"response.{name}.done", **self._place(), text=part["text"], **more),
             self._frame("response.content_part.done", **self._place(), part=part),

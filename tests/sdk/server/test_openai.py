@@ -14,7 +14,7 @@ from langchain_openai import ChatOpenAI
 
 from tests.sdk.server.conftest import Served
 
-WEATHER = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -84,17 +84,17 @@ def test_streaming_gives_the_same_in_pieces(client: openai.OpenAI) -> None:
 
 
 def test_a_second_turn_counts_what_was_read_before(client: openai.OpenAI) -> None:
-    system = {"role": "system", "content": "Answer in short. " * 30}
+    system: Any = {"role": "system", "content": "Answer in short. " * 30}
     first = client.chat.completions.create(
         model="any", messages=[system, *QUESTION], max_tokens=8, temperature=0
     )
-    said = {"role": "assistant", "content": first.choices[0].message.content}
+    said: Any = {"role": "assistant", "content": first.choices[0].message.content}
     more = [system, *QUESTION, said, {"role": "user", "content": "And a class?"}]
     second = client.chat.completions.create(model="any", messages=more, max_tokens=8)
     assert first.usage is not None
     assert second.usage is not None
     assert second.usage.prompt_tokens_details is not None
-    assert second.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 1
+    assert (second.usage.prompt_tokens_details.cached_tokens or 0) >= first.usage.prompt_tokens - 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -124,7 +124,7 @@ def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream
     assert call.function.name == "get_weather"
     jsonschema.validate(
         json.loads(call.function.arguments),
-        WEATHER["function"]["parameters"],  # type: ignore[index]
+        WEATHER["function"]["parameters"],
     )
 
 
@@ -148,7 +148,7 @@ def test_results_of_tools_are_read(client: openai.OpenAI) -> None:
         model="any",
         messages=messages,
         tools=[WEATHER],
-        max_tokens=4,  # type: ignore[list-item]
+        max_tokens=4,
     )
     assert answer.choices[0].message.role == "assistant"
 
@@ -199,12 +199,11 @@ def test_models_are_listed(client: openai.OpenAI, served: Served) -> None:
 
 
 def test_langchain_talks_and_calls(served: Served) -> None:
-    chat = ChatOpenAI(
-        base_url=f"{served.url}/v1", api_key="none", model="any", temperature=0, max_tokens=200
-    )
+    options: Any = {"api_key": "none", "max_tokens": 200}
+    chat = ChatOpenAI(base_url=f"{served.url}/v1", model="any", temperature=0, **options)
     assert chat.invoke("What is a function?").content
     assert "".join(str(piece.content) for piece in chat.stream("What is a function?"))
     bound = chat.bind_tools([WEATHER], tool_choice="get_weather")
     (call, *_) = bound.invoke("The weather in Rome?").tool_calls
     assert call["name"] == "get_weather"
-    jsonschema.validate(call["args"], WEATHER["function"]["parameters"])  # type: ignore[index]
+    jsonschema.validate(call["args"], WEATHER["function"]["parameters"])

@@ -24,16 +24,44 @@ def body(text: str, **options: Any) -> dict[str, Any]:
 
 
 def until(what: Callable[[], bool]) -> None:
-    """Waits for what must come; a test that hangs here has failed."""
+    """Waits for what must come."""
+    begun = time.monotonic()
     while not what():
+        assert time.monotonic() - begun < 300, "it never came"
         time.sleep(0.005)
 
 
+def on_and_on(**options: Any) -> dict[str, Any]:
+    """A request whose answer neither ends nor goes round in circles."""
+    endless = {"max_tokens": 1900, "temperature": 1, "seed": 1, "logit_bias": {"7": -100}}
+    return body("Count.", **endless, **options)
+
+
+@pytest.fixture
+def slow(shipped: lfm_edge.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the graph take as long as those of a larger model."""
+    bind = shipped.runtime.bind
+
+    def binding(capacity: int) -> Any:
+        state = bind(capacity)
+        run = state.run
+
+        def slowly(*arguments: Any) -> Any:
+            time.sleep(0.02)
+            return run(*arguments)
+
+        monkeypatch.setattr(state, "run", slowly)
+        return state
+
+    monkeypatch.setattr(shipped.runtime, "bind", binding)
+
+
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.usefixtures("slow")
 def test_who_hangs_up_stops_the_answer(serve: Callable[..., Served], stream: bool) -> None:
-    server = serve(slots=1, context=4096)
+    server = serve(slots=1, context=2048)
     engine = server.service.engine
-    asked = body("Count.", stream=stream, max_tokens=4000, logit_bias={"7": -100})
+    asked = on_and_on(stream=stream)
     if stream:
         with server.http.stream("POST", CHAT, json=asked) as answer:
             next(answer.iter_lines())
@@ -51,14 +79,16 @@ def give_up(server: Served) -> None:
         httpx.post(server.url + CHAT, json=body("Hi"), timeout=2)
 
 
+@pytest.mark.usefixtures("slow")
 def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
     serve: Callable[..., Served],
 ) -> None:
-    server = serve(slots=1, waiting=1, context=4096)
+    server = serve(slots=1, waiting=1, context=2048)
     engine = server.service.engine
-    long = body("Count.", stream=True, max_tokens=4000, logit_bias={"7": -100})
+    long = on_and_on(stream=True)
     with server.http.stream("POST", CHAT, json=long) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: where it ends, httpx hangs up
+        next(lines)
         waiting = threading.Thread(target=give_up, args=[server])
         waiting.start()
         until(lambda: engine.waiting == 1)
@@ -74,7 +104,7 @@ def test_who_hangs_up_gives_up_the_place_and_a_full_queue_refuses(
 
 def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
     """Runs of the graph alternate between a long prompt's chunks and a short answer's tokens."""
-    server = serve(slots=2, context=4096)
+    server = serve(slots=2, context=2048)
     order: list[int] = []
     runtime = server.service.model.runtime
     bind = runtime.bind
@@ -92,16 +122,17 @@ def test_a_long_prompt_lets_others_pass(serve: Callable[..., Served]) -> None:
         return state
 
     runtime.bind = binding  # type: ignore[method-assign]
-    short = body("Count.", stream=True, max_tokens=200, logit_bias={"7": -100})
+    short = on_and_on(stream=True)
     with server.http.stream("POST", CHAT, json=short) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: where it ends, httpx hangs up
+        next(lines)
         a_word = len(server.service.model.tokenizer.encode(" word" * 100)) / 100
-        long = " word" * int(3000 / a_word)
+        long = " word" * int(1900 / a_word)
         httpx.post(server.url + CHAT, json=body(long, max_tokens=1), timeout=120)
     chunks = [index for index, size in enumerate(order) if size == 512]
-    assert len(chunks) >= 5
+    assert len(chunks) >= 3
     between = [order[a + 1 : b] for a, b in pairwise(chunks)]
-    assert all(1 in sizes for sizes in between[:3])
+    assert all(1 in sizes for sizes in between)
 
 
 def test_many_clients_get_each_their_own_answer(served: Served, shipped: lfm_edge.Model) -> None:

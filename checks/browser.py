@@ -53,9 +53,9 @@ class Page:
             told = json.loads(self._socket.recv())
             if told.get("id") == self._count:
                 return told["result"]
-            if told.get("method") in {"Runtime.exceptionThrown", "Log.entryAdded"}:
-                if told["params"].get("entry", {}).get("source") != "recommendation":
-                    self.log.append(json.dumps(told["params"]))
+            complains = told.get("method") in {"Runtime.exceptionThrown", "Log.entryAdded"}
+            if complains and told["params"].get("entry", {}).get("source") != "recommendation":
+                self.log.append(json.dumps(told["params"]))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk.server.browser import BROWSER, Page, browsing
+from checks.browser import BROWSER, Page, browsing
 from tests.sdk.server.conftest import Served
 
 if BROWSER is None:

@@ -11,7 +11,7 @@ import pytest
 from lfm_edge.agent import ServerConfig, Servers
 from lfm_edge.agent.connection import CallError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "npm-mcp-servers"
 VERSION = "2026.8.31"
 GO = threading.Event()  # never set
