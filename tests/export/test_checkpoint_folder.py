@@ -201,7 +201,7 @@ def test_damaged_shards_and_index(tmp_path: Path, tensors: Tensors) -> None:
         index.write_text(json.dumps({"weight_map": weight_map}))
 
     with_map({**good["weight_map"], "model.ghost": shard.name})
-    fails(lambda: check(tmp_path), "model.ghost", shard.name)
+    check(tmp_path)  # as in transformers, which tensors a file has is what it says itself
     escapes = ("../x.safetensors", "/etc/passwd", "a/b", "..", "", "a\\b", "a\nb", "a\0b", 3)
     for escape in escapes:
         with_map({**good["weight_map"], "model.ghost": escape})
