@@ -96,7 +96,8 @@ def test_threads_read_side_by_side_from_what_others_are_reading(ours: lfm_edge.M
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(24)))
-    assert sum(kept == len(shared) for kept in saved) >= 20  # all but the first few
+    # Not all: whoever asks while every session is in the middle of a run begins anew.
+    assert sum(kept == len(shared) for kept in saved) >= 8
     cache.clear()
     assert (cache.sessions, cache.bytes) == (0, 0)
 
