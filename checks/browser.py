@@ -41,8 +41,10 @@ class Page:
         return found["result"].get("value")
 
     def wait(self, script: str) -> Any:
-        """Waits until the expression is true; a test that hangs here has failed."""
+        """Waits until the expression is true."""
+        begun = time.monotonic()
         while not (found := self.run(script)):
+            assert time.monotonic() - begun < 120, (script, self.log)
             time.sleep(0.05)
         return found
 

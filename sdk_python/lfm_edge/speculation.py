@@ -110,7 +110,7 @@ class Pace:
 
         Before any was measured they are taken to be cheap, so that one is tried.
         """
-        measured = [count for count in self._seconds if count > 1]
+        measured = [count for count in [*self._seconds] if count > 1]  # others may add to it
         if not measured:
             return 1 + 0.2 * (tokens - 1)
         nearest = min(measured, key=lambda count: abs(count - tokens))

@@ -33,7 +33,9 @@ def write(source: Path, out: Path) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork of itself")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="NOT RUN: kills a fork of itself, which this system lacks"
+)
 @pytest.mark.parametrize("mode", ["exchange", "renames"])
 def test_a_kill_at_any_step_leaves_the_old_bundle_or_the_new_one(bundle: Path, mode: str) -> None:
     command = [sys.executable, str(SCRIPT), str(bundle.parent), mode]
@@ -42,7 +44,7 @@ def test_a_kill_at_any_step_leaves_the_old_bundle_or_the_new_one(bundle: Path, m
     assert int(done.stdout) > 20
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot")
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT RUN: Windows cannot")
 def test_two_folders_are_exchanged_at_once(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -146,6 +147,8 @@ def test_json_is_read_in_both_forms() -> None:
     assert tool.to_json() == WEATHER
     for given in ({"name": "f"}, {"function": {"strict": True, "name": "f"}, "type": "function"}):
         assert Tool.from_json(given).to_json() == given  # templates print it as it came
+    renamed = dataclasses.replace(Tool.from_json({"name": "f"}), name="g")
+    assert renamed.to_json()["function"]["name"] == "g"
     assert Tool.from_json({"name": "f"}).parameters == {"type": "object", "properties": {}}
 
 

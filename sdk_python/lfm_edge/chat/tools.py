@@ -43,7 +43,8 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(_NO_PARAMETERS))
     function: Callable[..., Any] | None = field(default=None, compare=False)
     _signature: Signature | None = field(default=None, compare=False, repr=False)
-    _given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    # Not an argument: a tool that `dataclasses.replace` changes is no longer what was given.
+    _given: Mapping[str, Any] | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(FUNCTION_NAME, self.name):
@@ -98,12 +99,13 @@ class Tool:
                 f'"parameters": ...}}}}, got {_one_line(value)[:80]}'
             )
         description, parameters = inner.get("description"), inner.get("parameters")
-        return cls(
+        tool = cls(
             inner["name"],
             description if isinstance(description, str) else "",
             _NO_PARAMETERS if parameters is None else parameters,
-            _given=value,
         )
+        object.__setattr__(tool, "_given", value)
+        return tool
 
     def to_json(self) -> dict[str, Any]:
         """OpenAI's form, as chat templates take it; what `from_json` was given, as it was."""

@@ -18,7 +18,7 @@ from ..errors import InvalidRequestError
 from ..logprobs import TokenLogprob
 from .errors import error_body
 from .requests import Asked, JsonObject, Messages, Tools, sampling, text_of
-from .service import Piece, Question, Service, Whole, streamed, unless_hung_up
+from .service import DONE, Piece, Question, Service, Whole, data_frame, streamed, unless_hung_up
 
 __all__ = ["choice_of", "form_of", "message_of", "router", "usage_of"]
 
@@ -80,7 +80,7 @@ def router(service: Service) -> APIRouter:
         if body.stream:
             with_usage = bool((body.stream_options or {}).get("include_usage"))
             frames = _frames(ticket, head, prompt, body.logprobs, with_usage)
-            return streamed(ticket, frames, lambda *e: _frame(error_body(PATH, *e)) + _DONE)
+            return streamed(ticket, frames, lambda *e: data_frame(error_body(PATH, *e)) + DONE)
         whole = await unless_hung_up(request, ticket, Whole.of(ticket))
         return JSONResponse(_completion(whole, head, prompt, body.logprobs))
 
@@ -193,13 +193,6 @@ def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> 
     return {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
-_DONE = "data: [DONE]\n\n"
-
-
-def _frame(value: JsonObject) -> str:
-    return f"data: {json.dumps(value)}\n\n"
-
-
 async def _frames(
     pieces: AsyncIterator[Piece],
     head: JsonObject,
@@ -211,7 +204,7 @@ async def _frames(
 
     def chunk(delta: JsonObject, reason: str | None = None, **more: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, **more}
-        return _frame({**head, "choices": [choice]})
+        return data_frame({**head, "choices": [choice]})
 
     yield chunk({"role": "assistant", "content": ""})
     calls = 0
@@ -228,5 +221,5 @@ async def _frames(
             case End() as end:
                 yield chunk({}, _reason(end, called=calls > 0))
                 if with_usage:
-                    yield _frame({**head, "choices": [], "usage": usage_of(end, prompt)})
-    yield _DONE
+                    yield data_frame({**head, "choices": [], "usage": usage_of(end, prompt)})
+    yield DONE

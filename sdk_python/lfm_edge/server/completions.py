@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from ..logprobs import TokenLogprob
 from .chat_completions import form_of, usage_of
 from .errors import error_body
 from .requests import Asked, JsonObject, sampling
-from .service import Piece, Service, Whole, streamed, unless_hung_up
+from .service import DONE, Piece, Service, Whole, data_frame, streamed, unless_hung_up
 
 __all__ = ["router"]
 
@@ -65,7 +64,7 @@ def router(service: Service) -> APIRouter:
         if body.stream:
             with_usage = bool((body.stream_options or {}).get("include_usage"))
             frames = _frames(ticket, head, tokens, with_logprobs, with_usage)
-            return streamed(ticket, frames, lambda *e: _frame(error_body(PATH, *e)) + _DONE)
+            return streamed(ticket, frames, lambda *e: data_frame(error_body(PATH, *e)) + DONE)
         whole = await unless_hung_up(request, ticket, Whole.of(ticket))
         choice = _choice(whole.text, _reason(whole.end), whole.logprobs if with_logprobs else None)
         return JSONResponse({**head, "choices": [choice], "usage": usage_of(whole.end, tokens)})
@@ -93,13 +92,6 @@ def _choice(text: str, reason: str | None, logprobs: list[TokenLogprob] | None) 
     return {"index": 0, "text": text, "logprobs": found, "finish_reason": reason}
 
 
-_DONE = "data: [DONE]\n\n"
-
-
-def _frame(value: JsonObject) -> str:
-    return f"data: {json.dumps(value)}\n\n"
-
-
 async def _frames(
     pieces: AsyncIterator[Piece],
     head: JsonObject,
@@ -111,9 +103,9 @@ async def _frames(
         match piece.event:
             case Text(text):
                 found = piece.logprobs if logprobs else None
-                yield _frame({**head, "choices": [_choice(text, None, found)]})
+                yield data_frame({**head, "choices": [_choice(text, None, found)]})
             case End() as end:
-                yield _frame({**head, "choices": [_choice("", _reason(end), None)]})
+                yield data_frame({**head, "choices": [_choice("", _reason(end), None)]})
                 if with_usage:
-                    yield _frame({**head, "choices": [], "usage": usage_of(end, prompt)})
-    yield _DONE
+                    yield data_frame({**head, "choices": [], "usage": usage_of(end, prompt)})
+    yield DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -29,7 +30,16 @@ from .engine import Engine, Ticket
 from .errors import HungUpError, status_of
 from .metrics import Metrics
 
-__all__ = ["Piece", "Question", "Service", "Whole", "streamed", "unless_hung_up"]
+__all__ = [
+    "DONE",
+    "Piece",
+    "Question",
+    "Service",
+    "Whole",
+    "data_frame",
+    "streamed",
+    "unless_hung_up",
+]
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,15 @@ async def unless_hung_up(request: Request, ticket: Ticket, work: Coroutine[Any, 
             task.cancel()
             with suppress(BaseException):
                 await task
+
+
+DONE = "data: [DONE]\n\n"
+"""What ends a stream of OpenAI's."""
+
+
+def data_frame(value: Mapping[str, Any]) -> str:
+    """A server-sent event without a name, as OpenAI's completions have them."""
+    return f"data: {json.dumps(value)}\n\n"
 
 
 def streamed(
