@@ -31,8 +31,9 @@ class Page:
             self._ask(f"{domain}.enable")
 
     def open(self, url: str) -> None:
-        """Goes there."""
+        """Goes there, and waits until its scripts have run."""
         self._ask("Page.navigate", url=url)
+        self.wait(f"location.href.startsWith({url!r}) && document.readyState == 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of an expression of JavaScript."""
