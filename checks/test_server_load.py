@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import lfm_edge
 import pytest
+from lfm_edge.chat import sandbox
 from lfm_edge.memory import own_memory
 
 from tests.sdk.server.conftest import Served, serving
@@ -94,4 +95,9 @@ def test_no_request_is_lost_or_mixed_up_and_nothing_stays(shipped: lfm_edge.Mode
             after = settled(server)
         print(f"private bytes after a warm-up {before:,}, after 500 requests {after:,}")
         assert after <= 1.05 * before
+    # Idle renderers of templates, at most one for each slot, wait for any model of this program.
+    assert len(sandbox._idle) <= 4
+    sandbox._end_all()
+    for thread in set(threading.enumerate()) - before_threads:
+        thread.join(10)
     assert set(threading.enumerate()) <= before_threads
