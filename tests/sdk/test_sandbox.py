@@ -76,9 +76,12 @@ def test_a_hostile_template_ends_in_one_line(strict: None, name: str) -> None:
     assert ChatTemplate("{{ messages[0].role }}").render([{"role": "user"}]) == "user"
 
 
-def test_memory_and_time_are_named(strict: None) -> None:
+def test_memory_is_named() -> None:
     with pytest.raises(TemplateError, match="more than 512 MB of memory"):
         ChatTemplate("{{ messages[0].role|center(8000000000) }}").render([{"role": "a"}])
+
+
+def test_time_is_named(strict: None) -> None:
     with pytest.raises(TemplateError, match="more than 1 seconds"):
         ChatTemplate(FOR_EVER).render([])
 
