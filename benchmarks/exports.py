@@ -77,7 +77,8 @@ def gguf_export(layers: int) -> Path:
     source = checkpoint(layers)
     script = ROOT / "benchmarks" / "gguf_export.py"
     command = [sys.executable, str(script), str(source), OUT]
-    return _made(f"gguf-{layers}", command, [source.name, script.read_text(), version("gguf")])
+    sources = _contents([script, script.with_name("gguf_tokenizer.py")])
+    return _made(f"gguf-{layers}", command, [source.name, *sources, version("gguf")])
 
 
 def llama_cpp_avx2() -> Path:

@@ -1,11 +1,11 @@
 """Writes a checkpoint as a GGUF file for llama.cpp: Q4_0 matrices, everything else in float32.
 
-    python benchmarks/gguf_export.py synthetic:lfm2.5-8b-a1b:8 OUT
+    python benchmarks/gguf_export.py synthetic:lfm2.5-8b-a1b:8 OUT [--tokenizer build/tokenizer]
 
 The matrices are those that llama.cpp's own quantizer makes Q4_0, and the embedding, which is the LM
-head too: every weight then takes as many bits as with `lfm-edge export --quant q4 --head q4`. The
-file holds no tokenizer: llama.cpp is fed tokens. It is written tensor by tensor, a few megabytes at
-a time. Names and keys are those of llama.cpp's `conversion/lfm2.py`.
+head too: every weight then takes as many bits as with `lfm-edge export --quant q4 --head q4`. It
+is written tensor by tensor, a few megabytes at a time. Names and keys are those of llama.cpp's
+`conversion/lfm2.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engines import GGUF_FILE
+from benchmarks.gguf_tokenizer import add_tokenizer
 
 ROWS_AT_ONCE = 4096
 Q4_0, F32 = GGMLQuantizationType.Q4_0, GGMLQuantizationType.F32
@@ -63,6 +64,7 @@ def write_folder(checkpoint: Checkpoint, out: Path) -> None:
 def _write(checkpoint: Checkpoint, architecture: Architecture, file: Path) -> None:
     with closing(GGUFWriter(file, "lfm2moe")) as writer:
         _add_keys(writer, checkpoint.config)
+        add_tokenizer(writer, checkpoint.files, checkpoint.config["vocab_size"])
         tensors = list(_tensors(architecture))
         for name, parts, kind in tensors:
             shape = _shape(checkpoint, parts)
@@ -94,7 +96,6 @@ def _add_keys(writer: GGUFWriter, config: Mapping[str, Any]) -> None:
     writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
     writer.add_leading_dense_block_count(config["num_dense_layers"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("none")
     writer.add_file_type(LlamaFileType.MOSTLY_Q4_0)
     writer.add_quantization_version(2)
 
@@ -163,10 +164,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("source", help="a checkpoint, as `lfm-edge export` takes it")
     parser.add_argument("out", type=Path, help="the folder to write; must not exist")
+    parser.add_argument("--tokenizer", type=Path, help="a folder, for a synthetic source")
     options = parser.parse_args()
     logging.getLogger("gguf").setLevel(logging.WARNING)
     try:
-        with open_checkpoint(options.source) as checkpoint:
+        with open_checkpoint(options.source, tokenizer=options.tokenizer) as checkpoint:
             write_folder(checkpoint, options.out)
     except (LfmError, OSError) as error:
         parser.exit(2, f"{error}\n")

@@ -14,17 +14,19 @@ import argparse
 import inspect
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import lfm_edge
-import numpy as np
 from lfm_edge.generation import Generation
 from lfm_edge.replay import Checkpoints
 from lfm_edge.sampling import Sampler
 from lfm_edge.speculation import Pace
 
+PROMPT = 700
+"""Tokens before the answer in which every guess fails."""
 Texts = tuple[list[int], list[int]]
 """A prompt, and the answer that is forced."""
 
@@ -38,10 +40,18 @@ def edit(model: lfm_edge.Model, tokens: int) -> Texts:
 
 
 def wrong(tokens: int) -> Texts:
-    """Four tokens over and over, each time followed by another one."""
-    others = np.random.default_rng(0).permutation(np.arange(500, 4000)).tolist()
-    text = [token for other in others for token in (300, 301, 302, 303, other)]
-    return text[:200], text[200 : 200 + tokens]
+    """A text in which three tokens come again and again, and never four: every guess fails.
+
+    It is a de Bruijn sequence of six tokens: after any three of them follows, until they are used
+    up, the highest that has not followed them yet.
+    """
+    text = [0, 0, 0, 0]
+    unused: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: list(range(6)))
+    unused[0, 0, 0].remove(0)
+    while len(text) < PROMPT + tokens:
+        text.append(unused[text[-3], text[-2], text[-1]].pop())
+    ids = [300 + token for token in text]
+    return ids[:PROMPT], ids[PROMPT:]
 
 
 def decode(model: lfm_edge.Model, texts: Texts, speculation: Literal["auto", False]) -> Generation:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor
+from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, TokenType
 from gguf.quants import dequantize
 from lfm_export.checkpoint import SHAPES, Checkpoint, SyntheticCheckpoint, open_checkpoint
 from lfm_export.demo import DEMO_MODEL
 from lfm_export.errors import ArchitectureError
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from benchmarks import gguf_export
 from benchmarks.engines import GGUF_FILE
@@ -121,3 +123,27 @@ def test_a_dense_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="dense: expected lfm2_moe"):
         gguf_export.write_folder(SyntheticCheckpoint("dense", dense, 0), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_tokenizer_and_the_template_are_there(
+    checkpoint: Checkpoint, written: GGUFReader
+) -> None:
+    def value(key: str) -> object:
+        field = written.get_field(f"tokenizer.{key}")
+        assert field
+        return field.contents()
+
+    tokenizer = Tokenizer.from_file(str(checkpoint.files["tokenizer.json"]))
+    tokens, types = value("ggml.tokens"), value("ggml.token_type")
+    assert isinstance(tokens, list)
+    assert isinstance(types, list)
+    assert len(tokens) == len(types) == checkpoint.config["vocab_size"]
+    for token in range(tokenizer.get_vocab_size()):
+        assert tokens[token] == tokenizer.id_to_token(token)
+    end = tokenizer.token_to_id("<|im_end|>")
+    assert end is not None
+    assert types[end] == TokenType.CONTROL
+    assert value("ggml.eos_token_id") == end
+    first = json.loads(checkpoint.files["tokenizer.json"].read_text())["model"]["merges"][0]
+    assert value("ggml.merges")[0] == " ".join(first)  # type: ignore[index]
+    assert value("chat_template") == checkpoint.files["chat_template.jinja"].read_text()
