@@ -21,43 +21,38 @@ DEMO_MODEL = Path(__file__).parents[1] / "export" / "lfm_export" / "demo_model"
 ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0}
 
 
+DENSE: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+    "block_multiple_of": 32,
+    "max_position_embeddings": 256,
+    "rope_parameters": ROPE,
+    "eos_token_id": 7,
+}
+MOE: dict[str, Any] = {
+    **DENSE,
+    "intermediate_size": 96,
+    "moe_intermediate_size": 32,
+    "num_dense_layers": 1,
+    "num_experts": 8,
+    "num_experts_per_tok": 3,
+}
+del MOE["block_multiple_of"]
+
+
 def tiny_dense(**changes: Any) -> Lfm2Config:
     """A dense model of four layers."""
-    values: dict[str, Any] = {
-        "vocab_size": 320,
-        "hidden_size": 64,
-        "intermediate_size": 192,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "layer_types": ["conv", "full_attention", "conv", "full_attention"],
-        "block_multiple_of": 32,
-        "max_position_embeddings": 256,
-        "rope_parameters": ROPE,
-        "eos_token_id": 7,
-    }
-    return Lfm2Config(**(values | changes))
+    return Lfm2Config(**(DENSE | changes))
 
 
 def tiny_moe(**changes: Any) -> Lfm2MoeConfig:
     """A mixture of experts of four layers, the first of them dense."""
-    values: dict[str, Any] = {
-        "vocab_size": 320,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "moe_intermediate_size": 32,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "num_dense_layers": 1,
-        "num_experts": 8,
-        "num_experts_per_tok": 3,
-        "layer_types": ["conv", "full_attention", "conv", "full_attention"],
-        "max_position_embeddings": 256,
-        "rope_parameters": ROPE,
-        "eos_token_id": 7,
-    }
-    return Lfm2MoeConfig(**(values | changes))
+    return Lfm2MoeConfig(**(MOE | changes))
 
 
 def random_model(config: Lfm2Config | Lfm2MoeConfig, seed: int = 0) -> PreTrainedModel:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from tests import support
+
 Tensors = dict[str, torch.Tensor]
 Change = Callable[[Tensors], Tensors]
 
@@ -16,28 +18,18 @@ ABSENT = object()
 """A field that is taken out of config.json."""
 
 DENSE: Mapping[str, Any] = {
+    **support.DENSE,
     "architectures": ["Lfm2ForCausalLM"],
     "model_type": "lfm2",
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 192,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "layer_types": ["conv", "full_attention", "conv", "full_attention"],
-    "block_multiple_of": 32,
-    "max_position_embeddings": 256,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
     "tie_word_embeddings": True,
-    "eos_token_id": 7,
 }
 MOE: Mapping[str, Any] = {
     **DENSE,
+    **support.MOE,
     "architectures": ["Lfm2MoeForCausalLM"],
     "model_type": "lfm2_moe",
-    "intermediate_size": 96,
-    "moe_intermediate_size": 32,
-    "num_dense_layers": 1,
+    "rope_parameters": DENSE["rope_parameters"],
     "num_experts": 4,
     "num_experts_per_tok": 2,
 }
