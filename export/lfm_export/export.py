@@ -68,7 +68,17 @@ def export_bundle(
     companions = read_companions(checkpoint, architecture, progress.note)
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"
-        job = Job(architecture, scheme, context, own, companions, folder, producer, progress.note)
+        job = Job(
+            options.target,
+            architecture,
+            scheme,
+            context,
+            own,
+            companions,
+            folder,
+            producer,
+            progress.note,
+        )
         write_manifest(_write(checkpoint, target, job, progress), folder)
         Bundle(folder)  # before it takes the place of one that opens
     return Bundle(out)

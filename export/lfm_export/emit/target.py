@@ -55,6 +55,8 @@ def kv_option(values: tuple[KvType, ...]) -> Option:
 class Job:
     """One export: what was asked for, checked, and where it goes."""
 
+    target: str
+    """The target's name."""
     architecture: Architecture
     scheme: Scheme
     context: int

@@ -28,7 +28,6 @@ from .modules import (
     RmsNorm,
     ShortConvStep,
 )
-from .target import CoreAI
 
 __all__ = ["CoreAIStore"]
 
@@ -103,7 +102,7 @@ class CoreAIStore:
             metadata.model_description = f"Written by {self._job.producer}"
             converter.to_coreai().save_asset(self._job.folder / _FILE, metadata)
         return Graph(
-            target=CoreAI.name,
+            target=self._job.target,
             file=_FILE,
             functions=[_DECODE],
             state=list(self._state.values()),

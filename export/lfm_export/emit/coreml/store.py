@@ -32,7 +32,6 @@ from .hook import weights_from  # noqa: E402
 from .moe import FORMS  # noqa: E402
 from .pieces import Pieces  # noqa: E402
 from .state import StateLayout  # noqa: E402
-from .target import CoreML  # noqa: E402
 
 __all__ = ["PREFILL_TOKENS", "CoreMLStore", "open_store"]
 
@@ -124,7 +123,7 @@ class CoreMLStore:
         _name_by_path(package / "Manifest.json")
         self._blobs.close()
         self._blobs.path.rename(data / "weights" / "weight.bin")
-        return Graph(CoreML.name, _FILE, list(_FUNCTIONS), self._layout.tensors())
+        return Graph(self._job.target, _FILE, list(_FUNCTIONS), self._layout.tensors())
 
 
 def _name_by_path(path: Path) -> None:

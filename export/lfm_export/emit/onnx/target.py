@@ -52,7 +52,6 @@ class Onnx(Target):
             kv = _KV_TYPES[job.options["kv"]]
             yield GraphStore(
                 job,
-                self.name,
                 (DOMAIN,),
                 initializers,
                 weights.put,

@@ -26,14 +26,13 @@ class GraphStore:
     def __init__(
         self,
         job: Job,
-        target: str,
         domains: Sequence[str],
         initializers: Initializers,
         put: Callable[[Part, Weights], None],
         make_operations: MakeOperations,
     ) -> None:
         """`put` stores a part's tensors in `initializers`."""
-        self.job, self._target, self._domains = job, target, domains
+        self.job, self._domains = job, domains
         self._initializers, self.put = initializers, put
         self._make_operations = make_operations
 
@@ -44,4 +43,4 @@ class GraphStore:
         logits = decode(job.architecture, self._make_operations(graph, signature))
         signature.logits(logits, job.architecture.vocab_size)
         graph.save(job.folder / GRAPH_FILE, job.producer)
-        return signature.describe(self._target)
+        return signature.describe(job.target)

@@ -49,7 +49,6 @@ class OnnxPortable(Target):
             weights = PortableWeights(initializers)
             yield _WithGenaiConfig(
                 job,
-                self.name,
                 (MICROSOFT,),
                 initializers,
                 weights.put,
