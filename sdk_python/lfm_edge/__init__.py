@@ -27,6 +27,7 @@ from .generation import Generation
 from .generation_options import GenerationOptions
 from .logprobs import TokenLogprob
 from .model import Model, load
+from .prompt_cache import PromptCache
 from .sampling import SamplingOptions
 from .session import Session, Snapshot
 from .verify import VerifyReport, verify
@@ -45,6 +46,7 @@ __all__ = [
     "Message",
     "MissingDependencyError",
     "Model",
+    "PromptCache",
     "SamplingOptions",
     "Session",
     "SessionFileError",

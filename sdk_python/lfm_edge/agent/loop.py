@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event
-from ..chat.markers import CALL_END, CALL_START
 from ..chat.tools import Tool, find_tool, problem_of
 from ..conversation import Message
 from ..errors import InvalidRequestError, SessionFileError
@@ -278,14 +277,7 @@ class Agent:
     def _call_grammar(self) -> str:
         from ..structured import CallMarkers, tool_call_grammar  # noqa: PLC0415 (llguidance)
 
-        start, end = map(self._model.tokenizer.added_id, (CALL_START, CALL_END))
-        if start is None or end is None:
-            raise InvalidRequestError(
-                f"tool choice required: the tokenizer has no {CALL_START}, so calls cannot be "
-                "forced; take auto"
-            )
-        schemas: list[dict[str, Any]] = [tool.to_json() for tool in self.tools]
-        return tool_call_grammar(schemas, CallMarkers(start, end))
+        return tool_call_grammar(self.tools, CallMarkers.of(self._model.tokenizer))
 
     def _check(self, functions: Sequence[Tool]) -> None:
         names = [tool.name for tool in self.tools]
