@@ -60,14 +60,26 @@ def load(path: Path | str, threads: int | None = None) -> Model:
 class Model:
     """An opened bundle that is ready to run, as `load` gives it; safe to share between threads.
 
-    `runtime` is what runs it, if not the one that its target has on this machine.
+    Args:
+        bundle: the bundle.
+        threads: see `load`.
+        runtime: what runs it, if not the one that its target has on this machine.
+
+    Raises:
+        LfmError: as `load`.
     """
 
     def __init__(
         self, bundle: Bundle, threads: int | None = None, runtime: Runtime | None = None
     ) -> None:
         self.bundle = bundle
+        """The folder and its manifest (`bundle.manifest`)."""
         self.runtime = runtime or open_runtime(bundle, threads)
+        """What runs the graph."""
+        self.defaults: SamplingOptions
+        """How tokens are drawn unless an answer says otherwise: the bundle's own defaults."""
+        self.eos_ids: frozenset[int]
+        """The tokens that end an answer."""
         self._pace = Pace()
         self.defaults, self.eos_ids = read_generation_config(bundle)
 
@@ -103,6 +115,10 @@ class Model:
         """Continues `prompt` and yields the new text in pieces.
 
         The text shows special tokens, except those that begin, end and pad.
+
+        Args:
+            prompt: the text; the tokenizer's first token is put before it unless it has it.
+            **options: see `GenerationOptions`.
 
         Raises:
             InvalidRequestError: the prompt is empty or an option is out of range.
@@ -170,9 +186,9 @@ class Model:
         Raises:
             InvalidRequestError: there are no messages, a tool is malformed or an option is out of
                 range.
-            TemplateError: as `chat`, and so are the others.
-            ContextFullError:
-            BundleError:
+            TemplateError: the template is missing, malformed or refuses the messages.
+            ContextFullError: the context does not hold the prompt.
+            BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
         known = [_as_tool(tool) for tool in tools or ()]
         ids = self._chat_ids(messages, tools, template_options, clock, trust_markers=trust_markers)

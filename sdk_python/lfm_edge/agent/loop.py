@@ -20,6 +20,7 @@ from ..generation_options import AnswerOptions
 from ..model import Model
 from ..session import Session
 from .audit import AuditLog, Decision
+from .errors import CallError, CallStoppedError
 from .servers import Servers
 
 __all__ = ["Agent", "AgentEvent", "Done", "ToolResult"]
@@ -60,6 +61,7 @@ class Done:
 
 
 AgentEvent = Event | ToolResult | Done
+"""What happens while a question is answered."""
 
 
 class Agent:
@@ -161,6 +163,9 @@ class Agent:
 
         A file of another bundle or of other tools is read as far as it fits, and then replaced.
 
+        Args:
+            cache: the file.
+
         Returns:
             How many tokens had to be read.
 
@@ -182,7 +187,11 @@ class Agent:
         return read
 
     def server_of(self, tool: str) -> str | None:
-        """The MCP server that has this tool; None for a Python function."""
+        """The MCP server that has the tool of this name; None for a Python function.
+
+        Args:
+            tool: its name.
+        """
         found = find_tool(tool, self.tools)
         if self._servers is None or found is None or found.function is not None:
             return None
@@ -221,8 +230,6 @@ class Agent:
                 return value if isinstance(value, str) else json.dumps(value, default=str), None
             except Exception as error:  # whatever the function raises is the model's to know
                 return "", f"{type(error).__name__}: {error}"
-        from .connection import CallError, CallStoppedError  # noqa: PLC0415 (optional)
-
         assert self._servers is not None
         try:
             return self._servers.call(call.name, call.arguments, cancel), None

@@ -29,11 +29,16 @@ class CallMarkers:
     """The ids of `<|tool_call_start|>` and `<|tool_call_end|>`."""
 
     start: int
+    """The id of the one before a list of calls."""
     end: int
+    """The id of the one behind it."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> CallMarkers:
-        """Those of a tokenizer, such as `model.tokenizer`.
+        """Those of a tokenizer.
+
+        Args:
+            tokenizer: the bundle's, `model.tokenizer`.
 
         Raises:
             InvalidRequestError: it has none, so that calls cannot be forced.
