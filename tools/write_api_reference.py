@@ -35,7 +35,6 @@ _OWN_BASES = ("Answer", "Pieces", "msgspec.Struct", "TypedDict")
 """Bases that a page does not name: what they have is shown as the class's own."""
 _LISTS = {
     DocstringSectionKind.parameters: "Arguments",
-    DocstringSectionKind.attributes: "Attributes",
     DocstringSectionKind.raises: "Raises",
 }
 _DECORATORS = ("classmethod", "staticmethod", "contextmanager")
@@ -80,19 +79,19 @@ def methods_of(item: Item) -> list[Item]:
 
 
 def attributes_of(item: Item) -> dict[str, tuple[str, str]]:
-    """The type and the description of those public attributes that a class's docstring lacks."""
-    sections = item.docstring.parsed if item.docstring else []
+    """The type and the description of a class's public attributes."""
     listed = {
-        entry.name
-        for section in sections
+        entry.name: entry.description
+        for section in (item.docstring.parsed if item.docstring else ())
         if section.kind is DocstringSectionKind.attributes
         for entry in section.value
     }
-    return {
-        member.name: (_type(member), member.docstring.value if member.docstring else "")
-        for member in _members(item)
-        if not member.is_function and member.name not in listed
-    }
+    found = {}
+    for member in _members(item):
+        if not member.is_function:
+            own = member.docstring.value if member.docstring else ""
+            found[member.name] = (_type(member), listed.get(member.name, own))
+    return found
 
 
 def _type(attribute: Item) -> str:
@@ -172,7 +171,7 @@ def _docstring(item: Item) -> Iterator[str]:
             yield from [section.value, ""]
         elif section.kind is DocstringSectionKind.returns:
             yield from [f"**Returns** {_indented(section.value[0].description)}", ""]
-        else:
+        elif section.kind in _LISTS:
             yield from [f"**{_LISTS[section.kind]}**", ""]
             for entry in section.value:
                 name = getattr(entry, "name", None) or entry.annotation

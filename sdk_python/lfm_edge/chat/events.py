@@ -109,7 +109,7 @@ class End:
 
     @property
     def reused(self) -> int:
-        """`usage.reused`, and so are the next two."""
+        """Of the prompt, tokens that the session held already."""
         return self.usage.reused
 
     @property
