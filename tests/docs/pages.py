@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PORT", "Block", "Runner", "blocks_of", "recipes_of"]
+__all__ = ["PORT", "Block", "Runner", "blocks_of", "recipes_of", "running"]
 
 PORT = "8080"
 """The port that pages write; a free one takes its place."""
@@ -80,15 +81,22 @@ def recipes_of(page: Path) -> dict[str, list[Block]]:
     return {name: [*opening, *blocks] for name, blocks in found.items() if blocks}
 
 
+def _free_port() -> int:
+    """Below those that the system gives out, so that it stays free until a block takes it."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
 class Runner:
     """Runs blocks in the working folder, those of Python in one namespace."""
 
     def __init__(self, output: Path) -> None:
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._output, self._groups = output, list[int]()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = str(free.getsockname()[1])
+        self._port = str(_free_port())
 
     def run(self, block: Block) -> None:
         """Raises what a block of Python raises, and AssertionError where a command fails."""

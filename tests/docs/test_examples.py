@@ -1,4 +1,4 @@
-"""What the getting-started and the cookbook show runs, with the shipped model."""
+"""What the README, the getting-started and the cookbook show runs, with the shipped model."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ def run(runner: Runner, blocks: Sequence[Block]) -> None:
             pytest.skip(f"NOT RUN: {block} and what follows, without {', '.join(block.missing)}")
         if block.not_run is None:
             runner.run(block)
+
+
+def test_the_readmes_python(runner: Runner, tmp_path: Path) -> None:
+    (tmp_path / "lfm-8b").symlink_to(tmp_path / "build" / "demo" / "bundle")
+    run(runner, [block for block in blocks_of(ROOT / "README.md") if block.language == "python"])
 
 
 def test_getting_started(runner: Runner) -> None:

@@ -48,7 +48,7 @@ class LfmEdgeCache:
             session.rewind(max(0, min(length, session.position)))
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Gives row i what row `beam_idx`[i] has; beam search asks for it after each step.
+        """Gives row i what row `beam_idx[i]` has; beam search asks for it after each step.
 
         Raises:
             UnsupportedBundleError: a row is wanted twice and the target's state cannot be copied.
