@@ -181,7 +181,12 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def find_tool(name: str, tools: Sequence[Tool]) -> Tool | None:
-    """The tool of this name, or None."""
+    """The tool of this name, or None.
+
+    Args:
+        name: as a call has it, dots included.
+        tools: those that there are.
+    """
     return next((tool for tool in tools if tool.name == name), None)
 
 
