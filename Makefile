@@ -18,7 +18,7 @@ ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$P
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 .PHONY: demo test native arm native-arm arm-if-there clang clang-arm clang-if-there elsewhere wheels \
-    sanitize check-full fuzz bench quality train tokenizer schema check-checkpoints lint clean
+    sanitize check-full fuzz bench quality train tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -152,6 +152,9 @@ tokenizer: $(VENV)/test.done
 
 schema: $(VENV)/demo.done
 	$(BIN)/python tools/write_schema.py
+
+api: $(VENV)/test.done
+	$(BIN)/python -m tools.write_api_reference
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check .

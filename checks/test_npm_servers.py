@@ -8,8 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from lfm_edge.agent import ServerConfig, Servers
-from lfm_edge.agent.connection import CallError
+from lfm_edge.agent import CallError, ServerConfig, Servers
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "npm-mcp-servers"

@@ -1,14 +1,16 @@
 """From a bundle to tokens and text.
 
-import lfm_edge
+`load` opens a bundle; what can be done with it starts from `Model`.
 
-model = lfm_edge.load("OUT")
-for piece in model.generate("def area(radius):", max_tokens=64, temperature=0):
-    print(piece, end="", flush=True)
+    import lfm_edge
+
+    model = lfm_edge.load("OUT")
+    for piece in model.generate("def area(radius):", max_tokens=64, temperature=0):
+        print(piece, end="", flush=True)
 """
 
 from .answer import FinishReason
-from .conversation import Conversation, Message
+from .conversation import Conversation, Message, Turn
 from .errors import (
     BundleError,
     ContextFullError,
@@ -24,14 +26,16 @@ from .errors import (
 )
 from .event_stream import EventStream
 from .generation import Generation
-from .generation_options import GenerationOptions
+from .generation_options import AnswerOptions, GenerationOptions
 from .logprobs import TokenLogprob
 from .model import Model, load
+from .prompt_cache import PromptCache
 from .sampling import SamplingOptions
 from .session import Session, Snapshot
 from .verify import VerifyReport, verify
 
 __all__ = [
+    "AnswerOptions",
     "BundleError",
     "ContextFullError",
     "Conversation",
@@ -45,6 +49,7 @@ __all__ = [
     "Message",
     "MissingDependencyError",
     "Model",
+    "PromptCache",
     "SamplingOptions",
     "Session",
     "SessionFileError",
@@ -52,6 +57,7 @@ __all__ = [
     "Snapshot",
     "TemplateError",
     "TokenLogprob",
+    "Turn",
     "UnknownTokenError",
     "UnsupportedBundleError",
     "VerifyReport",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # loads llguidance
 __all__ = ["Answer", "FinishReason", "Request"]
 
 FinishReason = Literal["eos", "stop", "length", "context", "cancelled", "loop"]
+"""Why an answer ended: an end token, a stop string, `max_tokens`, a full session, somebody stopped
+it, or (of events alone) it had become one passage over and over."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,15 @@ class Answer:
         self.finish_reason: FinishReason | None = None
         """Why the answer ended, or None while it goes on."""
         self.prompt_tokens = len(request.prompt)
-        self.reused_tokens = self.processed_tokens = 0
-        """Of the prompt, the tokens that the session held already; and those that were run before
-        the first new one, with what had to be run again."""
-        self.proposed_tokens = self.accepted_tokens = 0
-        """Of the answer, the tokens that were guessed and run in one with others, and of these the
-        ones that came true."""
+        """Tokens of the whole prompt."""
+        self.reused_tokens = 0
+        """Of the prompt, the tokens that the session held already."""
+        self.processed_tokens = 0
+        """The tokens that were run before the first new one, with what had to be run again."""
+        self.proposed_tokens = 0
+        """Of the answer, the tokens that were guessed and run in one with others."""
+        self.accepted_tokens = 0
+        """Of these, the ones that came true."""
         self.time_to_first_token = 0.0
         """Seconds from the first look at the prompt to the first new token."""
         self.ids: list[int] = []

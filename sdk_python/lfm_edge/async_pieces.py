@@ -26,7 +26,7 @@ class Pieces(Iterator[T], AsyncIterable[T]):
         """Ends the pieces at the next token, from any thread."""
 
     def abandon(self) -> None:
-        """Does so where nobody reads on."""
+        """Ends them where nobody reads on."""
         self.stop()
 
     async def __aiter__(self) -> AsyncIterator[T]:

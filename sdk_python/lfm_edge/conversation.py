@@ -40,7 +40,12 @@ class Setting(TypedDict):
 
 
 class Turn(Pieces[Event]):
-    """The events of a turn, as they come; also by `async for`."""
+    """The events of a turn, as they come; also by `async for`.
+
+    Args:
+        answer: makes them.
+        listen: takes note of them for the conversation.
+    """
 
     def __init__(
         self, answer: EventStream, listen: Callable[[Turn, EventStream], Iterator[Event]]
@@ -57,7 +62,7 @@ class Turn(Pieces[Event]):
         self._answer.stop()
 
     def abandon(self) -> None:
-        """Does so where nobody reads on."""
+        """Ends it where nobody reads on, so that it leaves no trace."""
         self.abandoned = True
         self.stop()
 
@@ -71,6 +76,12 @@ class Conversation:
 
     A turn counts once its `End` has come: given up before, it leaves no trace in `messages`, and
     neither does one that was cancelled before the model had said anything.
+
+    Args:
+        model: what answers.
+        messages: what it begins with.
+        session: reads them.
+        setting: tools, variables of the template, and the time that it sees.
     """
 
     def __init__(
@@ -79,8 +90,10 @@ class Conversation:
         self.messages = list(messages)
         """All that was said, as templates take it; may be changed between turns."""
         self.session = session
+        """What has read them."""
         self.last: End | None = None
-        """How the last turn ended: `reused`, `processed`, `generated`, `timings`, `reason`."""
+        """How the last turn ended: `reused`, `processed`, `generated`, `timings`, `reason`; None
+        before the first has."""
         self._model, self._setting = model, setting
 
     def send(
@@ -107,7 +120,15 @@ class Conversation:
         return self._answer([*self.messages, *said], options)
 
     def regenerate(self, **options: Unpack[AnswerOptions]) -> Turn:
-        """Answers the last message anew. Raises what `send` raises, and where there is none."""
+        """Answers the last message anew.
+
+        Args:
+            **options: as `send`.
+
+        Raises:
+            InvalidRequestError: there is no message to answer, or an option is out of range.
+            LfmError: whatever else `send` raises.
+        """
         asked = list(self.messages)
         while asked and asked[-1].get("role") == "assistant":
             asked.pop()
@@ -124,10 +145,10 @@ class Conversation:
             **options: as `send`.
 
         Raises:
-            InvalidRequestError: there is no such turn, or as `send`, and so are the others.
-            TemplateError:
-            ContextFullError:
-            BundleError:
+            InvalidRequestError: there is no such turn, or an option is out of range.
+            TemplateError: the template refuses the messages.
+            ContextFullError: the session does not hold them.
+            BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
         places = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
         if not -len(places) <= turn < len(places):
@@ -166,7 +187,13 @@ class Conversation:
     def save(self, path: Path | str) -> None:
         """Writes it, with what its session holds, to a file that `open` reads.
 
-        Of the tools their schemas are kept, not the functions. Raises what `Session.save` raises.
+        Of the tools their schemas are kept, not the functions.
+
+        Args:
+            path: the file; it takes its name when it is whole.
+
+        Raises:
+            LfmError: as `Session.save`.
         """
         tools, options = self._setting["tools"], self._setting["template_options"]
         saved = {
@@ -179,7 +206,17 @@ class Conversation:
 
     @classmethod
     def open(cls, model: Model, path: Path | str, context: int | None = None) -> Conversation:
-        """What `save` wrote; it reads nothing again. Raises what `Session.open` raises."""
+        """What `save` wrote; it reads nothing again.
+
+        Args:
+            model: of the same bundle.
+            path: the file.
+            context: the session's capacity; by default that of the saved one.
+
+        Raises:
+            SessionFileError: the file holds a session, but no conversation.
+            LfmError: whatever else `Session.open` raises.
+        """
         with session_file.opened(Path(path), model.bundle) as file:
             attached = file.attached
         try:
@@ -194,10 +231,9 @@ class Conversation:
 
     def _next_prompt(self, text: str) -> list[int]:
         """The prompt if the user said this now."""
-        tools = self._setting["tools"]
         return self._model._chat_ids(
             [*self.messages, {"role": "user", "content": text}],
-            None if tools is None else [tool.to_json() for tool in tools],
+            self._setting["tools"],
             self._setting["template_options"],
             self._setting["clock"],
             trust_markers=False,

@@ -11,7 +11,11 @@ __all__ = ["Generation"]
 
 
 class Generation(Answer, Pieces[str]):
-    """Yields an answer in pieces of text, each of whole characters and none empty."""
+    """Yields an answer in pieces of text, each of whole characters and none empty.
+
+    Args:
+        request: what the answer is made of.
+    """
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)

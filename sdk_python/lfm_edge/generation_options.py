@@ -32,20 +32,29 @@ class GenerationOptions(TypedDict, total=False):
     """
 
     max_tokens: Annotated[int | None, Described("N", "Most tokens of an answer.")]
-    """By default the context is the only limit."""
+    """Most tokens of the answer; by default the context is the only limit."""
     temperature: Annotated[float | None, Described("X", "Randomness; 0: the likeliest token.")]
+    """Divides the logits; 0 always takes the likeliest token."""
     top_k: Annotated[int | None, Described("K", "Keep the K likeliest; 0: all.")]
+    """Keeps the k likeliest tokens; 0 keeps all."""
     top_p: Annotated[float | None, Described("P", "Keep the likeliest that add up to P.")]
+    """Keeps the fewest tokens whose probabilities add up to p; 1 keeps all."""
     min_p: Annotated[float | None, Described("P", "Keep those with P of the best chance.")]
+    """Keeps tokens at least this likely, as a fraction of the likeliest one's probability."""
     repetition_penalty: Annotated[float | None, Described("X", "Above 1: avoid what the text has.")]
+    """Above 1: tokens of the prompt and the answer become less likely."""
     frequency_penalty: Annotated[
         float | None, Described("X", "Above 0: avoid what the answer has, each time more.")
     ]
+    """Taken from a token's logit for each time that the answer has it."""
     presence_penalty: Annotated[float | None, Described("X", "Above 0: avoid what the answer has.")]
+    """Taken from a token's logit once the answer has it."""
     logit_bias: Mapping[int, float] | None
+    """Added to the logits of these token ids, from -100 to 100."""
     banned: Collection[int] | None
+    """Token ids that are never drawn."""
     seed: Annotated[int | None, Described("N", "Same seed, same text.")]
-    """None draws a fresh one."""
+    """The same seed gives the same tokens; None draws a fresh one."""
     stop: Annotated[
         str | Sequence[str] | None, Described("TEXT", "End before this text; repeatable.")
     ]
@@ -80,7 +89,7 @@ class GenerationOptions(TypedDict, total=False):
 
 
 class AnswerOptions(GenerationOptions, total=False):
-    """What `Model.events` takes besides, of each turn."""
+    """What `Model.events` and a conversation's turns take: `GenerationOptions`, and this."""
 
     thinking_budget: Annotated[int | None, Described("N", "Most tokens of reasoning.")]
     """Most tokens of reasoning, which is then closed; None sets no limit."""

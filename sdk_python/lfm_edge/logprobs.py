@@ -20,9 +20,11 @@ class TokenLogprob:
     """
 
     token: int
+    """Its id."""
     bytes: bytes
     """What it stands for; may be a part of a character."""
     logprob: float
+    """0 at most; `exp` of it is the probability."""
     top: tuple[TokenLogprob, ...] = ()
     """The most likely tokens in its place, falling; of equal ones the smaller id comes first."""
 

@@ -60,14 +60,26 @@ def load(path: Path | str, threads: int | None = None) -> Model:
 class Model:
     """An opened bundle that is ready to run, as `load` gives it; safe to share between threads.
 
-    `runtime` is what runs it, if not the one that its target has on this machine.
+    Args:
+        bundle: the bundle.
+        threads: see `load`.
+        runtime: what runs it, if not the one that its target has on this machine.
+
+    Raises:
+        LfmError: as `load`.
     """
 
     def __init__(
         self, bundle: Bundle, threads: int | None = None, runtime: Runtime | None = None
     ) -> None:
         self.bundle = bundle
+        """The folder and its manifest (`bundle.manifest`)."""
         self.runtime = runtime or open_runtime(bundle, threads)
+        """What runs the graph."""
+        self.defaults: SamplingOptions
+        """How tokens are drawn unless an answer says otherwise: the bundle's own defaults."""
+        self.eos_ids: frozenset[int]
+        """The tokens that end an answer."""
         self._pace = Pace()
         self.defaults, self.eos_ids = read_generation_config(bundle)
 
@@ -104,6 +116,10 @@ class Model:
 
         The text shows special tokens, except those that begin, end and pad.
 
+        Args:
+            prompt: the text; the tokenizer's first token is put before it unless it has it.
+            **options: see `GenerationOptions`.
+
         Raises:
             InvalidRequestError: the prompt is empty or an option is out of range.
             ContextFullError: the context does not hold the prompt.
@@ -122,7 +138,7 @@ class Model:
     def chat(
         self,
         messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
         template_options: Mapping[str, Any] | None = None,
         trust_markers: bool = False,
         **options: Unpack[GenerationOptions],
@@ -131,7 +147,7 @@ class Model:
 
         Args:
             messages: the turns so far.
-            tools: JSON Schemas of functions that the model may call.
+            tools: functions that the model may call, or their JSON Schemas.
             template_options: further variables of the template, such as `preserve_thinking`.
             trust_markers: whether the text of a control token (`<|im_end|>`) in what a user or a
                 tool wrote is that token, as in transformers. By default it is ordinary text.
@@ -170,15 +186,12 @@ class Model:
         Raises:
             InvalidRequestError: there are no messages, a tool is malformed or an option is out of
                 range.
-            TemplateError: as `chat`, and so are the others.
-            ContextFullError:
-            BundleError:
+            TemplateError: the template is missing, malformed or refuses the messages.
+            ContextFullError: the context does not hold the prompt.
+            BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
         known = [_as_tool(tool) for tool in tools or ()]
-        schemas = None if tools is None else [tool.to_json() for tool in known]
-        ids = self._chat_ids(
-            messages, schemas, template_options, clock, trust_markers=trust_markers
-        )
+        ids = self._chat_ids(messages, tools, template_options, clock, trust_markers=trust_markers)
         request = self._request(ids, may_think=True, **options)
         markers = Markers.of(self.tokenizer.added_id)
         splitter = EventSplitter(markers, known, in_reasoning=self._opens_reasoning(ids))
@@ -228,7 +241,7 @@ class Model:
     def _chat_ids(
         self,
         messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None,
+        tools: Sequence[Tool | Mapping[str, Any]] | None,
         template_options: Mapping[str, Any] | None,
         clock: datetime | None = None,
         *,
@@ -237,14 +250,15 @@ class Model:
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
         if tools is not None and (
-            not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools)
+            not isinstance(tools, Sequence)
+            or not all(isinstance(tool, Tool | Mapping) for tool in tools)
         ):
             raise InvalidRequestError("tools: expected a list of JSON Schemas of functions")
         return prompt_ids(
             self.template,
             self.tokenizer,
             messages,
-            tools,
+            None if tools is None else [_as_json(tool) for tool in tools],
             template_options,
             trust_markers=trust_markers,
             clock=clock,
@@ -344,3 +358,7 @@ class Model:
 
 def _as_tool(tool: Tool | Mapping[str, Any]) -> Tool:
     return tool if isinstance(tool, Tool) else Tool.from_json(tool)
+
+
+def _as_json(tool: Tool | Mapping[str, Any]) -> Mapping[str, Any]:
+    return tool.to_json() if isinstance(tool, Tool) else tool

@@ -54,6 +54,7 @@ class PromptCache:
 
     def __init__(self, model: Model, budget: int, context: int | None = None) -> None:
         self.budget = budget
+        """Bytes of state that the sessions may have."""
         self.context = model.session(context).capacity
         """Tokens that a session holds."""
         self.session_bytes = _bytes(model.runtime, self.context)
@@ -76,7 +77,7 @@ class PromptCache:
 
     @contextmanager
     def lease(self, ids: Sequence[int]) -> Iterator[Session]:
-        """The session from which `ids` are read soonest, for one user until he is done.
+        """The session from which `ids` are read soonest, for one user: within a `with`.
 
         Args:
             ids: the prompt; `Session.resume` then says what is left of it.

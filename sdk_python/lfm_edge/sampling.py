@@ -91,6 +91,7 @@ class Sampler:
 
     def __init__(self, options: SamplingOptions, vocab_size: int) -> None:
         self.options = options
+        """How it draws."""
         biases = {**options.logit_bias, **dict.fromkeys(options.banned, -math.inf)}
         for token in biases:
             if token >= vocab_size:
@@ -103,11 +104,11 @@ class Sampler:
         self._forced: deque[int] = deque()
 
     def observe(self, ids: Sequence[int]) -> None:
-        """Tells which tokens the prompt has, for the repetition penalty."""
+        """Tells which tokens the prompt has (`ids`), for the repetition penalty."""
         self._native.observe(ids)
 
     def force(self, ids: Iterable[int]) -> None:
-        """Makes these the next tokens of the answer, whatever the logits say."""
+        """Makes `ids` the next tokens of the answer, whatever the logits say."""
         self._forced.extend(ids)
 
     def sample(self, logits: NDArray[np.float32], allowed: NDArray[np.uint32] | None = None) -> int:

@@ -38,6 +38,10 @@ class Session:
 
     Whatever interrupts a run (Ctrl-C, an error of the runtime, no memory) leaves the session empty,
     or with all that it was to read: what it says that it holds is what its state holds.
+
+    Args:
+        runtime: runs the graph.
+        capacity: the most tokens that it can hold.
     """
 
     def __init__(self, runtime: Runtime, capacity: int) -> None:
@@ -72,6 +76,9 @@ class Session:
     def prefill(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Appends tokens, in as many runs as they need, and returns the last one's logits [vocab].
 
+        Args:
+            ids: the tokens, at least one.
+
         Raises:
             InvalidRequestError: `ids` is empty.
             UnknownTokenError: an id lies outside the vocabulary; nothing was appended.
@@ -83,7 +90,14 @@ class Session:
         return self._append(tokens, contents)
 
     def decode(self, token: int) -> NDArray[np.float32]:
-        """Appends one token and returns its logits [vocab]. Raises what `prefill` raises."""
+        """Appends one token and returns its logits [vocab].
+
+        Args:
+            token: its id.
+
+        Raises:
+            LfmError: as `prefill`.
+        """
         return self.prefill([token])
 
     def reset(self) -> None:
@@ -94,6 +108,9 @@ class Session:
 
     def rewind(self, position: int) -> None:
         """Forgets the tokens from `position` on.
+
+        Args:
+            position: how many tokens stay.
 
         Raises:
             InvalidRequestError: the session does not hold so many.
@@ -139,7 +156,7 @@ class Session:
         return contents.reachable(max(0, min(common(contents.ids, ids), len(ids) - 1)))
 
     def runs(self, count: int) -> Iterator[slice]:
-        """The pieces in which to `read` so many tokens, each of them one run of the graph."""
+        """The pieces in which to `read` `count` tokens, each of them one run of the graph."""
         return runs(count, self.to_replay)
 
     @property
@@ -202,6 +219,9 @@ class Session:
 
         The caller makes sure that this thread does not rewind to before the position.
 
+        Args:
+            position: how many tokens the copy holds.
+
         Raises:
             UnsupportedBundleError: the target's state cannot be copied, or a run cannot replay.
             BundleError: there is no memory for it.
@@ -228,6 +248,9 @@ class Session:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot's place, of which the session must still hold all tokens.
+
+        Args:
+            snapshot: made by this session, or by another of the same model.
 
         Raises:
             InvalidRequestError: it holds others, or the snapshot is another model's.

@@ -23,6 +23,9 @@ class Tokenizer:
     What a training run left in the file, truncation and padding, is not obeyed. Ids that it does
     not know, as a bundle with synthetic weights has, read `<|id|>`.
 
+    Args:
+        bundle: whose it is.
+
     Raises:
         BundleError: the bundle has no tokenizer.json, or it is malformed or not byte-level.
     """
@@ -90,7 +93,7 @@ class Tokenizer:
         return {token: (added.content, added.special) for token, added in decoder.items()}
 
     def added_id(self, text: str) -> int | None:
-        """The added token with this text, or None."""
+        """The id of the added token with this `text`, or None."""
         found = (token for token, (added, _) in self.added_tokens().items() if added == text)
         return next(found, None)
 
@@ -120,7 +123,7 @@ class Tokenizer:
         return "".join(map(detokenizer.push, ids)) + detokenizer.finish()
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes that one token stands for."""
+        """The bytes that the `token` stands for."""
         name = self._native.id_to_token(token)
         if name is None:
             return f"<|{token}|>".encode()
@@ -159,7 +162,7 @@ class Detokenizer:
         return self._decoder.decode(self._tokenizer.token_bytes(token))
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes that one token stands for, skipped or not."""
+        """The bytes that the `token` stands for, skipped or not."""
         return self._tokenizer.token_bytes(token)
 
     def finish(self) -> str:

@@ -30,6 +30,7 @@ class VerifyReport:
     """What `verify` found in a bundle that holds."""
 
     files: int
+    """How many files it has."""
     size: int
     """Bytes of all files."""
     positions: int
@@ -39,6 +40,7 @@ class VerifyReport:
     argmaxes: int
     """Positions whose greedy token was compared; elsewhere the margin is too small."""
     tolerance: float
+    """How far a logit may lie from the golden one."""
     decode_error: float
     """Largest absolute logit error when tokens are read one by one, outliers left out."""
     decode_worst: int
@@ -48,7 +50,9 @@ class VerifyReport:
     prefill_error: float
     """The same when tokens are read in ragged chunks."""
     prefill_worst: int
+    """The position of that error."""
     prefill_outliers: int
+    """Positions beyond the tolerance."""
 
 
 def verify(

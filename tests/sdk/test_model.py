@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge import BundleError, ContextFullError, InvalidRequestError, SamplingOptions
+from lfm_edge.chat import Tool
 from lfm_edge.replay import PREFILL_CHUNK
 
 from tests.sdk.toy import BOS, EOS, IM_START, PAD, THINK, VOCAB, ToyModel
@@ -211,6 +212,17 @@ def test_the_chat_prompt_is_the_templates(make_model: MakeModel) -> None:
     options: dict[str, Any] = {"max_tokens": 1, "session": session}
     list(model.chat([{"role": "user"}], [{"x": "b"}], {"word": "a"}, **options))
     assert session.ids == [IM_START, *model.tokenizer.encode("ab")]
+
+
+def test_chat_takes_tools_as_it_takes_their_json(make_model: MakeModel) -> None:
+    model = make_model(NEVER, {"chat_template.jinja": "{{ tools | tojson }}"})
+    tool = Tool("area", "Of a circle.")
+    prompts = []
+    for tools in ([tool], [tool.to_json()]):
+        session = model.session(1024)
+        list(model.chat([{"role": "user"}], tools, max_tokens=1, session=session))
+        prompts.append(session.ids)
+    assert prompts[0] == prompts[1] != []
 
 
 @pytest.mark.parametrize(

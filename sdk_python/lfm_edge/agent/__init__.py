@@ -2,6 +2,7 @@
 
 from .audit import AuditLog
 from .config import ServerConfig, read_config
+from .errors import CallError, CallStoppedError, ServerError
 from .loop import Agent, AgentEvent, Done, ToolResult
 from .servers import Servers
 
@@ -9,8 +10,11 @@ __all__ = [
     "Agent",
     "AgentEvent",
     "AuditLog",
+    "CallError",
+    "CallStoppedError",
     "Done",
     "ServerConfig",
+    "ServerError",
     "Servers",
     "ToolResult",
     "read_config",

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 __all__ = ["AuditLog", "Decision"]
@@ -18,6 +19,11 @@ the user was asked, and did not agree; `invalid`: the call fits no tool, so nobo
 
 class AuditLog:
     """Appends to a file that its owner alone can read; a line is in it once `write` returns.
+
+    Close it, or use it in a `with`.
+
+    Args:
+        path: the file; what it holds already stays.
 
     Raises:
         OSError: the file cannot be written.
@@ -63,6 +69,17 @@ class AuditLog:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def __enter__(self) -> AuditLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _private(path: str, flags: int) -> int:

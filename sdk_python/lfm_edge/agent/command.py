@@ -61,9 +61,7 @@ def agent(
     """
     config = read_config(mcp)
     with ExitStack() as stack:
-        record = None if log is None else AuditLog(log)
-        if record is not None:
-            stack.callback(record.close)
+        record = None if log is None else stack.enter_context(AuditLog(log))
         model = load(out, threads)
         servers = stack.enter_context(Servers(config, note=_note))
         allowed = _names(yes, servers)

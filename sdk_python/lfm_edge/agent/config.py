@@ -36,6 +36,9 @@ class _File(msgspec.Struct):
 def read_config(path: Path | str) -> dict[str, ServerConfig]:
     """The servers of a file, `{"mcpServers": {name: {"command", "args", "env"} or {"url"}}}`.
 
+    Args:
+        path: the file.
+
     Raises:
         OSError: the file cannot be read.
         InvalidRequestError: it says something else.

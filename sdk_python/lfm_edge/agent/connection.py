@@ -14,28 +14,16 @@ import mcp.types
 from anyio.from_thread import BlockingPortal
 from mcp.client.stdio import stdio_client
 
-from ..errors import LfmError
 from .config import ServerConfig
+from .errors import CallError, CallStoppedError, ServerError
 
-__all__ = ["CallError", "CallStoppedError", "Connection", "ServerError"]
+__all__ = ["Connection"]
 
 _START_SECONDS = 60.0
 _CALL_SECONDS = 600.0
 _MOST_TOOLS = 1000
 _LONGEST = 1_000_000
 _LOOK_SECONDS = 0.1
-
-
-class ServerError(LfmError):
-    """A server cannot be started, or does not speak MCP."""
-
-
-class CallError(Exception):
-    """A call failed: one line that the model can be told."""
-
-
-class CallStoppedError(Exception):
-    """A call was given up."""
 
 
 class Connection:

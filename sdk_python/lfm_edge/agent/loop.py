@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event
-from ..chat.markers import CALL_END, CALL_START
 from ..chat.tools import Tool, find_tool, problem_of
 from ..conversation import Message
 from ..errors import InvalidRequestError, SessionFileError
@@ -21,6 +20,7 @@ from ..generation_options import AnswerOptions
 from ..model import Model
 from ..session import Session
 from .audit import AuditLog, Decision
+from .errors import CallError, CallStoppedError
 from .servers import Servers
 
 __all__ = ["Agent", "AgentEvent", "Done", "ToolResult"]
@@ -61,6 +61,7 @@ class Done:
 
 
 AgentEvent = Event | ToolResult | Done
+"""What happens while a question is answered."""
 
 
 class Agent:
@@ -162,6 +163,9 @@ class Agent:
 
         A file of another bundle or of other tools is read as far as it fits, and then replaced.
 
+        Args:
+            cache: the file.
+
         Returns:
             How many tokens had to be read.
 
@@ -183,7 +187,11 @@ class Agent:
         return read
 
     def server_of(self, tool: str) -> str | None:
-        """The MCP server that has this tool; None for a Python function."""
+        """The MCP server that has the tool of this name; None for a Python function.
+
+        Args:
+            tool: its name.
+        """
         found = find_tool(tool, self.tools)
         if self._servers is None or found is None or found.function is not None:
             return None
@@ -222,8 +230,6 @@ class Agent:
                 return value if isinstance(value, str) else json.dumps(value, default=str), None
             except Exception as error:  # whatever the function raises is the model's to know
                 return "", f"{type(error).__name__}: {error}"
-        from .connection import CallError, CallStoppedError  # noqa: PLC0415 (optional)
-
         assert self._servers is not None
         try:
             return self._servers.call(call.name, call.arguments, cancel), None
@@ -278,14 +284,7 @@ class Agent:
     def _call_grammar(self) -> str:
         from ..structured import CallMarkers, tool_call_grammar  # noqa: PLC0415 (llguidance)
 
-        start, end = map(self._model.tokenizer.added_id, (CALL_START, CALL_END))
-        if start is None or end is None:
-            raise InvalidRequestError(
-                f"tool choice required: the tokenizer has no {CALL_START}, so calls cannot be "
-                "forced; take auto"
-            )
-        schemas: list[dict[str, Any]] = [tool.to_json() for tool in self.tools]
-        return tool_call_grammar(schemas, CallMarkers(start, end))
+        return tool_call_grammar(self.tools, CallMarkers.of(self._model.tokenizer))
 
     def _check(self, functions: Sequence[Tool]) -> None:
         names = [tool.name for tool in self.tools]

@@ -59,11 +59,21 @@ class Servers:
             self._stack = stack.pop_all()
 
     def server_of(self, name: str) -> str:
-        """The server that has the tool of this name."""
+        """The server that has the tool of this `name`."""
         return self._places[name][0].name
 
     def call(self, name: str, arguments: Mapping[str, Any], stop: threading.Event) -> str:
-        """Runs a tool; see `Connection.call`."""
+        """Runs a tool, and gives its result as text.
+
+        Args:
+            name: as it is among `tools`.
+            arguments: JSON values by parameter name.
+            stop: gives the call up once it is set.
+
+        Raises:
+            CallError: the server says that the call has failed, or does not answer any more.
+            CallStoppedError: `stop` was set.
+        """
         connection, tool = self._places[name]
         return connection.call(tool, arguments, stop)
 

@@ -4,7 +4,7 @@ from .calls import InvalidToolCall, ToolCall
 from .events import End, Event, EventSplitter, Reasoning, Text, Timings, Usage
 from .markers import Markers
 from .tool_calls import parse_tool_calls
-from .tools import Tool, problem_of
+from .tools import Tool, find_tool, problem_of
 
 __all__ = [
     "End",
@@ -18,6 +18,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Usage",
+    "find_tool",
     "parse_tool_calls",
     "problem_of",
 ]

@@ -50,6 +50,7 @@ class Reasoning:
     """A piece of the model's thinking, never empty."""
 
     text: str
+    """As the model wrote it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Text:
     """A piece of the answer, never empty."""
 
     text: str
+    """As the model wrote it."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class End:
 
     @property
     def reused(self) -> int:
-        """`usage.reused`, and so are the next two."""
+        """Of the prompt, tokens that the session held already."""
         return self.usage.reused
 
     @property
@@ -122,6 +124,7 @@ class End:
 
 
 Event = Reasoning | Text | ToolCall | InvalidToolCall | End
+"""What an answer is made of, as it comes."""
 
 _State = Literal["text", "reasoning", "call"]
 

@@ -43,5 +43,5 @@ class Markers:
 
     @staticmethod
     def opens_reasoning(prompt: str) -> bool:
-        """Whether a prompt ends in `<think>`, so that the answer starts in reasoning."""
+        """Whether a `prompt` ends in `<think>`, so that the answer starts in reasoning."""
         return prompt.rstrip().endswith(THINK_START)

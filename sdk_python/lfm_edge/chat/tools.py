@@ -89,6 +89,9 @@ class Tool:
     def from_json(cls, value: Mapping[str, Any]) -> Tool:
         """A tool from OpenAI's form, `{"type": "function", "function": {...}}`, or its inside.
 
+        Args:
+            value: the JSON, with a `name` and, if the tool takes any, `parameters`.
+
         Raises:
             InvalidRequestError: it is malformed.
         """
@@ -119,6 +122,9 @@ class Tool:
 
         An argument that the schema does not list is wrong unless the schema says otherwise: JSON
         Schema by itself would let a misspelt one pass.
+
+        Args:
+            arguments: JSON values by parameter name, as a `ToolCall` has them.
         """
         problems = [
             f"unknown parameter {name!r} (it takes {', '.join(self._listed()) or 'none'})"
@@ -132,6 +138,12 @@ class Tool:
 
     def run(self, arguments: Mapping[str, Any]) -> Any:
         """Calls the function with these arguments, converted to the types that it declares.
+
+        Args:
+            arguments: JSON values by parameter name.
+
+        Returns:
+            What the function returns.
 
         Raises:
             InvalidRequestError: the tool has no function, or the arguments do not fit.
@@ -169,12 +181,22 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def find_tool(name: str, tools: Sequence[Tool]) -> Tool | None:
-    """The tool of this name, or None."""
+    """The tool of this name, or None.
+
+    Args:
+        name: as a call has it, dots included.
+        tools: those that there are.
+    """
     return next((tool for tool in tools if tool.name == name), None)
 
 
 def problem_of(call: ToolCall, tools: Sequence[Tool]) -> str | None:
-    """What is wrong with a call, in one line that the model can be told, or None."""
+    """What is wrong with a call, in one line that the model can be told, or None.
+
+    Args:
+        call: its name may be that of no tool, and its arguments may not fit.
+        tools: those that there are.
+    """
     tool = find_tool(call.name, tools)
     if tool is not None:
         return tool.problem(call.arguments)

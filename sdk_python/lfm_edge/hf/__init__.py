@@ -1,9 +1,9 @@
 """A bundle as a model of transformers: `generate`, `pipeline`, lm-evaluation-harness.
 
-from lfm_edge.hf import LfmEdgeForCausalLM
+    from lfm_edge.hf import LfmEdgeForCausalLM
 
-model = LfmEdgeForCausalLM.from_pretrained("OUT")
-model.generate(**tokenizer("def area(radius):", return_tensors="pt"), max_new_tokens=64)
+    model = LfmEdgeForCausalLM.from_pretrained("OUT")
+    model.generate(**tokenizer("def area(radius):", return_tensors="pt"), max_new_tokens=64)
 
 This is the one part of the SDK that needs torch and transformers; importing it without them is a
 MissingDependencyError.

@@ -30,13 +30,14 @@ class LfmEdgeCache:
     """
 
     is_compileable = False
+    """For `generate`: its steps are not compiled."""
 
     def __init__(self, model: Model, batch_size: int = 1, context: int | None = None) -> None:
         self.sessions: list[Session] = [model.session(context) for _ in range(batch_size)]
         """What each row has read."""
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens of the longest row, padding not counted; the same in every layer."""
+        """Tokens of the longest row, padding not counted; the same for every `layer_idx`."""
         del layer_idx
         return max((session.position for session in self.sessions), default=0)
 
@@ -86,7 +87,7 @@ class LfmEdgeCache:
         return logits if wanted else []
 
     def require_rows(self, batch_size: int) -> None:
-        """Raises InvalidRequestError where it holds another number of rows."""
+        """Raises InvalidRequestError where it does not hold `batch_size` rows."""
         if len(self.sessions) != batch_size:
             raise InvalidRequestError(
                 f"past_key_values: holds {len(self.sessions)} rows, but input_ids has {batch_size}"

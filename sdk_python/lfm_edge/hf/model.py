@@ -29,10 +29,13 @@ class LfmEdgeConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What transformers asks of a model's numbers; a bundle's manifest gives them."""
 
     model_type = "lfm_edge"
-
+    """What transformers knows it by."""
     vocab_size: int = 0
+    """Logits of a token."""
     hidden_size: int = 0
+    """Features of a token between layers."""
     num_hidden_layers: int = 0
+    """Layers of either kind."""
     max_position_embeddings: int = 0
     """The most tokens of a row: the `context` of its session."""
 
@@ -47,17 +50,20 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-u
 
     The graph gives the logits of the last token. Whoever wants those of all (`logits_to_keep` 0,
     as lm-evaluation-harness does) has them token by token, at the speed of decoding.
+
+    Args:
+        model: an opened bundle.
+        context: the most tokens of a row; see `Model.session`.
+
+    Raises:
+        InvalidRequestError: `context` is out of range.
     """
 
     config_class = LfmEdgeConfig
+    """The class of its `config`."""
     _is_stateful = True  # `generate` then refuses what would check several tokens in one run
 
     def __init__(self, model: Model, context: int | None = None) -> None:
-        """`model` is an opened bundle; `context` the most tokens of a row, see `Model.session`.
-
-        Raises:
-            InvalidRequestError: `context` is out of range.
-        """
         manifest = model.bundle.manifest.model
         config = LfmEdgeConfig(
             vocab_size=manifest.vocab_size,
@@ -73,6 +79,7 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-u
         self.lfm_edge = model
         """The bundle as the SDK runs it."""
         self.generation_config = _generation_config(model.bundle.folder, config)
+        """The checkpoint's own defaults, with the bundle's end tokens."""
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -93,7 +100,11 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-u
         return cls(load(bundle, threads), context)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuses: a bundle is written by `lfm-edge export`. Raises InvalidRequestError."""
+        """Refuses, whatever `args` and `kwargs` are: a bundle is written by `lfm-edge export`.
+
+        Raises:
+            InvalidRequestError: always.
+        """
         del args, kwargs
         raise InvalidRequestError(
             f"save_pretrained: a bundle's weights stay in its folder; copy {self.name_or_path}"
@@ -175,6 +186,13 @@ class LfmEdgeForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-u
 
         That is everything so far, since a session itself finds what it need not read again; but
         where `generate` was given only what follows on its cache, it is what is new.
+
+        Args:
+            input_ids: `[batch, tokens]`, all so far.
+            next_sequence_length: how many of them are new to `generate`.
+            past_key_values: what was read of them.
+            is_first_iteration: whether this is the first step.
+            **kwargs: passed on.
         """
         whole = True
         if past_key_values is not None and is_first_iteration:

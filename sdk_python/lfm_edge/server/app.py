@@ -62,6 +62,10 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
 
     Its threads end with its lifespan. `app.state.service` is what answers.
 
+    Args:
+        model: what answers.
+        settings: by default those of `Settings()`.
+
     Raises:
         InvalidRequestError: the context is out of range.
     """

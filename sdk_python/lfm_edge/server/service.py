@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event, Reasoning, Text, Timings, Usage
-from ..chat.markers import CALL_END, CALL_START, Markers
+from ..chat.markers import Markers
 from ..chat.tools import Tool
 from ..errors import InvalidRequestError
 from ..event_stream import EventStream
@@ -174,14 +174,11 @@ class Service:
         wanted = known if choice == "required" else [t for t in known if t.name == choice]
         if not wanted:
             raise InvalidRequestError(f"tool_choice: there is no tool {choice!r}")
-        start, end = map(self.model.tokenizer.added_id, (CALL_START, CALL_END))
-        if start is None or end is None:
-            raise InvalidRequestError("tool_choice: this model has no markers of tool calls")
         from ..structured import CallMarkers, tool_call_grammar  # noqa: PLC0415 (llguidance)
 
         grammar = tool_call_grammar(
-            [tool.to_json() for tool in wanted],
-            CallMarkers(start, end),
+            wanted,
+            CallMarkers.of(self.model.tokenizer),
             single=choice != "required" or not question.parallel,
         )
         if {"schema", "regex", "choices"} & question.options.keys():

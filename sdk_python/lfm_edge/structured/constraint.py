@@ -29,9 +29,12 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Tokenizer, size: int, eos_ids: Collection[int]) -> None:
         self.size = size
+        """How many logits a token has."""
         self.eos_ids = frozenset(eos_ids)
+        """Tokens that end an answer."""
         wrapped = TokenizerWrapper(_Tokens(tokenizer, size, min(self.eos_ids)))
         self.native = LLTokenizer(wrapped, n_vocab=size, eos_token=sorted(self.eos_ids))
+        """The same for llguidance."""
 
 
 class _Tokens:
@@ -108,6 +111,9 @@ class Constraint:
 
     def advance(self, token: int) -> None:
         """Takes the next token of the answer, drawn or forced.
+
+        Args:
+            token: its id.
 
         Raises:
             InvalidRequestError: the grammar does not allow it there.

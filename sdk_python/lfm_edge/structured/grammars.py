@@ -36,6 +36,9 @@ JSON_OPTIONS: JsonCompileOptions = {
 def schema_grammar(schema: Mapping[str, Any] | bool) -> str:
     """Answers that are JSON and valid under a JSON Schema.
 
+    Args:
+        schema: of the subset that docs/structured_output.md lists; true allows any JSON.
+
     Raises:
         InvalidRequestError: a keyword outside the subset of docs/structured_output.md; the
             message names it and where it stands.
@@ -51,7 +54,8 @@ def schema_grammar(schema: Mapping[str, Any] | bool) -> str:
 def regex_grammar(regex: str) -> str:
     """Answers that a regular expression matches from beginning to end.
 
-    The syntax is that of Rust's `regex`: no look-around, no back-references.
+    Args:
+        regex: in the syntax of Rust's `regex`: no look-around, no back-references.
     """
     return LLMatcher.grammar_from_regex(regex)
 
@@ -68,7 +72,11 @@ def choice_grammar(choices: Sequence[str]) -> str:
 
 
 def lark_grammar(grammar: str) -> str:
-    """Answers of a grammar in llguidance's dialect of Lark; its first rule is `start`."""
+    """Answers of a grammar in llguidance's dialect of Lark.
+
+    Args:
+        grammar: its first rule is `start`; `<[10]>` in it is the token of this id.
+    """
     return LLMatcher.grammar_from_lark(grammar)
 
 

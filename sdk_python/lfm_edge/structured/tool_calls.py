@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..chat.markers import CALL_END, CALL_START
+from ..chat.tools import Tool
 from ..errors import InvalidRequestError
+from ..tokenizer import Tokenizer
 from .grammars import JSON_OPTIONS, lark_string
 from .json_schema import ANNOTATIONS, check_schema, references
 
@@ -26,11 +29,31 @@ class CallMarkers:
     """The ids of `<|tool_call_start|>` and `<|tool_call_end|>`."""
 
     start: int
+    """The id of the one before a list of calls."""
     end: int
+    """The id of the one behind it."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> CallMarkers:
+        """Those of a tokenizer.
+
+        Args:
+            tokenizer: the bundle's, `model.tokenizer`.
+
+        Raises:
+            InvalidRequestError: it has none, so that calls cannot be forced.
+        """
+        start, end = map(tokenizer.added_id, (CALL_START, CALL_END))
+        if start is None or end is None:
+            raise InvalidRequestError(
+                f"the tokenizer has no {CALL_START}, so calls cannot be forced; leave the choice "
+                "to the model (auto)"
+            )
+        return cls(start, end)
 
 
 def tool_call_grammar(
-    tools: Sequence[Mapping[str, Any]],
+    tools: Sequence[Tool | Mapping[str, Any]],
     markers: CallMarkers,
     *,
     text: bool = False,
@@ -39,11 +62,14 @@ def tool_call_grammar(
     """Answers that are calls of these tools, one or several.
 
     Args:
-        tools: OpenAI's form (`{"type": "function", "function": {...}}`) or its inner part: `name`
-            and `parameters`, a JSON Schema of type object.
+        tools: tools, or their JSON in OpenAI's form (`{"type": "function", "function": {...}}`) or
+            its inner part: `name` and `parameters`, a JSON Schema of type object.
         markers: the tokens around the list of calls.
         text: the model may also write text before the calls, or text alone.
         single: there is one call and no more.
+
+    Returns:
+        A grammar for `Constraint`, or the option `grammar` of an answer.
 
     Raises:
         InvalidRequestError: there are no tools, or one's parameters use a keyword that is not
@@ -51,7 +77,8 @@ def tool_call_grammar(
     """
     if not tools:
         raise InvalidRequestError("tools: there are none to call")
-    functions = [tool.get("function", tool) for tool in tools]
+    schemas = [tool.to_json() if isinstance(tool, Tool) else tool for tool in tools]
+    functions = [schema.get("function", schema) for schema in schemas]
     rules = ["start: text? calls | text" if text else "start: calls"]
     if text:
         rules.append(r"text: /(.|\n)+/")

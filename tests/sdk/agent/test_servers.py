@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from lfm_edge import InvalidRequestError, LfmError
-from lfm_edge.agent import ServerConfig, Servers, read_config
-from lfm_edge.agent.connection import CallError, CallStoppedError
+from lfm_edge.agent import CallError, CallStoppedError, ServerConfig, Servers, read_config
 
 from tests.sdk.agent.conftest import STDIO
 from tests.sdk.agent.server import COUNT, MARKERS, NAMES

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from lfm_edge import InvalidRequestError
+from lfm_edge.chat import Tool
 from lfm_edge.structured import CallMarkers, Constraint, Vocabulary, tool_call_grammar
+from lfm_edge.tokenizer import Tokenizer
 
 from tests.sdk.structured.conftest import Answer
 
@@ -124,3 +126,15 @@ def test_text_may_come_before_calls_or_alone(vocabulary: Vocabulary, answer: Ans
 def test_tools_that_cannot_be_forced_are_refused_by_name(tools: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(message)):
         tool_call_grammar(tools, MARKERS)
+
+
+def test_markers_are_the_tokenizers(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CallMarkers.of(tokenizer) == MARKERS
+    monkeypatch.setattr(tokenizer, "added_id", {"<|tool_call_start|>": 10}.get)
+    with pytest.raises(InvalidRequestError, match="cannot be forced"):
+        CallMarkers.of(tokenizer)
+
+
+def test_tools_are_taken_as_their_json_is() -> None:
+    tools = [Tool.from_json(tool) for tool in TOOLS]
+    assert tool_call_grammar(tools, MARKERS) == tool_call_grammar(TOOLS, MARKERS)
