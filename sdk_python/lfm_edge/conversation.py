@@ -195,12 +195,11 @@ class Conversation:
     def _next_prompt(self, text: str) -> list[int]:
         """The prompt if the user said this now."""
         tools = self._setting["tools"]
-        return self._model._chat_ids(
+        return self._model.prompt_ids(
             [*self.messages, {"role": "user", "content": text}],
             None if tools is None else [tool.to_json() for tool in tools],
             self._setting["template_options"],
             self._setting["clock"],
-            trust_markers=False,
         )
 
     def _answer(self, messages: list[Message], options: AnswerOptions) -> Turn:

@@ -19,7 +19,7 @@ from .chat.template import ChatTemplate
 from .chat.thinking_budget import ThinkingBudget
 from .chat.tools import Tool
 from .conversation import Conversation, Message, Setting
-from .errors import InvalidRequestError, UnsupportedBundleError
+from .errors import InvalidRequestError, UnsupportedBundleError, is_whole
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_config import read_generation_config
@@ -90,14 +90,18 @@ class Model:
         Raises:
             InvalidRequestError: `context` is below 1 or above the bundle's maximum.
         """
+        return Session(self.runtime, self._context(context))
+
+    def _context(self, context: int | None) -> int:
+        """The capacity that a session has for this `context`."""
         most = self.bundle.manifest.model.max_context
         if context is None:
-            context = min(DEFAULT_CONTEXT, most)
-        if not 1 <= context <= most:
+            return min(DEFAULT_CONTEXT, most)
+        if not (is_whole(context) and 1 <= context <= most):
             raise InvalidRequestError(
-                f"context: got {context:,}, expected 1 to {most:,}, the most this bundle holds"
+                f"context: got {context!r}, expected 1 to {most:,}, the most this bundle holds"
             )
-        return Session(self.runtime, context)
+        return int(context)
 
     def generate(self, prompt: str, **options: Unpack[GenerationOptions]) -> Generation:
         """Continues `prompt` and yields the new text in pieces.
@@ -111,7 +115,8 @@ class Model:
         """
         if not prompt:
             raise InvalidRequestError("the prompt is empty; expected some text")
-        ids = self.tokenizer.encode(prompt, add_special_tokens=True)
+        most = self._capacity(options) + 1  # it may begin with the token twice
+        ids = self.tokenizer.encode(prompt, add_special_tokens=True, most=most)
         bos = self.bundle.manifest.model.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids.insert(0, bos)
@@ -143,7 +148,13 @@ class Model:
             ContextFullError: the context does not hold the prompt.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
-        ids = self._chat_ids(messages, tools, template_options, trust_markers=trust_markers)
+        ids = self.prompt_ids(
+            messages,
+            tools,
+            template_options,
+            trust_markers=trust_markers,
+            most=self._capacity(options),
+        )
         return Generation(self._request(ids, may_think=True, **options))
 
     def events(
@@ -176,8 +187,13 @@ class Model:
         """
         known = [_as_tool(tool) for tool in tools or ()]
         schemas = None if tools is None else [tool.to_json() for tool in known]
-        ids = self._chat_ids(
-            messages, schemas, template_options, clock, trust_markers=trust_markers
+        ids = self.prompt_ids(
+            messages,
+            schemas,
+            template_options,
+            clock,
+            trust_markers=trust_markers,
+            most=self._capacity(options),
         )
         request = self._request(ids, may_think=True, **options)
         markers = Markers.of(self.tokenizer.added_id)
@@ -225,15 +241,32 @@ class Model:
             )
         return Vocabulary(self.tokenizer, self.runtime.vocab_size, self.eos_ids)
 
-    def _chat_ids(
+    def prompt_ids(
         self,
         messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None,
-        template_options: Mapping[str, Any] | None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_options: Mapping[str, Any] | None = None,
         clock: datetime | None = None,
         *,
-        trust_markers: bool,
+        trust_markers: bool = False,
+        most: int | None = None,
     ) -> list[int]:
+        """The tokens that the template makes of `messages`, up to where the answer begins.
+
+        Args:
+            messages: as `chat`, and so are the next two.
+            tools: JSON Schemas.
+            template_options: variables.
+            clock: the time that the template sees; None: now.
+            trust_markers: see `chat`.
+            most: how many there may be; None sets no limit.
+
+        Raises:
+            InvalidRequestError: there are no messages.
+            TemplateError: as `chat`.
+            ContextFullError: there are more than `most`.
+            BundleError: the bundle has no usable tokenizer.
+        """
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
         if tools is not None and (
@@ -248,7 +281,17 @@ class Model:
             template_options,
             trust_markers=trust_markers,
             clock=clock,
+            most=most,
         )
+
+    def _capacity(self, options: Mapping[str, Any]) -> int:
+        """How many tokens an answer's session will hold, or more where that is not known yet."""
+        session, context = options.get("session"), options.get("context")
+        if isinstance(session, Session):
+            return session.capacity
+        if callable(session) and context is None:
+            return self.bundle.manifest.model.max_context
+        return self._context(context)
 
     def _request(
         self,
@@ -269,12 +312,17 @@ class Model:
         **sampling: Any,
     ) -> Request:
         model = self.bundle.manifest.model
-        if session is not None and context is not None:
+        if isinstance(session, Session) and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
         form = {"schema": schema, "regex": regex, "choices": choices, "grammar": grammar}
         if callable(session):
             session = session(prompt)
-        session = session or self.session(context)
+        if session is None:
+            session = self.session(context)
+        if not isinstance(session, Session):
+            raise InvalidRequestError(
+                f"session: got a {type(session).__name__}, expected one of Model.session"
+            )
         return Request(
             session,
             prompt,

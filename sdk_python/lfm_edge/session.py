@@ -17,6 +17,7 @@ from .errors import (
     SessionTakenError,
     UnknownTokenError,
     UnsupportedBundleError,
+    is_whole,
 )
 from .replay import Contents, runs
 from .runtime import Conv, Runtime, State
@@ -98,15 +99,14 @@ class Session:
         Raises:
             InvalidRequestError: the session does not hold so many.
         """
-        contents = self._take()
-        held = len(contents.ids)
-        if not 0 <= position <= held:
-            contents.busy.release()
+        held = self.position
+        if not (is_whole(position) and 0 <= position <= held):  # before anything is taken
             raise InvalidRequestError(
-                f"rewind: got position {position:,}, but the session holds {held:,} tokens"
+                f"rewind: got position {position!r}, but the session holds {held:,} tokens"
             )
+        contents = self._take()
         contents.reader = None
-        contents.rewind(position)
+        contents.rewind(int(position))
         contents.busy.release()
 
     def resume(
@@ -232,6 +232,9 @@ class Session:
         Raises:
             InvalidRequestError: it holds others, or the snapshot is another model's.
         """
+        if not isinstance(snapshot, Snapshot):  # before anything is taken
+            kind = type(snapshot).__name__
+            raise InvalidRequestError(f"restore: got a {kind}, expected what snapshot gave")
         contents, place = self._take(), snapshot.position
         held = common(contents.ids, snapshot.ids)
         if snapshot._runtime is not self._runtime or held < place:

@@ -244,7 +244,7 @@ def test_events_report_guesses(with_text: Load, monkeypatch: pytest.MonkeyPatch)
     )
     list(truth)
     guessing(monkeypatch, truth.ids, set())
-    monkeypatch.setattr(model, "_chat_ids", lambda *_, **__: PROMPT)
+    monkeypatch.setattr(model, "prompt_ids", lambda *_, **__: PROMPT)
     stream = model.events([], temperature=0, banned=[EOS], max_tokens=20, speculation=7)
     *_, end = stream
     assert isinstance(end, lfm_edge.chat.End)

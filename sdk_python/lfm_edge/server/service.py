@@ -19,7 +19,7 @@ from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event, Reasoning, Text, Timings, Usage
 from ..chat.markers import CALL_END, CALL_START, Markers
 from ..chat.tools import Tool
-from ..errors import InvalidRequestError
+from ..errors import ContextFullError, InvalidRequestError
 from ..event_stream import EventStream
 from ..generation import Generation
 from ..generation_options import AnswerOptions
@@ -109,13 +109,15 @@ class Service:
 
     def ask(self, question: Question) -> Ticket:
         """A chat's answer: a `Ticket` of the number of its prompt's tokens, then of `Piece`s."""
-        options, tools = self._with_calls(question)
         parallel = question.parallel and question.tool_choice in {"auto", "required"}
 
         def events(options: AnswerOptions) -> EventStream:
-            return self.model.events(question.messages, tools, question.template_options, **options)
+            forced, tools = self._with_calls(question)  # takes its time, so not in the event loop
+            own: AnswerOptions = {**options, **forced}
+            return self.model.events(question.messages, tools, question.template_options, **own)
 
-        return self.engine.submit(lambda cancel: self._pieces(events, options, cancel, parallel))
+        given = question.options
+        return self.engine.submit(lambda cancel: self._pieces(events, given, cancel, parallel))
 
     def complete(self, prompt: str, options: AnswerOptions) -> Ticket:
         """A text's continuation; as `ask`, but all its pieces are text."""
@@ -138,6 +140,7 @@ class Service:
                 **options,
                 "cancel": cancel,
                 "session": lambda ids: leases.enter_context(self.cache.lease(ids)),
+                "context": self.cache.context,
             }
             answer = make(own)
             try:
@@ -162,15 +165,16 @@ class Service:
     def _with_calls(
         self, question: Question
     ) -> tuple[AnswerOptions, Sequence[Mapping[str, Any]] | None]:
-        """The options and the tools, with calls forced or left out where they are to be."""
+        """Options that force calls, and the tools, where there are to be any."""
         choice, tools = question.tool_choice, question.tools or None
         if choice == "none" or (choice == "auto" and not tools):
-            return question.options, None
-        known = [Tool.from_json(tool) for tool in tools or ()]
-        if choice == "auto":
-            return question.options, tools
-        if not known:
+            return {}, None
+        if not tools:
             raise InvalidRequestError(f"tool_choice: got {choice!r}, but there are no tools")
+        self._require_short(tools)
+        if choice == "auto":
+            return {}, tools
+        known = [Tool.from_json(tool) for tool in tools]
         wanted = known if choice == "required" else [t for t in known if t.name == choice]
         if not wanted:
             raise InvalidRequestError(f"tool_choice: there is no tool {choice!r}")
@@ -186,7 +190,16 @@ class Service:
         )
         if {"schema", "regex", "choices"} & question.options.keys():
             raise InvalidRequestError("tool_choice: a call is forced, so the answer has no format")
-        return {**question.options, "grammar": grammar}, tools
+        return {"grammar": grammar}, tools
+
+    def _require_short(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses tools that no prompt can hold, before their schemas are checked."""
+        fewest = self.model.tokenizer.fewest(json.dumps(tools, ensure_ascii=False))
+        if fewest > self.cache.context:
+            raise ContextFullError(
+                f"the tools have at least {fewest:,} tokens, but the context holds "
+                f"{self.cache.context:,}; leave some out"
+            )
 
 
 def _events(answer: EventStream | Generation, begun: float) -> Iterator[Event]:

@@ -45,14 +45,22 @@ def schema_grammar(schema: Mapping[str, Any] | bool) -> str:
         if not schema:
             raise InvalidRequestError("schema: false, which no answer satisfies")
         schema = {}
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), None, JSON_OPTIONS)
+    text = json_text(schema, "schema")
+    try:
+        return LLMatcher.grammar_from_json_schema(text, None, JSON_OPTIONS)
+    except ValueError as error:  # such as an integer that has no float
+        raise InvalidRequestError(f"schema: {error}") from None
 
 
 def regex_grammar(regex: str) -> str:
     """Answers that a regular expression matches from beginning to end.
 
     The syntax is that of Rust's `regex`: no look-around, no back-references.
+
+    Raises:
+        InvalidRequestError: it is no text.
     """
+    _require_text(regex, "regex")
     return LLMatcher.grammar_from_regex(regex)
 
 
@@ -62,14 +70,43 @@ def choice_grammar(choices: Sequence[str]) -> str:
     Raises:
         InvalidRequestError: there are none, or one is empty.
     """
-    if isinstance(choices, str) or not choices or not all(choices):
+    texts = isinstance(choices, Sequence) and not isinstance(choices, (str, bytes)) and choices
+    if not texts or not all(isinstance(choice, str) and choice for choice in texts):
         raise InvalidRequestError(f"choices: got {choices!r}, expected one or more non-empty texts")
     return "start: " + " | ".join(map(lark_string, choices))
 
 
 def lark_grammar(grammar: str) -> str:
-    """Answers of a grammar in llguidance's dialect of Lark; its first rule is `start`."""
+    """Answers of a grammar in llguidance's dialect of Lark; its first rule is `start`.
+
+    Raises:
+        InvalidRequestError: it is no text.
+    """
+    _require_text(grammar, "grammar")
     return LLMatcher.grammar_from_lark(grammar)
+
+
+def json_text(schema: object, name: str) -> str:
+    """A schema as JSON.
+
+    Raises:
+        InvalidRequestError: it holds what JSON has not: infinity, NaN, half a character.
+    """
+    try:
+        text = json.dumps(schema, allow_nan=False)
+        json.dumps(schema, ensure_ascii=False).encode()
+    except (ValueError, TypeError) as error:
+        raise InvalidRequestError(f"{name}: holds a value that is not JSON: {error}") from None
+    return text
+
+
+def _require_text(value: object, name: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name}: got a {type(value).__name__}, expected a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{name}: holds half a character") from None
 
 
 def lark_string(text: str) -> str:

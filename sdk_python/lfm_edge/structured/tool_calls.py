@@ -6,13 +6,12 @@ arguments are the tool's, values are JSON that its schema allows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidRequestError
-from .grammars import JSON_OPTIONS, lark_string
+from .grammars import JSON_OPTIONS, json_text, lark_string
 from .json_schema import ANNOTATIONS, check_schema, references
 
 __all__ = ["CallMarkers", "tool_call_grammar"]
@@ -111,4 +110,4 @@ def _parameters(
 
 def _json(schema: Any) -> str:
     options = {"x-guidance": JSON_OPTIONS}
-    return json.dumps({**schema, **options} if isinstance(schema, Mapping) else options)
+    return json_text({**schema, **options} if isinstance(schema, Mapping) else options, "tools")
