@@ -265,6 +265,7 @@ def streamed(
         try:
             async for frame in frames:
                 yield frame
+                await asyncio.sleep(0)  # the connection's end is seen only between two writes
         except Exception as error:  # the status line is gone already
             status, message, _ = status_of(error)
             yield fail(status, message)

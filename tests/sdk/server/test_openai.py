@@ -56,6 +56,8 @@ def test_an_answer_is_the_models_own(client: openai.OpenAI, shipped: lfm_edge.Mo
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 24
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 24
+    assert answer.usage.completion_tokens_details is not None
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 0
 
 
 def test_streaming_gives_the_same_in_pieces(client: openai.OpenAI) -> None:

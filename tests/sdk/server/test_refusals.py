@@ -116,7 +116,17 @@ def test_what_is_no_json_is_not_read_as_such(served: Served) -> None:
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "["])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "[",
+        "evil@localhost",
+        "localhost/evil",
+    ],
+)
 def test_another_name_for_this_machine_is_refused(served: Served, host: str) -> None:
     assert served.http.get("/v1/models", headers={"Host": host}).status_code == 403
 
@@ -144,6 +154,19 @@ def test_a_page_elsewhere_may_not_ask(served: Served, origin: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     assert served.http.options(CHAT, headers=asked).status_code == 403
+
+
+def test_one_origin_of_several_does_not_let_the_others_pass(served: Served) -> None:
+    origins = [("Origin", served.url), ("Origin", "https://evil.example")]
+    assert served.http.get("/v1/models", headers=origins).status_code == 403
+
+
+def test_a_websocket_is_refused(served: Served) -> None:
+    headers = {
+        **{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert served.http.get(CHAT, headers=headers).status_code == 403
 
 
 def test_the_servers_own_page_may(served: Served) -> None:
