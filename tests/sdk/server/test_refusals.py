@@ -261,7 +261,7 @@ def test_tools_are_checked_outside_the_event_loop(
 
     def checked(cls: type[Tool], value: Any) -> Tool:
         threads.append(threading.current_thread().name)
-        return check(cls, value)  # type: ignore[no-any-return]
+        return check(cls, value)
 
     monkeypatch.setattr(Tool, "from_json", classmethod(checked))
     assert served.post(CHAT, **json.loads(ok(tools=[TOOL]))).status_code == 200
