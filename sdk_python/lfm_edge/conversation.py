@@ -17,7 +17,7 @@ from .async_pieces import Pieces
 from .chat.calls import InvalidToolCall, ToolCall
 from .chat.events import End, Event, Reasoning, Text
 from .chat.tools import Tool
-from .errors import InvalidRequestError, SessionFileError
+from .errors import InvalidRequestError, SessionFileError, is_whole
 from .event_stream import EventStream
 from .generation_options import AnswerOptions
 from .session import Session
@@ -130,12 +130,17 @@ class Conversation:
             BundleError:
         """
         places = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
-        if not -len(places) <= turn < len(places):
+        if not (is_whole(turn) and -len(places) <= turn < len(places)):
             raise InvalidRequestError(
-                f"edit: got turn {turn}, but the user has said {len(places)} things"
+                f"edit: got turn {turn!r}, but the user has said {len(places)} things"
             )
         message = {**self.messages[places[turn]], "content": text}
         return self._answer([*self.messages[: places[turn]], message], options)
+
+    def check(self, **options: Unpack[AnswerOptions]) -> None:
+        """Raises what `send` would raise for these options, without a message."""
+        own: AnswerOptions = {**options, "session": self.session}
+        self._model.check(**own)
 
     def warm(self) -> int:
         """Reads now what every next turn begins with, such as the system prompt and the tools.
@@ -166,7 +171,11 @@ class Conversation:
     def save(self, path: Path | str) -> None:
         """Writes it, with what its session holds, to a file that `open` reads.
 
-        Of the tools their schemas are kept, not the functions. Raises what `Session.save` raises.
+        Of the tools their schemas are kept, not the functions.
+
+        Raises:
+            InvalidRequestError: a message holds what is not JSON.
+            LfmError: as `Session.save`.
         """
         tools, options = self._setting["tools"], self._setting["template_options"]
         saved = {
@@ -175,7 +184,14 @@ class Conversation:
             "template_options": options,
             "clock": self._setting["clock"].isoformat(),
         }
-        self.session.save(path, attached=json.dumps(saved))
+        try:
+            attached = json.dumps(saved, allow_nan=False)
+            json.dumps(saved, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(
+                f"save: the conversation holds a value that is not JSON: {error}"
+            ) from None
+        self.session.save(path, attached=attached)
 
     @classmethod
     def open(cls, model: Model, path: Path | str, context: int | None = None) -> Conversation:

@@ -23,7 +23,7 @@ from .errors import InvalidRequestError, UnsupportedBundleError, is_whole
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_config import read_generation_config
-from .generation_options import DEFAULT_CONTEXT, GenerationOptions
+from .generation_options import DEFAULT_CONTEXT, AnswerOptions, GenerationOptions
 from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
@@ -202,6 +202,13 @@ class Model:
         if thinking_budget is not None:
             budget = ThinkingBudget(thinking_budget, self._closing(bound=bool(request.constraint)))
         return EventStream(request, splitter, budget)
+
+    def check(self, **options: Unpack[AnswerOptions]) -> None:
+        """Raises what `events` would raise for these options, whatever it is asked."""
+        budget = options.pop("thinking_budget", None)
+        if budget is not None:
+            ThinkingBudget(budget, self._closing(bound=False))
+        self._request([], may_think=True, **options)
 
     def conversation(
         self,

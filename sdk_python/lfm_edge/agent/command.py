@@ -81,6 +81,7 @@ def agent(
             tool_choice=tool_choice.value,
             context=context,
         )
+        made.conversation.check(**options)
         if prompt_cache is not None:
             made.warm(prompt_cache)
         console.run()

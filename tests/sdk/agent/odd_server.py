@@ -21,6 +21,8 @@ def result(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"tools": [], "nextCursor": "again"}
     if method == "tools/list":
         return {"tools": TOOLS}
+    if how == "slow":
+        time.sleep(20)
     if how == "structured":
         return {"content": [], "structuredContent": {"a": [1, "é"]}}
     return {"content": [{"type": "text", "text": "fine"}]}
