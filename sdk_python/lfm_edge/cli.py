@@ -34,7 +34,7 @@ def main() -> None:
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started it
-            empty = Path(os.devnull).open("r" if name == "stdin" else "w")
+            empty = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
             setattr(sys, name, empty)
         getattr(sys, name).reconfigure(errors="replace")
     try:

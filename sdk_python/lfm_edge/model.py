@@ -26,7 +26,7 @@ from .generation_config import read_generation_config
 from .generation_options import DEFAULT_CONTEXT, AnswerOptions, GenerationOptions
 from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
-from .session import Session
+from .session import Session, require_ids
 from .speculation import Choice, Pace, Speculation
 from .stop_strings import StopFilter
 from .targets import open_runtime
@@ -103,18 +103,25 @@ class Model:
             )
         return int(context)
 
-    def generate(self, prompt: str, **options: Unpack[GenerationOptions]) -> Generation:
-        """Continues `prompt` and yields the new text in pieces.
+    def generate(
+        self, prompt: str | Sequence[int], **options: Unpack[GenerationOptions]
+    ) -> Generation:
+        """Continues `prompt`, a text or its ids, and yields the new text in pieces.
 
-        The text shows special tokens, except those that begin, end and pad.
+        The text shows special tokens, except those that begin, end and pad. A text's ids begin with
+        the token that begins one; ids are taken as they are.
 
         Raises:
             InvalidRequestError: the prompt is empty or an option is out of range.
+            UnknownTokenError: an id lies outside the vocabulary.
             ContextFullError: the context does not hold the prompt.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
-        if not prompt:
+        if not len(prompt):
             raise InvalidRequestError("the prompt is empty; expected some text")
+        if not isinstance(prompt, str):
+            ids = require_ids(prompt, self.runtime.vocab_size).tolist()
+            return Generation(self._request(ids, may_think=False, **options))
         most = self._capacity(options) + 1  # it may begin with the token twice
         ids = self.tokenizer.encode(prompt, add_special_tokens=True, most=most)
         bos = self.bundle.manifest.model.bos_token_id

@@ -25,7 +25,7 @@ from .runtime import Conv, Runtime, State
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["Session", "Snapshot", "common"]
+__all__ = ["Session", "Snapshot", "common", "require_ids"]
 
 
 class Session:
@@ -308,21 +308,7 @@ class Session:
             )
 
     def _checked(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
-        tokens = np.asarray(ids)
-        if tokens.size == 0:
-            raise InvalidRequestError("no tokens to read: got an empty list, expected at least one")
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-            raise InvalidRequestError(
-                f"token ids: got {tokens.dtype} of shape {list(tokens.shape)}, expected a flat "
-                "list of integers"
-            )
-        unknown = tokens[(tokens < 0) | (tokens >= self._runtime.vocab_size)]
-        if unknown.size:
-            raise UnknownTokenError(
-                f"token id {unknown[0]}: outside the vocabulary, expected 0 to "
-                f"{self._runtime.vocab_size - 1}"
-            )
-        return np.ascontiguousarray(tokens, np.int64)
+        return require_ids(ids, self._runtime.vocab_size)
 
     def _empty(self) -> Contents:
         return Contents(self._runtime.bind(self.capacity), self._runtime.access)
@@ -380,3 +366,26 @@ def common(held: Sequence[int], wanted: Sequence[int]) -> int:
     """How many tokens two sequences begin with alike."""
     pairs = enumerate(zip(held, wanted, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(held), len(wanted)))
+
+
+def require_ids(ids: Sequence[int] | NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
+    """Token ids as an array [n].
+
+    Raises:
+        InvalidRequestError: there are none, or they are no integers.
+        UnknownTokenError: one lies outside the vocabulary.
+    """
+    tokens = np.asarray(ids)
+    if tokens.size == 0:
+        raise InvalidRequestError("no tokens to read: got an empty list, expected at least one")
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise InvalidRequestError(
+            f"token ids: got {tokens.dtype} of shape {list(tokens.shape)}, expected a flat "
+            "list of integers"
+        )
+    unknown = tokens[(tokens < 0) | (tokens >= vocab_size)]
+    if unknown.size:
+        raise UnknownTokenError(
+            f"token id {unknown[0]}: outside the vocabulary, expected 0 to {vocab_size - 1}"
+        )
+    return np.ascontiguousarray(tokens, np.int64)

@@ -7,9 +7,10 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -111,7 +112,7 @@ class Service:
         """A chat's answer: a `Ticket` of the number of its prompt's tokens, then of `Piece`s."""
         parallel = question.parallel and question.tool_choice in {"auto", "required"}
 
-        def events(options: AnswerOptions) -> EventStream:
+        def events(**options: Unpack[AnswerOptions]) -> EventStream:
             forced, tools = self._with_calls(question)  # takes its time, so not in the event loop
             own: AnswerOptions = {**options, **forced}
             return self.model.events(question.messages, tools, question.template_options, **own)
@@ -119,17 +120,27 @@ class Service:
         given = question.options
         return self.engine.submit(lambda cancel: self._pieces(events, given, cancel, parallel))
 
-    def complete(self, prompt: str, options: AnswerOptions) -> Ticket:
-        """A text's continuation; as `ask`, but all its pieces are text."""
+    def complete(self, prompts: Sequence[str | Sequence[int]], options: AnswerOptions) -> Ticket:
+        """Continuations of texts, one after the other, each with a seed of its own.
 
-        def generate(options: AnswerOptions) -> Generation:
-            return self.model.generate(prompt, **options)  # type: ignore[misc]
+        Each item has a prompt's index before what `ask` gives; all pieces are text.
+        """
 
-        return self.engine.submit(lambda cancel: self._pieces(generate, options, cancel, True))
+        def continued(cancel: threading.Event) -> Iterator[Any]:
+            for index, prompt in enumerate(prompts):
+                own: AnswerOptions = {**options}
+                if (seed := own.get("seed")) is not None:
+                    own["seed"] = (seed + index) % 2**64
+                generate = partial(self.model.generate, prompt)
+                with closing(self._pieces(generate, own, cancel, True)) as pieces:  # type: ignore[type-var]
+                    for item in pieces:
+                        yield index, item
+
+        return self.engine.submit(continued)
 
     def _pieces(
         self,
-        make: Callable[[AnswerOptions], EventStream | Generation],
+        make: Callable[..., EventStream | Generation],
         options: AnswerOptions,
         cancel: threading.Event,
         parallel: bool,
@@ -142,7 +153,7 @@ class Service:
                 "session": lambda ids: leases.enter_context(self.cache.lease(ids)),
                 "context": self.cache.context,
             }
-            answer = make(own)
+            answer = make(**own)
             try:
                 yield answer.prompt_tokens
                 for event in _events(answer, begun):
