@@ -272,3 +272,17 @@ def test_prompts_that_are_none(served: Served, asked: dict[str, Any], said: str)
     answer = served.post("/v1/completions", **{"prompt": "a", "max_tokens": 1, **asked})
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+def test_an_answer_that_refused_can_be_given_back(client: openai.OpenAI) -> None:
+    refused: Any = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    answered: Any = {"role": "assistant", "content": "No."}
+    one, other = (
+        client.chat.completions.create(
+            model="any", messages=[*QUESTION, said, *QUESTION], max_tokens=1
+        )
+        for said in (refused, answered)
+    )
+    assert one.usage is not None
+    assert other.usage is not None
+    assert one.usage.prompt_tokens == other.usage.prompt_tokens
