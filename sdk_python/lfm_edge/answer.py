@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chat.loops import LoopDetector
-from .errors import ContextFullError, InvalidRequestError
+from .errors import ContextFullError, InvalidRequestError, is_whole
 from .logprobs import TokenLogprob, logprobs
 from .sampling import Sampler
 from .session import Session
@@ -68,10 +68,12 @@ class Request:
     speculation: Speculation | None = None
 
     def __post_init__(self) -> None:
-        if self.logprobs is not None and self.logprobs < 0:
-            raise InvalidRequestError(f"logprobs: got {self.logprobs}, expected 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InvalidRequestError(f"max_tokens: got {self.max_tokens}, expected 1 or more")
+        for name, least in (("logprobs", 0), ("max_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and not (is_whole(value) and value >= least):
+                raise InvalidRequestError(
+                    f"{name}: got {value!r}, expected an integer of {least} or more"
+                )
         if len(self.prompt) > self.session.capacity:
             raise ContextFullError(
                 f"the prompt has {len(self.prompt):,} tokens, but the context holds "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -30,8 +32,11 @@ def main() -> None:
     A user's mistake gives one line on standard error and exit code 2, Ctrl-C gives 130. Only a bug
     of ours gives a traceback.
     """
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started it
+            empty = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
+            setattr(sys, name, empty)
+        getattr(sys, name).reconfigure(errors="replace")
     try:
         _app(sys.argv[1:])()
     except LfmError as error:

@@ -104,6 +104,7 @@ def chat(
     """
     model = load(out, threads)
     conversation = model.conversation(system, context=options.pop("context", None))
+    conversation.check(**options)
     repl.Chat(model, conversation, options).run(repl.turns())
 
 

@@ -17,7 +17,7 @@ from .async_pieces import Pieces
 from .chat.calls import InvalidToolCall, ToolCall
 from .chat.events import End, Event, Reasoning, Text
 from .chat.tools import Tool
-from .errors import InvalidRequestError, SessionFileError
+from .errors import InvalidRequestError, SessionFileError, is_whole
 from .event_stream import EventStream
 from .generation_options import AnswerOptions
 from .session import Session
@@ -151,12 +151,17 @@ class Conversation:
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
         places = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
-        if not -len(places) <= turn < len(places):
+        if not (is_whole(turn) and -len(places) <= turn < len(places)):
             raise InvalidRequestError(
-                f"edit: got turn {turn}, but the user has said {len(places)} things"
+                f"edit: got turn {turn!r}, but the user has said {len(places)} things"
             )
         message = {**self.messages[places[turn]], "content": text}
         return self._answer([*self.messages[: places[turn]], message], options)
+
+    def check(self, **options: Unpack[AnswerOptions]) -> None:
+        """Raises what `send` would raise for these options, without a message."""
+        own: AnswerOptions = {**options, "session": self.session}
+        self._model.check(**own)
 
     def warm(self) -> int:
         """Reads now what every next turn begins with, such as the system prompt and the tools.
@@ -193,6 +198,7 @@ class Conversation:
             path: the file; it takes its name when it is whole.
 
         Raises:
+            InvalidRequestError: a message holds what is not JSON.
             LfmError: as `Session.save`.
         """
         tools, options = self._setting["tools"], self._setting["template_options"]
@@ -202,7 +208,14 @@ class Conversation:
             "template_options": options,
             "clock": self._setting["clock"].isoformat(),
         }
-        self.session.save(path, attached=json.dumps(saved))
+        try:
+            attached = json.dumps(saved, allow_nan=False)
+            json.dumps(saved, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(
+                f"save: the conversation holds a value that is not JSON: {error}"
+            ) from None
+        self.session.save(path, attached=attached)
 
     @classmethod
     def open(cls, model: Model, path: Path | str, context: int | None = None) -> Conversation:
@@ -231,12 +244,11 @@ class Conversation:
 
     def _next_prompt(self, text: str) -> list[int]:
         """The prompt if the user said this now."""
-        return self._model._chat_ids(
+        return self._model.prompt_ids(
             [*self.messages, {"role": "user", "content": text}],
             self._setting["tools"],
             self._setting["template_options"],
             self._setting["clock"],
-            trust_markers=False,
         )
 
     def _answer(self, messages: list[Message], options: AnswerOptions) -> Turn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 _LONGEST_REASON = 500
 
@@ -23,8 +24,14 @@ __all__ = [
     "TemplateError",
     "UnknownTokenError",
     "UnsupportedBundleError",
+    "is_whole",
     "one_line_errors",
 ]
+
+
+def is_whole(value: object) -> bool:
+    """Whether an argument is an integer: Python takes a truth value for one, too."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class LfmError(Exception):

@@ -31,6 +31,7 @@ class EventStream(Answer, Pieces[Event]):
     ) -> None:
         super().__init__(request)
         self._splitter, self._budget = splitter, budget
+        self._reasoning = 0  # tokens
         self._events = self._run()
 
     def __next__(self) -> Event:
@@ -46,6 +47,7 @@ class EventStream(Answer, Pieces[Event]):
             len(self.ids),
             self.proposed_tokens,
             self.accepted_tokens,
+            self._reasoning,
         )
         timings = Timings(self.time_to_first_token, time.perf_counter() - begun)
         yield End(self.finish_reason, usage, timings)
@@ -53,7 +55,10 @@ class EventStream(Answer, Pieces[Event]):
     def _split(self) -> Iterator[Event]:
         splitter, detokenizer = self._splitter, self._request.detokenizer
         for token in self._tokens(self._forced, LoopDetector()):
-            yield from splitter.push(token, detokenizer.push(token))
+            before = splitter.in_reasoning
+            events = splitter.push(token, detokenizer.push(token))
+            self._reasoning += before or splitter.in_reasoning
+            yield from events
         yield from splitter.push(None, detokenizer.finish())
         yield from splitter.finish()
 

@@ -80,7 +80,8 @@ class GenerationOptions(TypedDict, total=False):
     context: Annotated[
         int | None, Described("N", f"Room for tokens ({DEFAULT_CONTEXT}; agent: {AGENT_CONTEXT}).")
     ]
-    """Capacity of the session made for this answer; see `Model.session`."""
+    """Capacity of the session made for this answer, see `Model.session`; or of those that `session`
+    gives, where it is a function."""
     session: Session | Callable[[list[int]], Session] | None
     """A session to use instead, or what gives one for a prompt's ids; of what it holds, the longest
     beginning of the prompt is kept."""

@@ -19,14 +19,14 @@ from .chat.template import ChatTemplate
 from .chat.thinking_budget import ThinkingBudget
 from .chat.tools import Tool
 from .conversation import Conversation, Message, Setting
-from .errors import InvalidRequestError, UnsupportedBundleError
+from .errors import InvalidRequestError, UnsupportedBundleError, is_whole
 from .event_stream import EventStream
 from .generation import Generation
 from .generation_config import read_generation_config
-from .generation_options import DEFAULT_CONTEXT, GenerationOptions
+from .generation_options import DEFAULT_CONTEXT, AnswerOptions, GenerationOptions
 from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
-from .session import Session
+from .session import Session, require_ids
 from .speculation import Choice, Pace, Speculation
 from .stop_strings import StopFilter
 from .targets import open_runtime
@@ -102,19 +102,26 @@ class Model:
         Raises:
             InvalidRequestError: `context` is below 1 or above the bundle's maximum.
         """
+        return Session(self.runtime, self._context(context))
+
+    def _context(self, context: int | None) -> int:
+        """The capacity that a session has for this `context`."""
         most = self.bundle.manifest.model.max_context
         if context is None:
-            context = min(DEFAULT_CONTEXT, most)
-        if not 1 <= context <= most:
+            return min(DEFAULT_CONTEXT, most)
+        if not (is_whole(context) and 1 <= context <= most):
             raise InvalidRequestError(
-                f"context: got {context:,}, expected 1 to {most:,}, the most this bundle holds"
+                f"context: got {context!r}, expected 1 to {most:,}, the most this bundle holds"
             )
-        return Session(self.runtime, context)
+        return int(context)
 
-    def generate(self, prompt: str, **options: Unpack[GenerationOptions]) -> Generation:
-        """Continues `prompt` and yields the new text in pieces.
+    def generate(
+        self, prompt: str | Sequence[int], **options: Unpack[GenerationOptions]
+    ) -> Generation:
+        """Continues `prompt`, a text or its ids, and yields the new text in pieces.
 
-        The text shows special tokens, except those that begin, end and pad.
+        The text shows special tokens, except those that begin, end and pad. A text's ids begin with
+        the token that begins one; ids are taken as they are.
 
         Args:
             prompt: the text; the tokenizer's first token is put before it unless it has it.
@@ -122,12 +129,17 @@ class Model:
 
         Raises:
             InvalidRequestError: the prompt is empty or an option is out of range.
+            UnknownTokenError: an id lies outside the vocabulary.
             ContextFullError: the context does not hold the prompt.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
-        if not prompt:
+        if not len(prompt):
             raise InvalidRequestError("the prompt is empty; expected some text")
-        ids = self.tokenizer.encode(prompt, add_special_tokens=True)
+        if not isinstance(prompt, str):
+            ids = require_ids(prompt, self.runtime.vocab_size).tolist()
+            return Generation(self._request(ids, may_think=False, **options))
+        most = self._capacity(options) + 1  # it may begin with the token twice
+        ids = self.tokenizer.encode(prompt, add_special_tokens=True, most=most)
         bos = self.bundle.manifest.model.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids.insert(0, bos)
@@ -159,7 +171,13 @@ class Model:
             ContextFullError: the context does not hold the prompt.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
-        ids = self._chat_ids(messages, tools, template_options, trust_markers=trust_markers)
+        ids = self.prompt_ids(
+            messages,
+            tools,
+            template_options,
+            trust_markers=trust_markers,
+            most=self._capacity(options),
+        )
         return Generation(self._request(ids, may_think=True, **options))
 
     def events(
@@ -191,7 +209,14 @@ class Model:
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
         known = [_as_tool(tool) for tool in tools or ()]
-        ids = self._chat_ids(messages, tools, template_options, clock, trust_markers=trust_markers)
+        ids = self.prompt_ids(
+            messages,
+            tools,
+            template_options,
+            clock,
+            trust_markers=trust_markers,
+            most=self._capacity(options),
+        )
         request = self._request(ids, may_think=True, **options)
         markers = Markers.of(self.tokenizer.added_id)
         splitter = EventSplitter(markers, known, in_reasoning=self._opens_reasoning(ids))
@@ -199,6 +224,13 @@ class Model:
         if thinking_budget is not None:
             budget = ThinkingBudget(thinking_budget, self._closing(bound=bool(request.constraint)))
         return EventStream(request, splitter, budget)
+
+    def check(self, **options: Unpack[AnswerOptions]) -> None:
+        """Raises what `events` would raise for these options, whatever it is asked."""
+        budget = options.pop("thinking_budget", None)
+        if budget is not None:
+            ThinkingBudget(budget, self._closing(bound=False))
+        self._request([], may_think=True, **options)
 
     def conversation(
         self,
@@ -238,15 +270,32 @@ class Model:
             )
         return Vocabulary(self.tokenizer, self.runtime.vocab_size, self.eos_ids)
 
-    def _chat_ids(
+    def prompt_ids(
         self,
         messages: Sequence[Message],
-        tools: Sequence[Tool | Mapping[str, Any]] | None,
-        template_options: Mapping[str, Any] | None,
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+        template_options: Mapping[str, Any] | None = None,
         clock: datetime | None = None,
         *,
-        trust_markers: bool,
+        trust_markers: bool = False,
+        most: int | None = None,
     ) -> list[int]:
+        """The tokens that the template makes of `messages`, up to where the answer begins.
+
+        Args:
+            messages: as `chat`, and so are the next two.
+            tools: JSON Schemas.
+            template_options: variables.
+            clock: the time that the template sees; None: now.
+            trust_markers: see `chat`.
+            most: how many there may be; None sets no limit.
+
+        Raises:
+            InvalidRequestError: there are no messages.
+            TemplateError: as `chat`.
+            ContextFullError: there are more than `most`.
+            BundleError: the bundle has no usable tokenizer.
+        """
         if not messages:
             raise InvalidRequestError("the chat is empty; expected at least one message")
         if tools is not None and (
@@ -262,7 +311,17 @@ class Model:
             template_options,
             trust_markers=trust_markers,
             clock=clock,
+            most=most,
         )
+
+    def _capacity(self, options: Mapping[str, Any]) -> int:
+        """How many tokens an answer's session will hold, or more where that is not known yet."""
+        session, context = options.get("session"), options.get("context")
+        if isinstance(session, Session):
+            return session.capacity
+        if callable(session) and context is None:
+            return self.bundle.manifest.model.max_context
+        return self._context(context)
 
     def _request(
         self,
@@ -283,12 +342,17 @@ class Model:
         **sampling: Any,
     ) -> Request:
         model = self.bundle.manifest.model
-        if session is not None and context is not None:
+        if isinstance(session, Session) and context is not None:
             raise InvalidRequestError("context: a session was given, which has its own")
         form = {"schema": schema, "regex": regex, "choices": choices, "grammar": grammar}
         if callable(session):
             session = session(prompt)
-        session = session or self.session(context)
+        if session is None:
+            session = self.session(context)
+        if not isinstance(session, Session):
+            raise InvalidRequestError(
+                f"session: got a {type(session).__name__}, expected one of Model.session"
+            )
         return Request(
             session,
             prompt,

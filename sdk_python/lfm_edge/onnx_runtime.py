@@ -104,6 +104,8 @@ class BoundState:
     large capacity costs memory only as it fills.
     """
 
+    waited = 0.0
+
     def __init__(self, runtime: OnnxRuntime, capacity: int) -> None:
         self.tensors: Mapping[str, NDArray[Any]] = {
             tensor.name: np.zeros(state_shape(tensor, capacity), tensor.dtype)

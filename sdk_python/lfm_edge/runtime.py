@@ -85,6 +85,9 @@ class State(Protocol):
 class AheadState(State, Protocol):
     """A state that can read tokens which may turn out to be others; where `StateAccess.ahead`."""
 
+    waited: float
+    """Seconds that its runs have waited for those of other sessions; 0 where none does."""
+
     def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
         """Appends `ids` [S] at `position`.
 

@@ -69,9 +69,13 @@ class SamplingOptions:
         )
         for name in ("frequency_penalty", "presence_penalty"):
             _check(name, getattr(self, name), real, -2, 2, "a number from -2 to 2")
+        if not isinstance(self.logit_bias, Mapping):
+            raise InvalidRequestError(f"logit_bias: got {self.logit_bias!r}, expected a mapping")
         for token, bias in self.logit_bias.items():
             _check("logit_bias", token, whole, 0, math.inf, "token ids of 0 or more")
             _check("logit_bias", bias, real, -100, 100, "numbers from -100 to 100")
+        if not isinstance(self.banned, Collection) or isinstance(self.banned, (str, bytes)):
+            raise InvalidRequestError(f"banned: got {self.banned!r}, expected token ids")
         for token in self.banned:
             _check("banned", token, whole, 0, math.inf, "token ids of 0 or more")
         if self.seed is not None:

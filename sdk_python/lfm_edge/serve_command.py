@@ -61,6 +61,13 @@ def serve(
     from .server.app import Settings, create_app  # noqa: PLC0415
     from .server.security import is_loopback  # noqa: PLC0415
 
+    class Server(uvicorn.Server):
+        """Ends the answers first, for it waits for those who read them."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.service.engine.stop()
+            await super().shutdown(sockets)
+
     api_key = api_key or os.environ.get("LFM_EDGE_API_KEY") or None
     if api_key is None and not is_loopback(host):
         raise InvalidRequestError(
@@ -82,7 +89,7 @@ def serve(
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=5
         )
-        server = uvicorn.Server(config)
+        server = Server(config)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         # uvicorn raises a signal again once it has stopped; it was obeyed by then.

@@ -17,6 +17,7 @@ from .errors import (
     SessionTakenError,
     UnknownTokenError,
     UnsupportedBundleError,
+    is_whole,
 )
 from .replay import Contents, runs
 from .runtime import Conv, Runtime, State
@@ -24,7 +25,7 @@ from .runtime import Conv, Runtime, State
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["Session", "Snapshot", "common"]
+__all__ = ["Session", "Snapshot", "common", "require_ids"]
 
 
 class Session:
@@ -115,15 +116,14 @@ class Session:
         Raises:
             InvalidRequestError: the session does not hold so many.
         """
-        contents = self._take()
-        held = len(contents.ids)
-        if not 0 <= position <= held:
-            contents.busy.release()
+        held = self.position
+        if not (is_whole(position) and 0 <= position <= held):  # before anything is taken
             raise InvalidRequestError(
-                f"rewind: got position {position:,}, but the session holds {held:,} tokens"
+                f"rewind: got position {position!r}, but the session holds {held:,} tokens"
             )
+        contents = self._take()
         contents.reader = None
-        contents.rewind(position)
+        contents.rewind(int(position))
         contents.busy.release()
 
     def resume(
@@ -255,6 +255,9 @@ class Session:
         Raises:
             InvalidRequestError: it holds others, or the snapshot is another model's.
         """
+        if not isinstance(snapshot, Snapshot):  # before anything is taken
+            kind = type(snapshot).__name__
+            raise InvalidRequestError(f"restore: got a {kind}, expected what snapshot gave")
         contents, place = self._take(), snapshot.position
         held = common(contents.ids, snapshot.ids)
         if snapshot._runtime is not self._runtime or held < place:
@@ -328,21 +331,7 @@ class Session:
             )
 
     def _checked(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
-        tokens = np.asarray(ids)
-        if tokens.size == 0:
-            raise InvalidRequestError("no tokens to read: got an empty list, expected at least one")
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-            raise InvalidRequestError(
-                f"token ids: got {tokens.dtype} of shape {list(tokens.shape)}, expected a flat "
-                "list of integers"
-            )
-        unknown = tokens[(tokens < 0) | (tokens >= self._runtime.vocab_size)]
-        if unknown.size:
-            raise UnknownTokenError(
-                f"token id {unknown[0]}: outside the vocabulary, expected 0 to "
-                f"{self._runtime.vocab_size - 1}"
-            )
-        return np.ascontiguousarray(tokens, np.int64)
+        return require_ids(ids, self._runtime.vocab_size)
 
     def _empty(self) -> Contents:
         return Contents(self._runtime.bind(self.capacity), self._runtime.access)
@@ -400,3 +389,26 @@ def common(held: Sequence[int], wanted: Sequence[int]) -> int:
     """How many tokens two sequences begin with alike."""
     pairs = enumerate(zip(held, wanted, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(held), len(wanted)))
+
+
+def require_ids(ids: Sequence[int] | NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
+    """Token ids as an array [n].
+
+    Raises:
+        InvalidRequestError: there are none, or they are no integers.
+        UnknownTokenError: one lies outside the vocabulary.
+    """
+    tokens = np.asarray(ids)
+    if tokens.size == 0:
+        raise InvalidRequestError("no tokens to read: got an empty list, expected at least one")
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise InvalidRequestError(
+            f"token ids: got {tokens.dtype} of shape {list(tokens.shape)}, expected a flat "
+            "list of integers"
+        )
+    unknown = tokens[(tokens < 0) | (tokens >= vocab_size)]
+    if unknown.size:
+        raise UnknownTokenError(
+            f"token id {unknown[0]}: outside the vocabulary, expected 0 to {vocab_size - 1}"
+        )
+    return np.ascontiguousarray(tokens, np.int64)

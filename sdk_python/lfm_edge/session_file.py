@@ -42,7 +42,7 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int, attache
         SessionFileError: it cannot be written; nothing is left of it.
     """
     assert contents.access.axes is not None
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (a name that cannot be is no folder)
         raise SessionFileError(f"{path}: is a folder; expected the name of a file")
     held, conv = len(contents.ids), contents.conv_to_save()
     tensors: dict[str, Array] = {"ids": np.array(contents.ids, np.int32)}
@@ -66,11 +66,11 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int, attache
     try:
         save_file(tensors, partial, metadata | {_DIGEST: digest.hex()})
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise SessionFileError(f"{path}: cannot be written: {reason}") from None
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             partial.unlink()
 
 
@@ -82,7 +82,7 @@ def opened(path: Path, bundle: Bundle) -> Iterator[SavedSession]:
         SessionFileError: the file is missing, damaged, no saved session, of another version or of
             another bundle; also from within the block.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (nor is it a file)
         raise SessionFileError(f"{path}: no such file; expected one that Session.save wrote")
     try:
         with safe_open(path, framework="numpy") as file:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
+from .runtime import AheadState
 from .session import Session
 
 __all__ = ["MOST_GUESSES", "Choice", "Pace", "PromptLookup", "Speculation"]
@@ -172,9 +173,10 @@ class Speculation:
         room = session.capacity - session.position - 1
         length = min(self._length(), room if most is None else min(room, most))
         guesses = self._text.following(length) if length > 0 else []
-        begun = time.perf_counter()
+        state = cast(AheadState, session.state)
+        begun = time.perf_counter() - state.waited
         logits = session.read([token], reader, guesses)
-        self._pace.ran(1 + len(guesses), time.perf_counter() - begun)
+        self._pace.ran(1 + len(guesses), time.perf_counter() - state.waited - begun)
         self.proposed += len(guesses)
         self._guessed, self._right = len(guesses), 0
         return logits

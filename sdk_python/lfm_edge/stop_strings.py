@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .errors import InvalidRequestError
 
@@ -23,9 +23,10 @@ class StopFilter:
     """
 
     def __init__(self, stops: str | Sequence[str]) -> None:
-        self._stops = [stops] if isinstance(stops, str) else list(stops)
-        if not all(isinstance(stop, str) and stop for stop in self._stops):
+        given = [stops] if isinstance(stops, str) else stops
+        if not isinstance(given, Collection) or not all(isinstance(s, str) and s for s in given):
             raise InvalidRequestError(f"stop: got {stops!r}, expected strings that are not empty")
+        self._stops = list(given)
         self.stopped = False
         """Whether a stop string has appeared; nothing comes out after it."""
         self._held = ""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as NativeTokenizer
 from tokenizers.decoders import ByteLevel
 
 from .bundle import Bundle
-from .errors import BundleError, InvalidRequestError
+from .errors import BundleError, ContextFullError, InvalidRequestError
 
 __all__ = ["Detokenizer", "Tokenizer"]
 
 FILE = "tokenizer.json"
+_LONG = 10_000
+"""Characters of a text that takes milliseconds to read."""
 
 
 class Tokenizer:
@@ -58,27 +61,53 @@ class Tokenizer:
         """Tokens that stand outside the byte-level vocabulary: special ones and other markers."""
         return frozenset(self._native.get_added_tokens_decoder())
 
-    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+    def encode(
+        self, text: str, add_special_tokens: bool = False, most: int | None = None
+    ) -> list[int]:
         """The ids of `text`; the text of special tokens becomes those tokens.
 
         Args:
             text: what to read.
             add_special_tokens: whether the post-processor adds what it adds to a text.
+            most: how many tokens the text may have; a far longer one is not even read.
 
         Raises:
             InvalidRequestError: the text holds half of a surrogate pair, which is no character.
+            ContextFullError: it has more than `most` tokens.
         """
-        return self._encode(text, add_special_tokens=add_special_tokens).ids
+        _require_characters(text)
+        if most is not None:
+            _require_fewer(self.fewest(text), most, "at least ")
+        ids = self._encode(text, add_special_tokens=add_special_tokens).ids
+        if most is not None:
+            _require_fewer(len(ids), most)
+        return ids
+
+    def fewest(self, text: str) -> int:
+        """Tokens that `text` has at least, as its length says."""
+        return len(text) // self._longest
 
     def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
         """As `encode`, each id with where its text starts and stops in `text`."""
         encoding = self._encode(text, add_special_tokens=False)
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
+    @cached_property
+    def _longest(self) -> int:
+        """Characters that one token stands for at most."""
+        added = self._native.get_added_tokens_decoder().values()
+        if self._native.normalizer is not None or any(t.lstrip or t.rstrip for t in added):
+            return 1 << 31  # there is no limit: such a token takes all the space beside it
+        # A token of bytes has a character for each of them.
+        return max(map(len, self._native.get_vocab()), default=1)
+
     def _encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
         _require_characters(text)
         try:
-            return self._native.encode(text, add_special_tokens=add_special_tokens)
+            if len(text) < _LONG:
+                return self._native.encode(text, add_special_tokens=add_special_tokens)
+            # This one lets other threads of Python run meanwhile.
+            return self._native.encode_batch([text], add_special_tokens=add_special_tokens)[0]
         except BaseException as error:  # a panic of the library is no Exception
             if isinstance(error, (KeyboardInterrupt, MemoryError)):
                 raise
@@ -131,6 +160,14 @@ class Tokenizer:
             return bytes(_BYTE_OF[character] for character in name)
         except KeyError:  # an added token with a character outside the alphabet is its own text
             return name.encode()
+
+
+def _require_fewer(tokens: int, most: int, about: str = "") -> None:
+    if tokens > most:
+        raise ContextFullError(
+            f"the prompt has {about}{tokens:,} tokens, but the context holds {most:,}; shorten it "
+            "or take a larger context"
+        )
 
 
 def _require_characters(text: str) -> None:

@@ -163,3 +163,34 @@ def test_the_date_is_that_of_the_beginning(
         listen(same.edit(0, "b", max_tokens=1))
         again = model.tokenizer.decode(same.session.ids)
         assert first.split("<|im_start|>")[0] == again.split("<|im_start|>")[0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", object()], ids=["nan", "half", "object"])
+def test_what_could_not_be_opened_again_is_not_saved(
+    model: lfm_edge.Model, tmp_path: Path, value: object
+) -> None:
+    if model.runtime.access.axes is None:
+        pytest.skip("such sessions are not saved")
+    talk = model.conversation()
+    talk.messages = [{"role": "user", "content": "a", "more": value}]
+    with pytest.raises(InvalidRequestError, match="save: the conversation holds"):
+        talk.save(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("turn", [True, "0", 0.0, None])
+def test_a_turn_is_an_integer(model: lfm_edge.Model, turn: Any) -> None:
+    talk = model.conversation()
+    talk.messages = [{"role": "user", "content": "a"}] * 2
+    with pytest.raises(InvalidRequestError, match="edit: got turn"):
+        talk.edit(turn, "b")
+
+
+def test_options_are_checked_without_a_message(model: lfm_edge.Model) -> None:
+    talk = model.conversation()
+    talk.check(max_tokens=5, thinking_budget=3, stop=["a"], regex="[a-z]+")
+    for wrong in ({"max_tokens": 0}, {"thinking_budget": -1}, {"regex": "("}, {"top_p": 3}):
+        options: Any = wrong
+        with pytest.raises(InvalidRequestError):
+            talk.check(**options)
+    assert talk.messages == []

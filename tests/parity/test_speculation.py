@@ -244,7 +244,7 @@ def test_events_report_guesses(with_text: Load, monkeypatch: pytest.MonkeyPatch)
     )
     list(truth)
     guessing(monkeypatch, truth.ids, set())
-    monkeypatch.setattr(model, "_chat_ids", lambda *_, **__: PROMPT)
+    monkeypatch.setattr(model, "prompt_ids", lambda *_, **__: PROMPT)
     stream = model.events([], temperature=0, banned=[EOS], max_tokens=20, speculation=7)
     *_, end = stream
     assert isinstance(end, lfm_edge.chat.End)
@@ -282,13 +282,17 @@ class Clock:
     def __init__(self, each: float, right: Callable[[int], bool], pace: Pace) -> None:
         self.capacity, self.position, self.ahead = 10_000, 0, list[int]()
         self.each, self.right, self.now = each, right, 0.0
+        self.state, self.waited = self, 0.0
+        self.waits = iter(int, 1)  # of each run, for those of others
         self.speculation = Speculation(self, pace)  # type: ignore[arg-type]
 
     def read(self, ids: list[int], reader: object, following: list[int] = []) -> Array:  # noqa: B006
         if self.ahead[:1] == ids:
             del self.ahead[0]
         else:
-            self.now += 1 + self.each * len(following)
+            wait = next(self.waits)
+            self.waited += wait
+            self.now += wait + 1 + self.each * len(following)
             self.ahead = list(following)
         self.position += 1
         return np.zeros(1, np.float32)
@@ -332,6 +336,13 @@ def test_where_guesses_come_true_they_are_made(
     clock: Callable[..., Clock], each: float, gain: float
 ) -> None:
     assert clock(each, lambda _: True).decode(300) < 300 / gain
+
+
+def test_waits_for_others_runs_count_for_nothing(clock: Callable[..., Clock]) -> None:
+    beside = clock(0.1, lambda _: True)
+    beside.waits = iter([100, 3, 50, 0, 7] * 1000)
+    took = beside.decode(500) - beside.waited
+    assert took == pytest.approx(clock(0.1, lambda _: True).decode(500))
 
 
 def test_guesses_begin_where_they_come_true_and_end_where_they_do_not(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, version
@@ -382,3 +383,36 @@ def test_an_error_of_onnx_runtime_logs_nothing(bundle: Path) -> None:
     out, err = process.communicate()
     assert (process.returncode, out) == (2, "")
     assert re.fullmatch("error: model.onnx: failed to run: .*GroupQueryAttention.*\n", err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_may_be_closed(bundle: Path, closed: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m lfm_edge chat "$1" {closed}', sys.executable, str(bundle)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--max-tokens", 0),
+        ("--temperature", -1),
+        ("--top-p", 5),
+        ("--seed", -1),
+        ("--stop", ""),
+        ("--thinking-budget", -1),
+    ],
+    ids=lambda option: option[0],
+)
+def test_a_wrong_option_of_a_chat_is_said_before_anyone_speaks(
+    run: Run, bundle: Path, option: tuple[str, object]
+) -> None:
+    code, out, err = run("chat", bundle, *option)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")

@@ -85,6 +85,7 @@ def test_a_thinking_budget_closes_the_reasoning(
     events, end = without_times(list(model.events(CHAT, thinking_budget=4)))
     assert events == [Reasoning("abcd"), Text("\n\nyes")]
     assert end.reason == "eos"
+    assert end.usage.reasoning == 1 + 4 + len(encode("</think>"))
     assert model.tokenizer.decode(encode("</think>")) == "</think>"
 
 

@@ -296,6 +296,15 @@ def test_a_bad_generation_config_is_named(make_model: MakeModel, text: str, mess
         ({"top_k": -1}, "top_k: got -1"),
         ({"stop": ""}, "stop: got"),
         ({"context": 0}, "context: got 0"),
+        ({"max_tokens": float("nan")}, "max_tokens: got nan"),
+        ({"max_tokens": True}, "max_tokens: got True"),
+        ({"max_tokens": "5"}, "max_tokens: got '5'"),
+        ({"logprobs": 0.5}, "logprobs: got 0.5"),
+        ({"logit_bias": [1]}, "logit_bias: got"),
+        ({"banned": 5}, "banned: got 5"),
+        ({"banned": "ab"}, "banned: got 'ab'"),
+        ({"stop": 5}, "stop: got 5"),
+        ({"session": 0}, "session: got a int"),
     ],
 )
 def test_bad_options_are_refused_at_once(model: lfm_edge.Model, options: Any, message: str) -> None:

@@ -227,3 +227,28 @@ def test_kept_conv_states_stay_few(
         assert len(session._contents._checkpoints._positions) <= 5
         again = session.prefill([7, 8])
         np.testing.assert_allclose(again, toy.logits([*ids[:position], 7, 8]), atol=1e-4)
+
+
+@pytest.mark.parametrize("position", [True, 2.0, "2", None, -1, 9, np.float32(1)])
+def test_a_position_that_is_none_changes_nothing(model: lfm_edge.Model, position: object) -> None:
+    session = model.session(32)
+    session.prefill(IDS[:8])
+    with pytest.raises(InvalidRequestError, match="rewind: got position"):
+        session.rewind(position)  # type: ignore[arg-type]
+    assert session.ids == IDS[:8]
+    session.rewind(np.int64(3))  # type: ignore[arg-type]
+    assert session.ids == IDS[:3]
+
+
+def test_what_is_no_snapshot_changes_nothing(model: lfm_edge.Model) -> None:
+    session = model.session(32)
+    session.prefill(IDS[:8])
+    with pytest.raises(InvalidRequestError, match="restore: got a int"):
+        session.restore(3)  # type: ignore[arg-type]
+    assert session.ids == IDS[:8]
+
+
+@pytest.mark.parametrize("context", [True, 1.5, "64", math.nan, [64]])
+def test_a_context_is_an_integer(model: lfm_edge.Model, context: object) -> None:
+    with pytest.raises(InvalidRequestError, match="context: got"):
+        model.session(context)  # type: ignore[arg-type]

@@ -164,3 +164,14 @@ def test_a_file_leads_back_to_where_the_last_answer_began(
         session.decode(token)
     session.save(tmp_path / "saved")
     assert Session.open(model, tmp_path / "saved").to_replay == 0
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, "no/such/folder"])
+def test_a_name_that_cannot_be_is_told(model: lfm_edge.Model, tmp_path: Path, name: str) -> None:
+    session = model.session(16)
+    session.prefill([1, 2])
+    for use in (session.save, lambda path: Session.open(model, path)):
+        with pytest.raises(SessionFileError) as caught:
+            use(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import lfm_edge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfm_edge import BundleError, InvalidRequestError
+from lfm_edge import BundleError, ContextFullError, InvalidRequestError
 from lfm_edge.tokenizer import Detokenizer, Tokenizer
 
 from tests.sdk.toy import BOS, EOS, IM_START, byte_level_tokenizer
@@ -94,3 +94,23 @@ def test_a_malformed_tokenizer_is_named(
     with pytest.raises(BundleError, match=message) as caught:
         model.generate("a")
     assert "\n" not in str(caught.value)
+
+
+@given(text=st.text(st.sampled_from("aé日 \n<|im_end|>"), max_size=40), copies=st.integers(1, 2000))
+def test_a_limit_refuses_no_text_that_fits(tokenizer: Tokenizer, text: str, copies: int) -> None:
+    """Long texts are read another way, which lets other threads run."""
+    text *= copies
+    ids = TRUTH.encode(text, add_special_tokens=False).ids
+    assert tokenizer.fewest(text) <= len(ids)
+    assert tokenizer.encode(text, most=len(ids)) == ids
+    if ids:
+        with pytest.raises(ContextFullError, match=f"holds {len(ids) - 1:,}"):
+            tokenizer.encode(text, most=len(ids) - 1)
+
+
+def test_what_no_limit_allows_is_not_read(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "_encode", None)
+    with pytest.raises(ContextFullError, match="at least"):
+        tokenizer.encode("a" * 1_000_000, most=100)

@@ -238,3 +238,14 @@ def test_references_stay_within_the_schema() -> None:
     outer = {"properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}
     problem = Tool("f", parameters=outer).problem({"a": 1})
     assert problem == "f: the schema refers to http://127.0.0.1:9/schema.json, which is not in it"
+
+
+@pytest.mark.parametrize("dialect", [5, [], {}, None])
+def test_a_dialect_that_is_no_text_is_refused(dialect: object) -> None:
+    with pytest.raises(InvalidRequestError, match=r"parameters\.\$schema"):
+        Tool("f", parameters={"type": "object", "$schema": dialect})
+
+
+def test_an_integer_beyond_all_floats_is_a_problem() -> None:
+    tool = Tool("f", parameters={"type": "object", "properties": {"a": {"multipleOf": 0.1}}})
+    assert tool.problem({"a": 10**400}) == "f: an integer is too large"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -59,7 +60,8 @@ def agent(
 
     Example: lfm-edge agent OUT --mcp servers.json --log calls.jsonl --yes add,now
     """
-    config = read_config(mcp)
+    signal.signal(signal.SIGTERM, _terminated)
+    config = read_config(mcp, _note)
     with ExitStack() as stack:
         record = None if log is None else stack.enter_context(AuditLog(log))
         model = load(out, threads)
@@ -77,6 +79,7 @@ def agent(
             tool_choice=tool_choice.value,
             context=context,
         )
+        made.conversation.check(**options)
         if prompt_cache is not None:
             made.warm(prompt_cache)
         console.run()
@@ -143,6 +146,11 @@ class _Console:
     def _tokens(self, _: str) -> None:
         session = self.agent.conversation.session
         print(f"{session.position:,} of {session.capacity:,} tokens")
+
+
+def _terminated(number: int, _: object) -> None:
+    """Ends as Ctrl-C does: the call in progress is recorded, and the servers end."""
+    raise SystemExit(128 + number)
 
 
 def _result_line(result: ToolResult) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import IO, Any
 
+import anyio
 import mcp
 import mcp.types
 from anyio.from_thread import BlockingPortal
@@ -25,6 +29,9 @@ _MOST_TOOLS = 1000
 _LONGEST = 1_000_000
 _LOOK_SECONDS = 0.1
 
+# It would print a traceback for each line of a server that is no message.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
+
 
 class Connection:
     """A server that was started, or that is spoken to over HTTP.
@@ -33,22 +40,32 @@ class Connection:
         name: what the configuration calls it.
         config: how to reach it.
         portal: the event loop that it lives in.
-
-    Raises:
-        ServerError: it does not start.
     """
 
     def __init__(self, name: str, config: ServerConfig, portal: BlockingPortal) -> None:
         self.name, self._portal = name, portal
-        with ExitStack() as stack:
-            said = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
-            opening = portal.wrap_async_context_manager(_opened(config, said))
-            try:
-                self._client, self.tools = stack.enter_context(opening)
-            except Exception as error:
-                reason = " ".join(filter(None, (_reason(error), _last_words(said))))
-                raise ServerError(f"server {name}: cannot start: {reason}") from None
-            self._stack = stack.pop_all()
+        self.tools: list[mcp.types.Tool] = []
+        """Its tools, once `wait` has returned."""
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._opened: Future[None] = Future()
+        self._deadline = time.monotonic() + _START_SECONDS
+        self._end = portal.call(anyio.Event)
+        self._life = portal.start_task_soon(self._live, config)
+
+    def wait(self) -> None:
+        """Waits until it has started.
+
+        Raises:
+            ServerError: it does not start.
+        """
+        try:
+            self._opened.result(max(0, self._deadline - time.monotonic()))
+        except Exception as error:
+            what = f"no list of tools within {_START_SECONDS:g} seconds"
+            if self._opened.done():
+                what = _reason(error)
+            reason = " ".join(filter(None, (what, _last_words(self._said))))
+            raise ServerError(f"server {self.name}: cannot start: {reason}") from None
 
     def call(self, tool: str, arguments: Mapping[str, Any], stop: threading.Event) -> str:
         """Runs a tool and gives its result as text.
@@ -72,10 +89,10 @@ class Connection:
             while not wait([future], _LOOK_SECONDS).done:
                 if stop.is_set():
                     raise CallStoppedError
-            result = future.result()
-        except (CallStoppedError, KeyboardInterrupt):
+        finally:  # an interrupt too; of one that is done this means nothing
             future.cancel()
-            raise
+        try:
+            result = future.result()
         except Exception as error:  # a server may break in whatever way it likes
             raise CallError(f"server {self.name}: {_reason(error)}") from None
         text = _text(result)[:_LONGEST]
@@ -86,7 +103,24 @@ class Connection:
     def close(self) -> None:
         """Ends the server that was started; one that broke is closed already."""
         with suppress(Exception):
-            self._stack.close()
+            self._portal.call(self._end.set)
+            if not self._opened.done():
+                self._life.cancel()
+            self._life.result()
+        self._said.close()
+
+    async def _live(self, config: ServerConfig) -> None:
+        """Starts it, and ends it once it is closed: both must happen in one task."""
+        try:
+            async with AsyncExitStack() as stack:
+                opening = _opened(config, self._said)
+                self._client, self.tools = await stack.enter_async_context(opening)
+                self._opened.set_result(None)
+                await self._end.wait()
+        except BaseException as error:
+            if self._opened.done() or not isinstance(error, Exception):
+                raise
+            self._opened.set_exception(error)
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> mcp.types.CallToolResult:
         return await self._client.call_tool(tool, arguments, read_timeout_seconds=_CALL_SECONDS)
@@ -110,12 +144,13 @@ async def _opened(
 async def _list(client: mcp.Client) -> list[mcp.types.Tool]:
     tools: list[mcp.types.Tool] = []
     cursor: str | None = None
-    while True:
+    while len(tools) < _MOST_TOOLS:
         page = await client.list_tools(cursor=cursor)
         tools += page.tools
+        if page.next_cursor in {None, cursor}:  # a list that never ends gives the same again
+            break
         cursor = page.next_cursor
-        if cursor is None or len(tools) >= _MOST_TOOLS:
-            return tools[:_MOST_TOOLS]
+    return tools[:_MOST_TOOLS]
 
 
 def _text(result: mcp.types.CallToolResult) -> str:
@@ -133,6 +168,8 @@ def _text(result: mcp.types.CallToolResult) -> str:
                 parts.append(f"[resource {block.resource.uri}]")
             case mcp.types.ResourceLink():
                 parts.append(f"[resource {block.uri}]")
+    if not parts and result.structured_content is not None:
+        return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event
@@ -211,6 +211,8 @@ class Agent:
             return self._record(call, decision, 0, error="the user refused this call")
         if cancel.is_set():
             return self._record(call, decision, 0, error=_STOPPED)
+        if self._log is not None:
+            self._log.begin(**self._logged(call), decision=decision)
         begun = time.perf_counter()
         failure: str | None = _STOPPED
         text = ""
@@ -249,9 +251,7 @@ class Agent:
         named = isinstance(call, ToolCall)
         if self._log is not None:
             self._log.write(
-                server=self.server_of(call.name) if isinstance(call, ToolCall) else None,
-                tool=call.name if isinstance(call, ToolCall) else None,
-                arguments=call.arguments if isinstance(call, ToolCall) else call.text,
+                **self._logged(call),
                 decision=decision,
                 seconds=seconds,
                 result=text,
@@ -261,6 +261,16 @@ class Agent:
         if decision == "invalid" and named:
             told += "; correct the call"
         return ToolResult(call, self._shortened(told), error is not None, seconds)
+
+    def _logged(self, call: ToolCall | InvalidToolCall) -> dict[str, Any]:
+        """What the record says of a call, however it ends."""
+        if isinstance(call, InvalidToolCall):
+            return {"server": None, "tool": None, "arguments": call.text}
+        return {
+            "server": self.server_of(call.name),
+            "tool": call.name,
+            "arguments": call.arguments,
+        }
 
     def _shortened(self, text: str) -> str:
         """`text`, or as much of its beginning as a quarter of the context holds."""

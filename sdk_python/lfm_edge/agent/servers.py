@@ -50,12 +50,14 @@ class Servers:
         self._places: dict[str, tuple[Connection, str]] = {}
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal())
-            found = []
+            connections = []  # they start side by side
             for name, server in config.items():
                 connection = Connection(name, server, portal)
                 stack.callback(connection.close)
-                found += [(connection, tool) for tool in connection.tools]
-            self._take(found, note)
+                connections.append(connection)
+            for connection in connections:
+                connection.wait()
+            self._take([(c, tool) for c in connections for tool in c.tools], note)
             self._stack = stack.pop_all()
 
     def server_of(self, name: str) -> str:

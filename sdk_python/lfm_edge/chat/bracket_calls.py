@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,7 +219,7 @@ class _Parser:
         if name in arguments:
             raise _CallError(f"{call}: {name} is given twice", at)
         if string := _STRING.match(self._text, at):
-            end = self._string_end(string, call, {*arguments, name})
+            end = self._string_end(string, call, name, arguments)
             if end < 0:
                 got = excerpt(self._text, at)
                 raise _CallError(f"{call}: {name}: the string {got} does not end", at)
@@ -246,7 +247,9 @@ class _Parser:
             return text
         return text if _BARE_QUOTE[quote].search(text) else unescape(text)
 
-    def _string_end(self, opening: re.Match[str], call: str, used: set[str]) -> int:
+    def _string_end(
+        self, opening: re.Match[str], call: str, name: str, used: Container[str]
+    ) -> int:
         """Position of the quote that ends a string, or -1."""
         start, quote = opening.end(), opening[2]
         first = {rank: self._nearest_end(quote, start, rank) for rank in _RANKS}
@@ -256,7 +259,7 @@ class _Parser:
             open_brackets += sum(map(between.count, "([{")) - sum(map(between.count, ")]}"))
             rank = self._ranks[end + 1]
             reads = rank == _ALL_READS or (rank == _CALL_READS and open_brackets == 0)
-            if reads and self._goes_on(start, end, call, used):
+            if reads and self._goes_on(start, end, call, name, used):
                 return end
             self._budget -= end + 1 - at
             at, end = end, self._nearest_end(quote, end + 1, _LIST_READS)
@@ -267,7 +270,7 @@ class _Parser:
         index = bisect_left(ends, start)  # the error will be found behind it
         return ends[index] if index < len(ends) and self._step(ends[index] + 1) else -1
 
-    def _goes_on(self, start: int, end: int, call: str, used: set[str]) -> bool:
+    def _goes_on(self, start: int, end: int, call: str, name: str, used: Container[str]) -> bool:
         """Whether the names behind a string's possible end are ones that can follow."""
         if self._text.find(self._text[end], start) == end:
             return True
@@ -275,7 +278,9 @@ class _Parser:
         assert step
         if step.parameter is not None:
             known = self._tools.get(call)
-            return step.parameter not in used and (known is None or step.parameter in known)
+            if step.parameter == name or step.parameter in used:
+                return False
+            return known is None or step.parameter in known
         return step.call is None or not self._tools or step.call in self._tools
 
     def _nearest_end(self, quote: str, start: int, rank: int) -> int:

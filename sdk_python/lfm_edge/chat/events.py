@@ -71,6 +71,7 @@ class Usage:
         generated: new ones.
         proposed: guesses of what the new ones would be; see `lfm_edge.speculation`.
         accepted: the guesses that came true.
+        reasoning: of the new ones, those of reasoning, with the markers around it.
     """
 
     reused: int
@@ -78,6 +79,7 @@ class Usage:
     generated: int
     proposed: int = 0
     accepted: int = 0
+    reasoning: int = 0
 
 
 @dataclass(frozen=True)

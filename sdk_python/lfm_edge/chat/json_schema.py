@@ -18,6 +18,8 @@ _LONGEST_MESSAGE = 300
 
 def problem_of_schema(schema: Mapping[str, Any]) -> str | None:
     """Where and why this is no JSON Schema, or None."""
+    if not isinstance(schema.get("$schema", ""), str):
+        return ".$schema: expected a text"
     try:
         _validator(schema).check_schema(schema)
     except jsonschema.SchemaError as error:
@@ -39,6 +41,8 @@ def problems_of_value(value: Any, schema: Mapping[str, Any], limit: int) -> list
         return [f"the schema refers to {error.ref}, which is not in it"]
     except RecursionError:
         return ["nested too deep"]
+    except OverflowError:
+        return ["an integer is too large"]
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ import html
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ def prompt_ids(
     *,
     trust_markers: bool = False,
     clock: datetime | None = None,
+    most: int | None = None,
 ) -> list[int]:
     """The prompt's ids.
 
@@ -57,15 +59,17 @@ def prompt_ids(
         trust_markers: whether the text of a marker is that marker wherever it stands, as in
             transformers.
         clock: the time that the template sees; None: now.
+        most: how many tokens it may have; None sets no limit.
 
     Raises:
         TemplateError: see `ChatTemplate.render`; or the prompt is empty.
+        ContextFullError: it has more than `most` tokens.
         InvalidRequestError: the arguments are not JSON values.
     """
     options = _checked(variables)
     try:
         return _prompt_ids(
-            template, tokenizer, messages, tools, options, trust_markers=trust_markers, clock=clock
+            template, tokenizer, messages, tools, options, trust_markers, clock, most
         )
     except RecursionError:
         raise InvalidRequestError("the chat holds values that are nested too deeply") from None
@@ -86,14 +90,14 @@ def _prompt_ids(
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]] | None,
     options: dict[str, Any],
-    *,
     trust_markers: bool,
     clock: datetime | None,
+    most: int | None,
 ) -> list[int]:
     prompt = template.render(messages, tools, clock=clock, **options)
     if not prompt:
         raise TemplateError("the chat template made an empty prompt of these messages")
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.encode(prompt, most=most)  # spelled markers only make it longer
     markers = _markers(tokenizer, template, tools)
     if trust_markers or not markers.intersection(ids):
         return ids
@@ -256,6 +260,7 @@ def _their_places(prompt: str, marked: str, stand_ins: Mapping[int, str]) -> set
     return places if position == len(prompt) else None
 
 
+@lru_cache(64)
 def _spellings(character: str) -> tuple[str, ...]:
     """What templates' filters make of a character."""
     escaped = (html.escape(character), quote(character), f"\\u{ord(character):04x}")

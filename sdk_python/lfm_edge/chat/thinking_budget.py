@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, is_whole
 
 __all__ = ["ThinkingBudget"]
 
@@ -23,9 +23,9 @@ class ThinkingBudget:
     """
 
     def __init__(self, max_tokens: int, closing: Sequence[int]) -> None:
-        if max_tokens < 0 or not closing:
+        if not is_whole(max_tokens) or max_tokens < 0 or not closing:
             raise InvalidRequestError(
-                f"thinking budget: got {max_tokens} tokens and {len(closing)} to close with, "
+                f"thinking budget: got {max_tokens!r} tokens and {len(closing)} to close with, "
                 "expected 0 or more and at least 1"
             )
         self._left, self._closing = max_tokens, tuple(closing)

@@ -116,6 +116,7 @@ def usage_of(end: End, prompt: int) -> JsonObject:
         "completion_tokens": end.generated,
         "total_tokens": prompt + end.generated,
         "prompt_tokens_details": {"cached_tokens": end.reused},
+        "completion_tokens_details": {"reasoning_tokens": end.usage.reasoning},
     }
 
 

@@ -52,16 +52,20 @@ class Ticket(AsyncIterator[Any]):
 
     def run(self) -> None:
         """Makes the answer, on the thread that calls this."""
+        cut = False
         try:
             with closing(self._work(self.cancelled)) as pieces:  # type: ignore[type-var]
                 for piece in pieces:
-                    if self.cancelled.is_set():
+                    if cut := self.cancelled.is_set():
                         break
                     self._put("piece", piece)
         except Exception as error:  # whatever it is, it is the request's
             self._put("error", error)
         else:
-            self._put("end", None)
+            if cut:  # by the server's end, or nobody listens any more
+                self._put("error", StoppedError())
+            else:
+                self._put("end", None)
 
     def _put(self, kind: str, item: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nobody listens

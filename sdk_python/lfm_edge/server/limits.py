@@ -10,12 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import error_response
 
-__all__ = ["MAX_BODY", "MAX_MESSAGES", "MAX_TOOLS", "BodyLimit"]
+__all__ = ["MAX_BODY", "MAX_MESSAGES", "MAX_PROMPTS", "MAX_TOOLS", "BodyLimit"]
 
 MAX_BODY = 8 << 20
 """Bytes of a request's body: a context of 128,000 tokens is below one million characters."""
 MAX_MESSAGES = 2048
 MAX_TOOLS = 512
+MAX_PROMPTS = 128
+"""Choices of one request."""
 
 
 class BodyLimit:

@@ -65,7 +65,7 @@ def text_of(content: object, where: str) -> str:
         raise InvalidRequestError(f"{where}: expected a text or a list of parts")
     texts = []
     for part in content:
-        text = part.get("text") if isinstance(part, Mapping) else part
+        text = part.get("text", part.get("refusal")) if isinstance(part, Mapping) else part
         if not isinstance(text, str):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
             raise InvalidRequestError(f"{where}: got a part of type {kind}; this model reads text")

@@ -248,7 +248,7 @@ class _Made:
             "input_tokens": self._prompt,
             "input_tokens_details": {"cached_tokens": end.reused, "cache_write_tokens": 0},
             "output_tokens": end.generated,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": end.usage.reasoning},
             "total_tokens": self._prompt + end.generated,
         }
         return self._frame(f"response.{self.response['status']}", response=self.response)

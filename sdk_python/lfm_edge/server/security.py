@@ -56,19 +56,19 @@ class Guard:
             await response(scope, receive, send)
             return
         if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
             return
         await self._app(scope, receive, send)
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host, origins = headers.get("host", ""), headers.getlist("origin")
         if not self._knows(host):
             return 403, f"Host {host[:100]!r} is not this server's; use its address"
         own = {f"{scheme}://{host}" for scheme in ("http", "https")}
-        if origin is not None and origin not in own | self._origins:
-            return 403, (
-                f"Origin {origin[:100]!r} may not ask; start the server with --allow-origin for it"
-            )
+        if others := [origin for origin in origins if origin not in own | self._origins]:
+            which = repr(others[0][:100])
+            return 403, f"Origin {which} may not ask; start the server with --allow-origin for it"
         path = scope["path"]
         if self._key is None or path in _OPEN or path.startswith("/page/"):
             return None
@@ -78,6 +78,8 @@ class Guard:
 
     def _knows(self, host: str) -> bool:
         """Whether a `Host` is this server: on loopback no other name; elsewhere the key decides."""
+        if set(host) & set("@/?#\\"):  # a name and a port have none of them
+            return False
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:

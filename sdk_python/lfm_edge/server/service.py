@@ -7,9 +7,10 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -19,7 +20,7 @@ from ..chat.calls import InvalidToolCall, ToolCall
 from ..chat.events import End, Event, Reasoning, Text, Timings, Usage
 from ..chat.markers import Markers
 from ..chat.tools import Tool
-from ..errors import InvalidRequestError
+from ..errors import ContextFullError, InvalidRequestError
 from ..event_stream import EventStream
 from ..generation import Generation
 from ..generation_options import AnswerOptions
@@ -109,25 +110,37 @@ class Service:
 
     def ask(self, question: Question) -> Ticket:
         """A chat's answer: a `Ticket` of the number of its prompt's tokens, then of `Piece`s."""
-        options, tools = self._with_calls(question)
         parallel = question.parallel and question.tool_choice in {"auto", "required"}
 
-        def events(options: AnswerOptions) -> EventStream:
-            return self.model.events(question.messages, tools, question.template_options, **options)
+        def events(**options: Unpack[AnswerOptions]) -> EventStream:
+            forced, tools = self._with_calls(question)  # takes its time, so not in the event loop
+            own: AnswerOptions = {**options, **forced}
+            return self.model.events(question.messages, tools, question.template_options, **own)
 
-        return self.engine.submit(lambda cancel: self._pieces(events, options, cancel, parallel))
+        given = question.options
+        return self.engine.submit(lambda cancel: self._pieces(events, given, cancel, parallel))
 
-    def complete(self, prompt: str, options: AnswerOptions) -> Ticket:
-        """A text's continuation; as `ask`, but all its pieces are text."""
+    def complete(self, prompts: Sequence[str | Sequence[int]], options: AnswerOptions) -> Ticket:
+        """Continuations of texts, one after the other, each with a seed of its own.
 
-        def generate(options: AnswerOptions) -> Generation:
-            return self.model.generate(prompt, **options)  # type: ignore[misc]
+        Each item has a prompt's index before what `ask` gives; all pieces are text.
+        """
 
-        return self.engine.submit(lambda cancel: self._pieces(generate, options, cancel, True))
+        def continued(cancel: threading.Event) -> Iterator[Any]:
+            for index, prompt in enumerate(prompts):
+                own: AnswerOptions = {**options}
+                if (seed := own.get("seed")) is not None:
+                    own["seed"] = (seed + index) % 2**64
+                generate = partial(self.model.generate, prompt)
+                with closing(self._pieces(generate, own, cancel, True)) as pieces:  # type: ignore[type-var]
+                    for item in pieces:
+                        yield index, item
+
+        return self.engine.submit(continued)
 
     def _pieces(
         self,
-        make: Callable[[AnswerOptions], EventStream | Generation],
+        make: Callable[..., EventStream | Generation],
         options: AnswerOptions,
         cancel: threading.Event,
         parallel: bool,
@@ -138,8 +151,9 @@ class Service:
                 **options,
                 "cancel": cancel,
                 "session": lambda ids: leases.enter_context(self.cache.lease(ids)),
+                "context": self.cache.context,
             }
-            answer = make(own)
+            answer = make(**own)
             try:
                 yield answer.prompt_tokens
                 for event in _events(answer, begun):
@@ -162,15 +176,16 @@ class Service:
     def _with_calls(
         self, question: Question
     ) -> tuple[AnswerOptions, Sequence[Mapping[str, Any]] | None]:
-        """The options and the tools, with calls forced or left out where they are to be."""
+        """Options that force calls, and the tools, where there are to be any."""
         choice, tools = question.tool_choice, question.tools or None
         if choice == "none" or (choice == "auto" and not tools):
-            return question.options, None
-        known = [Tool.from_json(tool) for tool in tools or ()]
-        if choice == "auto":
-            return question.options, tools
-        if not known:
+            return {}, None
+        if not tools:
             raise InvalidRequestError(f"tool_choice: got {choice!r}, but there are no tools")
+        self._require_short(tools)
+        if choice == "auto":
+            return {}, tools
+        known = [Tool.from_json(tool) for tool in tools]
         wanted = known if choice == "required" else [t for t in known if t.name == choice]
         if not wanted:
             raise InvalidRequestError(f"tool_choice: there is no tool {choice!r}")
@@ -183,7 +198,16 @@ class Service:
         )
         if {"schema", "regex", "choices"} & question.options.keys():
             raise InvalidRequestError("tool_choice: a call is forced, so the answer has no format")
-        return {**question.options, "grammar": grammar}, tools
+        return {"grammar": grammar}, tools
+
+    def _require_short(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses tools that no prompt can hold, before their schemas are checked."""
+        fewest = self.model.tokenizer.fewest(json.dumps(tools, ensure_ascii=False))
+        if fewest > self.cache.context:
+            raise ContextFullError(
+                f"the tools have at least {fewest:,} tokens, but the context holds "
+                f"{self.cache.context:,}; leave some out"
+            )
 
 
 def _events(answer: EventStream | Generation, begun: float) -> Iterator[Event]:
@@ -249,6 +273,7 @@ def streamed(
         try:
             async for frame in frames:
                 yield frame
+                await asyncio.sleep(0)  # the connection's end is seen only between two writes
         except Exception as error:  # the status line is gone already
             status, message, _ = status_of(error)
             yield fail(status, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ class _State:
 
     def __init__(self, state: State, turns: Turns) -> None:
         self._state, self._turns = state, turns
+        self.waited = 0.0
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._state, name)
@@ -66,7 +68,9 @@ class _State:
             return found
 
         def run(*arguments: Any) -> Any:
+            begun = time.perf_counter()
             with self._turns.turn():
+                self.waited += time.perf_counter() - begun
                 return found(*arguments)
 
         return run

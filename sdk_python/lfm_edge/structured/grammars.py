@@ -48,7 +48,11 @@ def schema_grammar(schema: Mapping[str, Any] | bool) -> str:
         if not schema:
             raise InvalidRequestError("schema: false, which no answer satisfies")
         schema = {}
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), None, JSON_OPTIONS)
+    text = json_text(schema, "schema")
+    try:
+        return LLMatcher.grammar_from_json_schema(text, None, JSON_OPTIONS)
+    except ValueError as error:  # such as an integer that has no float
+        raise InvalidRequestError(f"schema: {error}") from None
 
 
 def regex_grammar(regex: str) -> str:
@@ -56,7 +60,11 @@ def regex_grammar(regex: str) -> str:
 
     Args:
         regex: in the syntax of Rust's `regex`: no look-around, no back-references.
+
+    Raises:
+        InvalidRequestError: it is no text.
     """
+    _require_text(regex, "regex")
     return LLMatcher.grammar_from_regex(regex)
 
 
@@ -66,7 +74,8 @@ def choice_grammar(choices: Sequence[str]) -> str:
     Raises:
         InvalidRequestError: there are none, or one is empty.
     """
-    if isinstance(choices, str) or not choices or not all(choices):
+    texts = isinstance(choices, Sequence) and not isinstance(choices, (str, bytes)) and choices
+    if not texts or not all(isinstance(choice, str) and choice for choice in texts):
         raise InvalidRequestError(f"choices: got {choices!r}, expected one or more non-empty texts")
     return "start: " + " | ".join(map(lark_string, choices))
 
@@ -76,8 +85,35 @@ def lark_grammar(grammar: str) -> str:
 
     Args:
         grammar: its first rule is `start`; `<[10]>` in it is the token of this id.
+
+    Raises:
+        InvalidRequestError: it is no text.
     """
+    _require_text(grammar, "grammar")
     return LLMatcher.grammar_from_lark(grammar)
+
+
+def json_text(schema: object, name: str) -> str:
+    """A schema as JSON.
+
+    Raises:
+        InvalidRequestError: it holds what JSON has not: infinity, NaN, half a character.
+    """
+    try:
+        text = json.dumps(schema, allow_nan=False)
+        json.dumps(schema, ensure_ascii=False).encode()
+    except (ValueError, TypeError) as error:
+        raise InvalidRequestError(f"{name}: holds a value that is not JSON: {error}") from None
+    return text
+
+
+def _require_text(value: object, name: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name}: got a {type(value).__name__}, expected a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{name}: holds half a character") from None
 
 
 def lark_string(text: str) -> str:

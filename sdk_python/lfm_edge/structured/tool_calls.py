@@ -6,7 +6,6 @@ arguments are the tool's, values are JSON that its schema allows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from ..chat.markers import CALL_END, CALL_START
 from ..chat.tools import Tool
 from ..errors import InvalidRequestError
 from ..tokenizer import Tokenizer
-from .grammars import JSON_OPTIONS, lark_string
+from .grammars import JSON_OPTIONS, json_text, lark_string
 from .json_schema import ANNOTATIONS, check_schema, references
 
 __all__ = ["CallMarkers", "tool_call_grammar"]
@@ -138,4 +137,4 @@ def _parameters(
 
 def _json(schema: Any) -> str:
     options = {"x-guidance": JSON_OPTIONS}
-    return json.dumps({**schema, **options} if isinstance(schema, Mapping) else options)
+    return json_text({**schema, **options} if isinstance(schema, Mapping) else options, "tools")

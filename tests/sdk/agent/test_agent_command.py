@@ -164,3 +164,36 @@ def test_ctrl_c_at_a_terminal_stops_and_goes_back_to_the_prompt(
     history = tmp_path / "lfm-edge" / "history"
     assert "tell me a long story" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_call_in_progress_is_recorded_when_the_program_ends(
+    bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    config, log = tmp_path / "mcp.json", tmp_path / "log"
+    script = str(Path(__file__).with_name("odd_server.py"))
+    server = {"command": sys.executable, "args": [script, "slow"]}
+    config.write_text(json.dumps({"mcpServers": {"odd": server}}))
+    given = [bundle, "--mcp", config, "--log", log, "--yes", "ok", *FORCED]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "agent", *map(str, given)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        while not (log.exists() and log.read_text()):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.stdin.close()
+        code = process.wait()
+    (line,) = map(json.loads, log.read_text().splitlines())
+    assert (line["tool"], line["arguments"], line["decision"]) == ("ok", {}, "allowed")
+    if number == signal.SIGTERM:
+        assert code == 128 + number
+        assert line["error"] == "the user stopped it"
+    else:
+        assert line["error"] == "the program ended during this call"

@@ -235,3 +235,51 @@ def test_arguments_that_are_out_of_range(model: lfm_edge.Model, servers: Servers
         given: Any = wrong
         with pytest.raises(InvalidRequestError, match=message):
             Agent(model, servers, **given)
+
+
+def test_a_call_is_recorded_from_its_beginning(
+    model: lfm_edge.Model, script: Script, tmp_path: Path
+) -> None:
+    """A program that is killed in the middle of one leaves its line."""
+    log, seen = tmp_path / "log", list[dict[str, Any]]()
+
+    def look(much: bool) -> str:
+        seen.extend(read_log(log))
+        return "x" * 500 if much else ""
+
+    tools = [Tool.from_function(look)]
+    agent = Agent(model, tools=tools, allowed=["look"], log=AuditLog(log))
+    script([calls("look(much=true)", "look()", "look(much=false)"), "So."])
+    list(agent.ask("x"))
+    (first, *_, last) = seen
+    assert (first["tool"], first["decision"], first["seconds"]) == ("look", "allowed", None)
+    assert first["error"] == last["error"] == "the program ended during this call"
+    lines = read_log(log)
+    assert [line["decision"] for line in lines] == ["allowed", "invalid", "allowed"]
+    assert [line.get("result") for line in lines] == ["x" * 500, None, ""]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_what_cannot_be_recorded_does_not_run(model: lfm_edge.Model, script: Script) -> None:
+    ran: list[int] = []
+    tool = Tool.from_function(lambda: ran.append(1), "three")
+    agent = Agent(model, tools=[tool], allowed=["three"], log=AuditLog("/dev/full"))
+    script([calls("three()"), "So."])
+    with pytest.raises(OSError, match="/dev/full"):
+        list(agent.ask("x"))
+    assert not ran
+
+
+def test_two_programs_write_to_one_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    one, other = AuditLog(log), AuditLog(log)
+    call: dict[str, Any] = {"server": None, "tool": "f", "arguments": {}, "decision": "asked"}
+    one.begin(**call)
+    other.begin(**call)
+    other.write(**call, seconds=1, result="other")
+    one.write(**call, seconds=2, error="a long error " * 9)
+    one.begin(**call)
+    one.write(**call, seconds=3, result="")
+    lines = read_log(log)
+    assert [line["seconds"] for line in lines] == [None, 1, 2, 3]
+    assert lines[1]["result"] == "other"

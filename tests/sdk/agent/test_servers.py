@@ -91,6 +91,42 @@ def test_the_environment_of_a_server(tmp_path: Path) -> None:
         Servers({"x": config})
 
 
+def odd(*how: str) -> ServerConfig:
+    script = str(Path(__file__).with_name("odd_server.py"))
+    return ServerConfig(command=sys.executable, args=[script, *how])
+
+
+def test_servers_start_side_by_side(tmp_path: Path) -> None:
+    """Each of these two starts only once the other one has begun to."""
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    with Servers({"a": odd("together", one, two), "b": odd("together", two, one)}) as servers:
+        assert [tool.name for tool in servers.tools] == ["a.ok", "b.ok"]
+
+
+def test_what_a_server_prints_besides_messages_is_passed_over(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Servers({"a": odd("chatty")}) as servers:
+        assert servers.call("ok", {}, GO) == "fine"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_list_of_tools_that_never_ends() -> None:
+    with Servers({"a": odd("endless")}) as servers:
+        assert servers.tools == []
+
+
+def test_a_result_without_text_is_its_structure() -> None:
+    with Servers({"a": odd("structured")}) as servers:
+        assert servers.call("ok", {}, GO) == '{"a": [1, "é"]}'
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfm_edge.agent.connection._START_SECONDS", 0.2)
+    with pytest.raises(LfmError, match=r"server a: cannot start: .*within 0\.2 seconds"):
+        Servers({"a": odd("together", os.devnull, "/no/such/file")})
+
+
 FILES = {
     '{"mcpServers": {}}': "names no server",
     "{": "truncated",
@@ -101,7 +137,9 @@ FILES = {
     '{"mcpServers": {"a": {"url": "file:///x"}}}': "url: got 'file:///x', expected http",
     '{"mcpServers": {"": {"command": "x"}}}': "expected a name",
     '{"mcpServers": {"a": {"command": "x", "args": "y"}}}': "args",
-    '{"mcpServers": {"a": {"command": "x", "env": {"y": 3}}}}': "env",
+    '{"mcpServers": {"a": {"command": "x", "env": {"y": 3}}}}': r"server 'a': .*env",
+    '{"mcpServers": {"a": {"type": "sse", "url": "http://y"}}}': "server 'a': type: got 'sse'",
+    '{"mcpServers": {"a": {"command": "x", "disabled": true}}}': "names no server",
 }
 
 
@@ -121,7 +159,18 @@ def test_a_configuration_as_other_clients_write_it(tmp_path: Path) -> None:
         '{"mcpServers": {"a": {"type": "stdio", "command": "x", "args": ["y"], "env": {"K": "v"}},'
         ' "b": {"type": "http", "url": "https://h/mcp", "headers": {}}}, "theme": 1}'
     )
-    assert read_config(path) == {
+    notes: list[str] = []
+    assert read_config(path, notes.append) == {
         "a": ServerConfig(command="x", args=["y"], env={"K": "v"}),
         "b": ServerConfig(url="https://h/mcp"),
     }
+    assert notes == ["server b: the field 'headers' is not known and has no effect"]
+
+
+def test_a_disabled_server_is_not_started(tmp_path: Path) -> None:
+    path, notes = tmp_path / "mcp.json", list[str]()
+    path.write_text(
+        '{"mcpServers": {"a": {"command": "x", "disabled": true}, "b": {"command": "y"}}}'
+    )
+    assert read_config(path, notes.append) == {"b": ServerConfig(command="y")}
+    assert notes == ["server a: disabled"]

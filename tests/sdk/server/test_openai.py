@@ -51,11 +51,17 @@ def test_an_answer_is_the_models_own(client: openai.OpenAI, shipped: lfm_edge.Mo
         model="any", messages=QUESTION, max_tokens=24, temperature=0
     )
     want = straight(shipped, QUESTION, max_tokens=24, temperature=0)
+    *_, end = shipped.events(QUESTION, max_tokens=24, temperature=0)
+    assert isinstance(end, lfm_edge.chat.End)
+    thought = end.usage.reasoning
+    assert 0 < thought < 24
     assert answer.choices[0].message.content == want != ""
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 24
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 24
+    assert answer.usage.completion_tokens_details is not None
+    assert answer.usage.completion_tokens_details.reasoning_tokens == thought
 
 
 def test_streaming_gives_the_same_in_pieces(client: openai.OpenAI) -> None:
@@ -207,3 +213,76 @@ def test_langchain_talks_and_calls(served: Served) -> None:
     (call, *_) = bound.invoke("The weather in Rome?").tool_calls
     assert call["name"] == "get_weather"
     jsonschema.validate(call["args"], WEATHER["function"]["parameters"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_prompts_are_continued_each_as_it_would_be_alone(
+    client: openai.OpenAI, shipped: lfm_edge.Model, stream: bool
+) -> None:
+    ids = shipped.tokenizer.encode("import")
+    options: dict[str, Any] = {"max_tokens": 6, "temperature": 1, "n": 2}
+    more: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    prompts: list[tuple[Any, list[Any]]] = [
+        (["def f", "The"], ["def f", "The"]),
+        (ids, [ids]),
+        ([ids, ids[:1]], [ids, ids[:1]]),
+    ]
+    for given, each in prompts:
+        answer: Any = client.completions.create(
+            model="any", prompt=given, seed=7, echo=True, stream=stream, **options, **more
+        )
+        texts, reasons, usage = dict[int, str](), dict[int, Any](), None
+        for part in answer if stream else [answer]:
+            usage = part.usage
+            for choice in part.choices:
+                texts[choice.index] = texts.get(choice.index, "") + choice.text
+                reasons[choice.index] = choice.finish_reason
+        want, read = {}, 0
+        for index, prompt in enumerate(p for p in each for _ in range(2)):
+            alone = shipped.generate(prompt, max_tokens=6, temperature=1, seed=7 + index)
+            text = prompt if isinstance(prompt, str) else shipped.tokenizer.decode(prompt)
+            want[index] = text + "".join(alone)
+            read += alone.prompt_tokens if index % 2 == 0 else 0
+        assert texts == want
+        assert set(reasons.values()) <= {"length", "stop"}
+        assert usage is not None
+        assert usage.prompt_tokens == read
+        assert usage.completion_tokens <= 6 * len(want)
+        assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": ["a", 5]}, "prompt"),
+        ({"prompt": [True]}, "prompt"),
+        ({"prompt": [-1]}, "token id -1"),
+        ({"prompt": [5, 2**70]}, "token ids"),
+        ({"prompt": ["a", ""]}, "empty"),
+        ({"prompt": ["a"] * 129}, "prompt"),
+        ({"prompt": ["a"] * 65, "n": 2}, "130 choices"),
+        ({"n": 0}, "n: "),
+        ({"best_of": 3}, "best_of"),
+        ({"echo": True, "logprobs": 1}, "echo"),
+    ],
+)
+def test_prompts_that_are_none(served: Served, asked: dict[str, Any], said: str) -> None:
+    answer = served.post("/v1/completions", **{"prompt": "a", "max_tokens": 1, **asked})
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
+
+
+def test_an_answer_that_refused_can_be_given_back(client: openai.OpenAI) -> None:
+    refused: Any = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    answered: Any = {"role": "assistant", "content": "No."}
+    one, other = (
+        client.chat.completions.create(
+            model="any", messages=[*QUESTION, said, *QUESTION], max_tokens=1
+        )
+        for said in (refused, answered)
+    )
+    assert one.usage is not None
+    assert other.usage is not None
+    assert one.usage.prompt_tokens == other.usage.prompt_tokens

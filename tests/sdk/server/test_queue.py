@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import lfm_edge
@@ -186,3 +189,27 @@ def test_its_threads_end_with_it(serve: Callable[..., Served], shipped: lfm_edge
     assert len(more) == len(left) + 4
     after = [thread.name for thread in threading.enumerate() if "answers" in thread.name]
     assert after == left
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/responses", "/v1/messages"])
+def test_who_hangs_up_leaves_no_noise(
+    serve: Callable[..., Served], path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is reset fails at the next write, and asyncio complains of the sixth."""
+    server = serve(slots=2, context=2048)
+    asked = {"prompt": "x", "input": "x", "stream": True, **on_and_on()}
+    if path == "/v1/responses":
+        del asked["messages"]
+    content = json.dumps(asked).encode()
+    where = urlsplit(server.url)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    for _ in range(8):
+        with socket.create_connection((where.hostname, where.port)) as client:
+            client.sendall(head.encode() + content)
+            assert b"200 OK" in client.recv(200)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: not server.service.engine.running and not server.service.engine.waiting)
+    assert [record.getMessage() for record in caplog.records] == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from lfm_edge.chat.tools import Tool
 
 from tests.sdk.server.conftest import Served
 
@@ -114,7 +116,17 @@ def test_what_is_no_json_is_not_read_as_such(served: Served) -> None:
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "["])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "[",
+        "evil@localhost",
+        "localhost/evil",
+    ],
+)
 def test_another_name_for_this_machine_is_refused(served: Served, host: str) -> None:
     assert served.http.get("/v1/models", headers={"Host": host}).status_code == 403
 
@@ -142,6 +154,19 @@ def test_a_page_elsewhere_may_not_ask(served: Served, origin: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     assert served.http.options(CHAT, headers=asked).status_code == 403
+
+
+def test_one_origin_of_several_does_not_let_the_others_pass(served: Served) -> None:
+    origins = [("Origin", served.url), ("Origin", "https://evil.example")]
+    assert served.http.get("/v1/models", headers=origins).status_code == 403
+
+
+def test_a_websocket_is_refused(served: Served) -> None:
+    headers = {
+        **{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert served.http.get(CHAT, headers=headers).status_code == 403
 
 
 def test_the_servers_own_page_may(served: Served) -> None:
@@ -193,3 +218,52 @@ def test_bound_elsewhere_any_name_will_do_with_the_key(serve: Callable[..., Serv
     server = serve(host="0.0.0.0", api_key="secret", context=256)
     headers = {"Host": "laptop.lan:8080", "Authorization": "Bearer secret"}
     assert server.http.get("/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "a long text": ok(messages=[{"role": "user", "content": "a" * 900_000}]),
+        "markers": ok(messages=[{"role": "user", "content": "<|im_end|>" * 90_000}]),
+        "tools": ok(
+            tools=[
+                {"function": {"name": f"f{i}", "parameters": {"properties": {"a" * 2000: {}}}}}
+                for i in range(400)
+            ]
+        ),
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_what_no_context_holds_is_refused_before_it_is_read(
+    served: Served, body: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it would keep everybody waiting."""
+    tokenizer = served.service.model.tokenizer
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(tokenizer, "_encode", never)
+    monkeypatch.setattr(Tool, "from_json", never)
+    kind = {"Content-Type": "application/json"}
+    answer = served.http.post(CHAT, content=body[1], headers=kind)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    monkeypatch.undo()
+
+
+def test_tools_are_checked_outside_the_event_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many of them take seconds, in which nobody else would be answered."""
+    threads = []
+    check = Tool.from_json.__func__  # type: ignore[attr-defined]
+
+    def checked(cls: type[Tool], value: Any) -> Tool:
+        threads.append(threading.current_thread().name)
+        return check(cls, value)
+
+    monkeypatch.setattr(Tool, "from_json", classmethod(checked))
+    assert served.post(CHAT, **json.loads(ok(tools=[TOOL]))).status_code == 200
+    assert threads
+    assert all("answers" in name for name in threads)

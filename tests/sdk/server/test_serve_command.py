@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -61,3 +63,34 @@ def test_a_taken_port_is_said_in_one_line(shipped_bundle: Path) -> None:
 )
 def test_a_mistake_is_said_in_one_line(shipped_bundle: Path, options: list[str], said: str) -> None:
     assert said in refused(shipped_bundle, *options)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_signal_ends_answers_in_progress(shipped_bundle: Path, stream: bool) -> None:
+    """At their next token, by an error that says why."""
+    command = [sys.executable, "-m", "lfm_edge", "serve", str(shipped_bundle), "--port", "0"]
+    asked = {
+        "messages": [{"role": "user", "content": "Count."}],
+        **{"max_tokens": 3900, "temperature": 1, "seed": 1, "logit_bias": {"7": -100}},
+        "stream": stream,
+    }
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        found = re.match(r"(http://\S+)/ ", server.stdout.readline())
+        assert found is not None
+        url = found[1]
+
+        def stop() -> None:
+            while "lfm_edge_running 1.0" not in httpx.get(f"{url}/metrics", timeout=60).text:
+                time.sleep(0.02)
+            server.send_signal(signal.SIGTERM)
+
+        threading.Thread(target=stop).start()
+        answer = httpx.post(f"{url}/v1/chat/completions", json=asked, timeout=120)
+        assert "the server stops" in answer.text
+        assert answer.status_code == 503 or stream  # whose status may have been sent already
+        assert server.wait() == 0
+        assert server.stderr.read() == ""

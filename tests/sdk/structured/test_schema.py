@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from lfm_edge import InvalidRequestError
 from lfm_edge.structured import Constraint, Vocabulary, schema_grammar
+from lfm_edge.structured.grammars import choice_grammar, lark_grammar, regex_grammar
 
 from tests.sdk.structured.conftest import Answer
 from tests.sdk.structured.schemas import SCHEMAS
@@ -125,3 +128,32 @@ def test_schemas_too_deep_are_refused() -> None:
         schema = {"items": schema}
     with pytest.raises(InvalidRequestError, match="more than 60 levels"):
         schema_grammar(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": math.nan},
+        {"maximum": math.inf},
+        {"minimum": 10**400},
+        {"enum": ["\ud800"]},
+        {"const": object()},
+    ],
+    ids=str,
+)
+def test_a_schema_that_json_cannot_hold_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="schema: "):
+        schema_grammar(schema)
+
+
+@pytest.mark.parametrize("make", [regex_grammar, lark_grammar])
+@pytest.mark.parametrize("value", ["\ud800", 5, None, ["a"]])
+def test_what_is_no_text_is_no_grammar(make: Callable[[Any], str], value: object) -> None:
+    with pytest.raises(InvalidRequestError, match=r"expected a text|half a character"):
+        make(value)
+
+
+@pytest.mark.parametrize("choices", ["ab", [], [""], [1], 5, {"a": 1}, None])
+def test_what_is_no_list_of_texts_is_no_choice(choices: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="choices: got"):
+        choice_grammar(choices)
