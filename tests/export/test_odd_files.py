@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lfm_edge
+import numpy as np
 import pytest
 from lfm_edge.tokenizer import Tokenizer
 from lfm_export.checkpoint import open_checkpoint
@@ -18,7 +20,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.export.companions import Notes, change, noted
-from tests.support import export
+from tests.support import export, load_truth, logits_of
+
+Tensors = dict[str, Any]
 
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "no content": ("tokenizer_config.json", {"eos_token": {"lstrip": False}}, "malformed token"),
@@ -107,6 +111,50 @@ def test_an_index_counts_for_the_names_of_files_alone(folder: Path, tmp_path: Pa
     weights = {"lm_head.weight": "model-1.safetensors"}  # a tied model stores none
     change(folder / "model.safetensors.index.json", weight_map=weights)
     export(folder, tmp_path / "out", quant="f32")
+
+
+def split(folder: Path, files: dict[str, Callable[[Tensors], Tensors]]) -> None:
+    """Puts parts of the weights into files of their own, which an index names."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for name, part in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        save_file(part(tensors), folder / name, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: name for name in files}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def half(which: int) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: dict(list(tensors.items())[which::2])
+
+
+def assert_same_logits(model: lfm_edge.Model, folder: Path) -> None:
+    ids = np.arange(1, 17)
+    wanted = logits_of(load_truth(folder), ids)[-1]
+    assert np.abs(model.session(context=16).prefill(ids) - wanted).max() <= 2e-4
+
+
+def test_files_within_folders_are_read(folder: Path, tmp_path: Path) -> None:
+    split(folder, {"part/a.safetensors": half(0), "b/c.safetensors": half(1)})
+    model, notes = noted(folder, tmp_path / "out")
+    assert not any("tensors" in note for note in notes)
+    assert_same_logits(model, folder)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_of_one_tensor_in_two_files_the_last_counts(
+    folder: Path, tmp_path: Path, scale: int
+) -> None:
+    def others(tensors: Tensors) -> Tensors:
+        return {name: scale * value for name, value in list(tensors.items())[:5]}
+
+    def whole(tensors: Tensors) -> Tensors:
+        return tensors
+
+    split(folder, {"b.safetensors": others, "a.safetensors": whole})
+    model, notes = noted(folder, tmp_path / "out")
+    assert any("5 tensors are stored in two of its files" in note for note in notes), notes
+    assert_same_logits(model, folder)
 
 
 def test_numbers_of_thousands_of_digits_are_refused(folder: Path) -> None:

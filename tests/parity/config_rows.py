@@ -61,7 +61,11 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("Lfm2MoeForCausalLM", architectures=["Lfm2MoeForCausalLM"]),
         refused("architectures is 3", architectures=3),
     ],
-    "is_causal: false": [refused("is_causal is false", is_causal=False), runs(is_causal=True)],
+    "is_causal": [
+        refused("is_causal is false", is_causal=False),
+        refused("is_causal is 0", is_causal=0),
+        *(runs(is_causal=value) for value in (True, None)),
+    ],
     "is_encoder_decoder: true": [refused("is_encoder_decoder is true", is_encoder_decoder=True)],
     "per_layer_config": [
         refused("per_layer_config", per_layer_config={"0": {"hidden_size": 3}}),

@@ -43,7 +43,7 @@ def check_scope(config: Config, family: str, note: Note) -> None:
     values = config.values
     _check_quantization(values)
     _check_class(values.get("architectures"), family, note)
-    if values.get("is_causal", True) is not True:
+    if values.get("is_causal") not in (None, True):
         raise config.error("is_causal", "true: a model that attends both ways cannot be exported")
     if values.get("is_encoder_decoder"):
         raise config.error("is_encoder_decoder", "false: only decoders can be exported")
