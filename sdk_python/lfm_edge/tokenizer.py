@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Collection, Sequence
 
 from tokenizers import Encoding
@@ -94,23 +95,38 @@ class Tokenizer:
         found = (token for token, (added, _) in self.added_tokens().items() if added == text)
         return next(found, None)
 
-    def normalize(self, text: str) -> str:
-        """What the tokenizer makes of `text` before it splits it."""
-        normalizer = self._native.normalizer
-        return text if normalizer is None else normalizer.normalize_str(text)
+    @property
+    def normalizes(self) -> bool:
+        """Whether it changes a text before it splits it."""
+        return self._native.normalizer is not None
 
-    def spell(self, text: str, token: int) -> list[int]:
+    def spell(self, text: str, token: int, markers: Collection[int]) -> list[int]:
         """The ids of `text` as ordinary text, in which no added token is found.
 
         Args:
-            text: that of an added token.
-            token: this token; a vocabulary that holds its text as a whole must not give it.
+            text: in which an added token was found.
+            token: this token.
+            markers: tokens that a vocabulary which holds their text as a whole must not give.
+
+        Raises:
+            InvalidRequestError: the vocabulary spells a single character as one of `markers`.
         """
+        if self.normalizes:  # the text may be another than what it was taken for
+            content = self.added_tokens()[token][0]
+            text = re.sub(r"\S(.*\S)?", lambda _: content, text, count=1, flags=re.DOTALL)
         ids = self._spell(text)
-        return ids if token not in ids else [i for part in text for i in self._spell(part)]
+        if not set(ids).isdisjoint(markers):
+            ids = [i for part in text for i in self._spell(part)]
+        if not set(ids).isdisjoint(markers):
+            raise InvalidRequestError(
+                f"a user or a tool wrote {text!r}, a marker that the tokenizer makes of ordinary "
+                "text too; remove it, or trust it"
+            )
+        return ids
 
     def _spell(self, text: str) -> list[int]:
-        splitter, text = self._native.pre_tokenizer, self.normalize(text)
+        splitter, normalizer = self._native.pre_tokenizer, self._native.normalizer
+        text = normalizer.normalize_str(text) if normalizer else text
         parts = splitter.pre_tokenize_str(text) if splitter else [(text, (0, len(text)))]
         return [token.id for part, _ in parts for token in self._native.model.tokenize(part)]
 
