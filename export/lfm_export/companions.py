@@ -42,6 +42,14 @@ _PLAIN_CLASSES = {"PreTrainedTokenizer", "TokenizersBackend", "PythonBackend", "
 _SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 _WITHOUT_EFFECT: Mapping[str, object] = {
     "num_beams": 1,
+    "max_length": 20,
+    "max_time": None,
+    "encoder_repetition_penalty": 1,
+    "encoder_no_repeat_ngram_size": 0,
+    "dola_layers": None,
+    "token_healing": False,
+    "force_words_ids": [],
+    "constraints": [],
     "penalty_alpha": 0,
     "typical_p": 1,
     "top_h": None,
@@ -215,16 +223,14 @@ def _read_generation(
     path = files.get(GENERATION_CONFIG)
     if isinstance(path, Path):
         where, text = str(path), _text(path)
-        values = _object(path)
+        values: Mapping[str, Any] = _object(path)
     else:  # as transformers does without the file
-        where = "config.json"
-        config = checkpoint.config
-        values = {name: config[name] for name in _SAMPLING if config.get(name) is not None}
-        if not values:
-            return GenerationDefaults()
-        text = json.dumps(values)
-        files[GENERATION_CONFIG] = text
-        note(f"no {GENERATION_CONFIG}: it is written from config.json's {', '.join(values)}")
+        where, values = "config.json", checkpoint.config
+        own = {name: values[name] for name in _SAMPLING if values.get(name) is not None}
+        text = json.dumps(own)
+        if own:
+            files[GENERATION_CONFIG] = text
+            note(f"no {GENERATION_CONFIG}: it is written from config.json's {', '.join(own)}")
     try:
         defaults = parse_generation_config(text)
     except InvalidRequestError as error:
@@ -232,7 +238,7 @@ def _read_generation(
     for name, neutral in _WITHOUT_EFFECT.items():
         value = values.get(name)
         if value not in (None, neutral, [], {}):
-            note(f"{GENERATION_CONFIG}: {name} {json.dumps(value)[:60]} is passed over")
+            note(f"{Path(where).name}: {name} {json.dumps(value)[:60]} is passed over")
     return defaults
 
 
@@ -247,7 +253,7 @@ def _end_tokens(
                 f"though {GENERATION_CONFIG} does not list it"
             )
     ends = tuple(dict.fromkeys((*own, *listed)))
-    unknown = [token for token in ends if token >= architecture.vocab_size]
+    unknown = [token for token in ends if not 0 <= token < architecture.vocab_size]
     if unknown:
         note(f"end token {unknown[0]} is passed over: the model has no row for it")
     ends = tuple(token for token in ends if token not in unknown)

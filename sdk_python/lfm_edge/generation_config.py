@@ -9,7 +9,6 @@ and no repetition penalty. A temperature without `do_sample` samples nothing. `t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import msgspec
 
@@ -28,8 +27,6 @@ GENERATION_CONFIG = "generation_config.json"
 _DEFAULT_TOP_K = 50
 _DEFAULT = SamplingOptions(top_k=_DEFAULT_TOP_K)
 
-TokenId = Annotated[int, msgspec.Meta(ge=0)]
-
 
 class _GenerationConfig(msgspec.Struct):
     """The fields of transformers' file that concern us."""
@@ -40,7 +37,7 @@ class _GenerationConfig(msgspec.Struct):
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    eos_token_id: TokenId | list[TokenId] | None = None
+    eos_token_id: int | list[int] | None = None
     pad_token_id: int | None = None
 
 
@@ -50,7 +47,7 @@ class GenerationDefaults:
 
     Attributes:
         sampling: how answers are drawn where nothing else is asked for.
-        eos_token_ids: the tokens that it lists as ends of an answer.
+        eos_token_ids: the tokens that it lists as ends of an answer; the model may lack some.
         pad_token_id: the token that it pads with.
     """
 
@@ -85,9 +82,9 @@ def read_generation_config(bundle: Bundle) -> tuple[SamplingOptions, frozenset[i
         defaults = GenerationDefaults() if text is None else parse_generation_config(text)
     except InvalidRequestError as error:
         raise BundleError(f"{bundle.folder / GENERATION_CONFIG}: {error}") from None
-    return defaults.sampling, frozenset(bundle.manifest.model.eos_token_ids).union(
-        defaults.eos_token_ids
-    )
+    model = bundle.manifest.model
+    ends = {*model.eos_token_ids, *defaults.eos_token_ids}
+    return defaults.sampling, frozenset(end for end in ends if 0 <= end < model.vocab_size)
 
 
 def _sampling(config: _GenerationConfig) -> SamplingOptions:
