@@ -16,7 +16,15 @@ from ..errors import CheckpointError
 from ..notes import Note, unheard
 from .foreign import explain_change, explain_tensor
 
-__all__ = ["COMPANION_FILES", "TEMPLATE_FOLDER", "Checkpoint", "companions", "quoted", "shown"]
+__all__ = [
+    "COMPANION_FILES",
+    "TEMPLATE_FOLDER",
+    "Checkpoint",
+    "companions",
+    "quoted",
+    "require_file",
+    "shown",
+]
 
 COMPANION_FILES = (
     "tokenizer.json",
@@ -49,11 +57,31 @@ def shown(names: Collection[str]) -> str:
 
 
 def companions(folder: Path) -> dict[str, Path]:
-    """The files beside the weights that say how to use them, as far as `folder` has them."""
+    """The files beside the weights that say how to use them, as far as `folder` has them.
+
+    Raises:
+        CheckpointError: a folder, a pipe or a link to nothing has the name of one.
+    """
     paths = {name: folder / name for name in COMPANION_FILES}
     for path in sorted((folder / TEMPLATE_FOLDER).glob("*.jinja")):
         paths[f"{TEMPLATE_FOLDER}/{path.name}"] = path
-    return {name: path for name, path in paths.items() if path.is_file()}
+    found = {name: path for name, path in paths.items() if path.exists() or path.is_symlink()}
+    for path in found.values():
+        require_file(path)
+    return found
+
+
+def require_file(path: Path) -> None:
+    """Checks that what has a name is a file; reading a pipe would wait for ever.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    if not path.exists():
+        reason = "leads nowhere" if path.is_symlink() else "No such file or directory"
+        raise CheckpointError(f"{path}: cannot be read: {reason}; download it again")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is not a file; remove it or download it again")
 
 
 class Checkpoint(abc.ABC):

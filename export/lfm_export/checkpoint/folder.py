@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..notes import Note, unheard
-from .base import Checkpoint, companions, quoted, shown
+from .base import Checkpoint, companions, quoted, require_file, shown
 from .foreign import explain_folder, is_adapter
 from .hub_names import hub_names, require_stack, stack_of
 from .safetensors_file import SafetensorsFile, StoredTensor
@@ -80,6 +80,7 @@ class FolderCheckpoint(Checkpoint):
 
 
 def _read_object(path: Path) -> dict[str, Any]:
+    require_file(path)
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
@@ -119,6 +120,9 @@ def _weights(folder: Path, config: Mapping[str, Any]) -> Path:
     for name in (_SINGLE, _INDEX):
         if (folder / name).exists():
             return folder / name
+    for name in (_SINGLE, _INDEX):
+        if (folder / name).is_symlink():
+            require_file(folder / name)  # which it is not
     explanation = explain_folder(folder) or "holds no weights"
     raise CheckpointError(f"{folder}: {explanation} (neither {_SINGLE} nor {_INDEX} is there)")
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
-from .base import quoted
+from .base import quoted, require_file
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
@@ -51,6 +51,7 @@ class SafetensorsFile:
             CheckpointError: the file is missing, truncated or not safetensors.
         """
         self.path = path
+        require_file(path)
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:

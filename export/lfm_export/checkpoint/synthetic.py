@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from ..architecture import describe
 from ..errors import CheckpointError
-from .base import Checkpoint, companions, quoted
+from .base import Checkpoint, companions, quoted, require_file
 from .shapes import SHAPES
 
 __all__ = ["PREFIX", "SyntheticCheckpoint", "open_synthetic"]
@@ -95,6 +95,7 @@ def open_synthetic(source: str, seed: int, tokenizer: Path | None = None) -> Syn
 
 
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
+    require_file(path)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
