@@ -157,6 +157,49 @@ def test_of_one_tensor_in_two_files_the_last_counts(
     assert_same_logits(model, folder)
 
 
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize("long", [f"model.{LONG}", f"model.layers.0.conv.{LONG}.{LONG}"])
+def test_long_names_and_values_are_shown_in_part(folder: Path, tmp_path: Path, long: str) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    empty = np.ones(3, np.float32)
+    save_file({**tensors, long: empty}, folder / "model.safetensors", {"format": "pt"})
+    change(folder / "config.json", block_dim=LONG, hidden_act=LONG)
+    change(folder / "generation_config.json", stop_strings=[LONG])
+    change(folder / "tokenizer_config.json", tokenizer_class=LONG, pad_token=LONG)
+    _, notes = noted(folder, tmp_path / "out")
+    assert sum("xxx" in note for note in notes) == 6
+    assert all(len(note) < 1600 for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("config.json", {"layer_types": [LONG] * 4}),
+        ("config.json", {"model_type": LONG}),
+        ("config.json", {"architectures": [LONG]}),
+        ("config.json", {"transformers_weights": LONG}),
+        ("config.json", {"rope_parameters": {"rope_type": LONG}}),
+        ("tokenizer_config.json", {"fast_tokenizer_files": [LONG]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {LONG: {"content": "a"}}}),
+        ("tokenizer.json", {"decoder": {"type": LONG}}),
+        ("generation_config.json", {"top_k": LONG}),
+        ("model.safetensors.index.json", {"weight_map": {LONG: f"../{LONG}"}}),
+    ],
+)
+def test_errors_show_long_names_and_values_in_part(
+    folder: Path, tmp_path: Path, file: str, values: dict[str, Any]
+) -> None:
+    if "index" in file:
+        (folder / "model.safetensors").unlink()
+    change(folder / file, **values)
+    with pytest.raises(lfm_edge.LfmError) as caught:
+        export(folder, tmp_path / "out")
+    assert len(str(caught.value)) < 1600
+    assert "\n" not in str(caught.value)
+
+
 def test_numbers_of_thousands_of_digits_are_refused(folder: Path) -> None:
     file = folder / "model.safetensors"
     data = file.read_bytes()
