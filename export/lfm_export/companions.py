@@ -22,6 +22,7 @@ from lfm_edge.generation_config import (
     GenerationDefaults,
     parse_generation_config,
 )
+from lfm_edge.tokenizer import no_panics
 from tokenizers import Tokenizer
 
 from .architecture import Architecture
@@ -147,8 +148,16 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
         )
     tokenizer = _parse_tokenizer(path)
     try:
-        new = complete_tokenizer(tokenizer, config, special, added)
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        with no_panics():
+            new = complete_tokenizer(tokenizer, config, special, added)
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(
             f"{_TOKENIZER_CONFIG}, {_SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
         ) from None
@@ -177,8 +186,9 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
 def _check_reads(tokenizer: Tokenizer, path: Path, vocab_size: int) -> None:
     """That it reads a text, and adds only tokens around it that the model has."""
     try:
-        ids = tokenizer.encode("a", add_special_tokens=True).ids
-        golden_ids(tokenizer, vocab_size, None)
+        with no_panics():
+            ids = tokenizer.encode("a", add_special_tokens=True).ids
+            golden_ids(tokenizer, vocab_size, None)
     except Exception as error:  # the library raises nothing narrower
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: cannot read a text: {reason}; download it again") from None
@@ -190,10 +200,10 @@ def _check_reads(tokenizer: Tokenizer, path: Path, vocab_size: int) -> None:
 
 
 def _parse_tokenizer(path: Path) -> Tokenizer:
+    text = _text(path)
     try:
-        tokenizer = Tokenizer.from_str(_text(path))
-    except CheckpointError:
-        raise
+        with no_panics():
+            tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: is not a tokenizer: {reason}; download it again") from None

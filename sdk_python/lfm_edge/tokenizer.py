@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as NativeTokenizer
@@ -13,9 +14,20 @@ from tokenizers.decoders import ByteLevel
 from .bundle import Bundle
 from .errors import BundleError, InvalidRequestError
 
-__all__ = ["Detokenizer", "Tokenizer"]
+__all__ = ["Detokenizer", "Tokenizer", "no_panics"]
 
 FILE = "tokenizer.json"
+
+
+@contextmanager
+def no_panics() -> Iterator[None]:
+    """Raises a RuntimeError where the tokenizers' library panics: that is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(str(error)) from None
 
 
 class Tokenizer:
@@ -36,7 +48,8 @@ class Tokenizer:
                 f"{bundle.folder}: no {FILE}, so this bundle reads no text; use a session and ids"
             )
         try:
-            self._native = NativeTokenizer.from_str(text)
+            with no_panics():
+                self._native = NativeTokenizer.from_str(text)
         except Exception as error:  # the library raises nothing narrower
             raise BundleError(f"{path}: {str(error).splitlines()[0]}") from None
         if not isinstance(self._native.decoder, ByteLevel):
@@ -76,10 +89,11 @@ class Tokenizer:
     def _encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
         _require_characters(text)
         try:
-            return self._native.encode(text, add_special_tokens=add_special_tokens)
-        except BaseException as error:  # a panic of the library is no Exception
-            if isinstance(error, (KeyboardInterrupt, MemoryError)):
-                raise
+            with no_panics():
+                return self._native.encode(text, add_special_tokens=add_special_tokens)
+        except MemoryError:
+            raise
+        except Exception as error:  # the library raises nothing narrower
             reason = " ".join(str(error).split())[:200]
             raise BundleError(
                 f"{self._path}: fails to read a text of {len(text):,} characters: {reason}"

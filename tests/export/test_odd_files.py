@@ -31,6 +31,29 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         {"additional_special_tokens": [{"lstrip": 1}]},
         "malformed token",
     ),
+    "further tokens as text": (
+        "tokenizer_config.json",
+        {"extra_special_tokens": "<new>"},
+        "expected a list or an object",
+    ),
+    "a listed token as text": (
+        "tokenizer_config.json",
+        {"added_tokens_decoder": {"1": "<new>"}},
+        "expected an object",
+    ),
+    "id as text": ("added_tokens.json", {"x": "5"}, "malformed token"),
+    "a library that panics": (
+        "tokenizer.json",
+        {
+            "model": {
+                "type": "BPE",
+                "vocab": {"a": 0, "b": 1, "ab": 2},
+                "merges": ["a b"],
+                "continuing_subword_prefix": "##",
+            }
+        },
+        "is not a tokenizer",
+    ),
     "infinite id": ("added_tokens.json", {"x": float("inf")}, "malformed token"),
     "no unknown token": (
         "tokenizer.json",

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from lfm_edge.tokenizer import no_panics
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -97,7 +98,8 @@ def open_synthetic(source: str, seed: int, tokenizer: Path | None = None) -> Syn
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
     require_file(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        with no_panics():
+            tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"--tokenizer: {path}: {str(error).splitlines()[0]}") from None
     size = tokenizer.get_vocab_size()
