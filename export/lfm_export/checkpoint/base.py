@@ -50,7 +50,7 @@ def shown(names: Collection[str]) -> str:
     """The first few names out of a file, for a one-line message."""
     first = list(names)[:_MOST_SHOWN]
     plain = (
-        name if name.isprintable() and len(name) <= _LONGEST_QUOTE else quoted(name)
+        name if name and name.isprintable() and len(name) <= _LONGEST_QUOTE else quoted(name)
         for name in first
     )
     return ", ".join(plain) + (", ..." if len(names) > _MOST_SHOWN else "")

@@ -19,7 +19,7 @@ from .foreign import explain_folder, is_adapter
 from .hub_names import hub_names, require_stack, stack_of
 from .safetensors_file import SafetensorsFile, StoredTensor
 
-__all__ = ["FolderCheckpoint"]
+__all__ = ["FolderCheckpoint", "shards_within"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -133,9 +133,8 @@ def _open_tensors(
     """Every stored tensor under its stored name; `stack` closes the files."""
     if path.suffix != ".json":
         return _open(path, stack).tensors
-    shards = _weight_map(path)
     files: dict[str, SafetensorsFile] = {}
-    for shard in sorted(set(shards.values())):
+    for shard in _shards(path):
         if not (folder / shard).exists():
             raise CheckpointError(
                 f"{folder / shard}: is missing, but {path.name} names it; download it again"
@@ -161,7 +160,8 @@ def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
     return file
 
 
-def _weight_map(path: Path) -> dict[str, str]:
+def _shards(path: Path) -> list[str]:
+    """The files that an index names, in order; each lies in the index's folder or within it."""
     shards = _read_object(path).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise CheckpointError(f"{path}: has no weight_map from tensors to files")
@@ -171,7 +171,17 @@ def _weight_map(path: Path) -> dict[str, str]:
                 f"{path}: places tensor {quoted(name)} in {quoted(str(shard))}, "
                 "expected a file in the same folder, or in one within it"
             )
-    return shards
+    return sorted(set(shards.values()))
+
+
+def shards_within(folder: Path) -> list[str]:
+    """The shards that lie in folders of their own.
+
+    Raises:
+        CheckpointError: the config or the index is missing or malformed.
+    """
+    path = _weights(folder, _read_object(folder / "config.json"))
+    return [shard for shard in _shards(path) if "/" in shard] if path.suffix == ".json" else []
 
 
 def _is_plain(name: str) -> bool:
