@@ -146,3 +146,15 @@ def test_what_an_old_config_asks_of_generation_is_noted(folder: Path, tmp_path: 
         "config.json: max_length 500 is passed over",
         "config.json: no_repeat_ngram_size 3 is passed over",
     ]
+
+
+def test_what_changes_no_answer_is_ignored(folder: Path, tmp_path: Path) -> None:
+    values = {
+        "use_cache": "x",
+        "cache_implementation": "none",
+        "output_scores": 5,
+        "max_length": 20,
+    }
+    change(folder / "generation_config.json", eos_token_id=7, **values)
+    _, notes = noted(folder, tmp_path / "out")
+    assert not any("generation_config.json:" in note for note in notes)
