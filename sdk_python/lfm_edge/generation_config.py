@@ -3,7 +3,7 @@
 One rule for every value: absent or null means transformers' default, which is greedy decoding
 (`do_sample` false) and, where something samples, temperature 1, `top_k` 50, `top_p` 1, no `min_p`
 and no repetition penalty. A temperature without `do_sample` samples nothing. `top_k` -1 is off, as
-0 is.
+0 is; `top_p` is off above 1, and 0 leaves the likeliest token alone.
 """
 
 from __future__ import annotations
@@ -92,11 +92,12 @@ def _sampling(config: _GenerationConfig) -> SamplingOptions:
         return default if value is None else value
 
     top_k = _DEFAULT_TOP_K if config.top_k is None else config.top_k
+    top_p = given(config.top_p, 1.0)
     options = SamplingOptions(
         temperature=given(config.temperature, 1.0),
         top_k=0 if top_k == -1 else top_k,
-        top_p=given(config.top_p, 1.0),
+        top_p=min(top_p or 1.0, 1.0),
         min_p=given(config.min_p, 0.0),
         repetition_penalty=given(config.repetition_penalty, 1.0),
     )
-    return options if config.do_sample else replace(options, temperature=0.0)
+    return options if config.do_sample and top_p else replace(options, temperature=0.0)

@@ -62,6 +62,20 @@ def test_minus_one_is_off_in_both_runtimes(folder: Path, tmp_path: Path) -> None
     genai.Model(str(bundle.folder))
 
 
+@pytest.mark.parametrize(("top_p", "greedy"), [(0, True), (0.0, True), (2, False), (1.5, False)])
+def test_top_p_beyond_its_range(folder: Path, tmp_path: Path, top_p: float, greedy: bool) -> None:
+    change(folder / "generation_config.json", do_sample=True, top_p=top_p)
+    bundle = export(folder, tmp_path / "out", quant="f32", target="onnx-portable")
+    truth = load_truth(folder)
+    if greedy:
+        assert generated(truth, do_sample=True) == generated(truth)
+    ours = lfm_edge.Model(bundle, 1).defaults
+    assert (ours.temperature, ours.top_p) == (0.0 if greedy else 1.0, 1.0)
+    search = json.loads((bundle.folder / "genai_config.json").read_text())["search"]
+    assert search["do_sample"] is not greedy
+    genai.Model(str(bundle.folder))
+
+
 def test_sampling_defaults_of_an_old_config_count(folder: Path, tmp_path: Path) -> None:
     change(folder / "config.json", do_sample=True, temperature=0.25)
     model, _ = noted(folder, tmp_path / "out")

@@ -177,6 +177,7 @@ WEIGHTS: Mapping[str, list[Case]] = {
             stored(added(probe=VECTOR.to(kind)), says="probe")
             for kind in (torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.bool, torch.complex64)
         ),
+        stored(added(probe=torch.ones([1] * 20)), says="probe"),
         stored(added(**{f"{EXPERTS}.down_proj": VECTOR.to(torch.uint8)}), says="down_proj"),
     ],
     "one tensor under two names": [

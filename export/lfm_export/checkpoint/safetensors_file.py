@@ -26,7 +26,7 @@ __all__ = ["SafetensorsFile", "StoredTensor"]
 
 _PREFIX = 8
 _LONGEST_HEADER = 100_000_000
-_MOST_AXES = 8
+_MOST_AXES = 64  # as many as torch takes
 _MOST_BYTES = 2**63
 _READABLE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ITEM_BITS = {
