@@ -62,6 +62,12 @@ def test_a_shard_or_an_index_that_is_no_file_is_refused(
         open_checkpoint(str(folder))
 
 
+def test_a_tokenizer_of_synthetic_weights_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(CheckpointError, match=r"^--tokenizer: .*json: is not a file"):
+        open_checkpoint("synthetic:lfm2-350m", tokenizer=tmp_path)
+
+
 @pytest.mark.parametrize("place", ["/proc/x", "/proc/self/x/y", "/dev/null", "/dev/null/x"])
 def test_a_place_that_holds_no_files(folder: Path, place: str) -> None:
     with pytest.raises(ExportError, match=r"^/(proc|dev)/[^\n]*$"):

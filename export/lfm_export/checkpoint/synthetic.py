@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from ..architecture import describe
 from ..errors import CheckpointError
-from .base import Checkpoint, companions, quoted, require_file
+from .base import Checkpoint, companions, quoted
 from .shapes import SHAPES
 
 __all__ = ["PREFIX", "SyntheticCheckpoint", "open_synthetic"]
@@ -96,7 +96,8 @@ def open_synthetic(source: str, seed: int, tokenizer: Path | None = None) -> Syn
 
 
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
-    require_file(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"--tokenizer: {path}: is not a file")
     try:
         with no_panics():
             tokenizer = Tokenizer.from_file(str(path))
