@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,10 +117,7 @@ def _only_export_to(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        if not file.exists():  # as in /proc
-            raise ExportError(
-                f"{out}: no file can be made beside it; choose another place"
-            ) from None
+        _require_files(out)
         raise ExportError(
             f"{out}: another export is writing this bundle; let it end or choose another place"
         ) from None
@@ -131,6 +129,15 @@ def _only_export_to(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             file.unlink()
         lock.release()
+
+
+def _require_files(out: Path) -> None:
+    """Where no file can be made, as in /proc, a lock is not taken either."""
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError:
+        raise ExportError(f"{out}: no file can be made beside it; choose another place") from None
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -31,7 +31,7 @@ def hub_names(stored: Mapping[str, StoredTensor], note: Note) -> dict[str, Store
             take it for another.
     """
     tensors: dict[str, StoredTensor] = {}
-    last: dict[str, int] = {}
+    last: dict[str, tuple[int, str]] = {}
     twice: list[str] = []
     for stored_name in sorted(stored, key=_natural):
         tensor = stored[stored_name]
@@ -57,15 +57,23 @@ def hub_names(stored: Mapping[str, StoredTensor], note: Note) -> dict[str, Store
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """The order of names in which transformers takes tensors: numbers by their value."""
     return [
-        (0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part)
+        (0, *_number(part)) if part.isascii() and part.isdigit() else (1, 0, part)
         for part in name.split(".")
     ]
 
 
-def _require_order(expert: re.Match[str], last: dict[str, int], tensor: StoredTensor) -> None:
+def _number(digits: str) -> tuple[int, str]:
+    """What orders numbers by their value, however many digits they have."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
+
+
+def _require_order(
+    expert: re.Match[str], last: dict[str, tuple[int, str]], tensor: StoredTensor
+) -> None:
     """The names say nothing to transformers: it numbers a layer's experts as they come."""
-    matrix, number = f"{expert[1]}.{expert[3]}", int(expert[2])
-    if number < last.get(matrix, 0):
+    matrix, number = f"{expert[1]}.{expert[3]}", _number(expert[2])
+    if number < last.get(matrix, number):
         raise tensor.file.error(
             f"names some experts of {expert[1]} with model. and others without it, which "
             "transformers would take in another order; rename them all alike"
