@@ -219,6 +219,9 @@ WEIGHTS: Mapping[str, list[Case]] = {
         unfit("model._orig_mod", renamed(lambda name: f"_orig_mod.{name}")),
         unfit("model.module", renamed(lambda name: f"module.{name}")),
         unfit("sharding wrapper", renamed(lambda name: f"_fsdp_wrapped_module.{name}")),
+        unfit(
+            "an adapter's", added(**{"model.layers.1.feed_forward.w1.lora_B.weight": VECTOR}), MOE
+        ),
         unfit("an adapter's", added(**{f"{MODULE}.lora_A.weight": VECTOR})),
     ],
     "tensors of bitsandbytes, GPTQ, AWQ, FP8, compressed-tensors": [

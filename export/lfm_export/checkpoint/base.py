@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..notes import Note, unheard
-from .foreign import explain_change, explain_tensor
+from .foreign import explain_adapter, explain_scales, explain_tensor
 
 __all__ = [
     "COMPANION_FILES",
@@ -130,8 +130,9 @@ class Checkpoint(abc.ABC):
         except CheckpointError:
             self._explain(extra, explain_tensor)
             raise
+        self._explain(extra, explain_adapter)
         modules = _modules(tensors)
-        self._explain([name for name in extra if _is_within(name, modules)], explain_change)
+        self._explain([name for name in extra if _is_within(name, modules)], explain_scales)
         self._refuse_more_experts(tensors, extra)
         if extra:
             names = _summary((self._stored_name(name) for name in extra), tensors)

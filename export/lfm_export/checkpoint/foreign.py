@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["explain_change", "explain_file", "explain_folder", "explain_tensor", "is_adapter"]
+__all__ = [
+    "explain_adapter",
+    "explain_file",
+    "explain_folder",
+    "explain_scales",
+    "explain_tensor",
+    "is_adapter",
+]
 
 _UNQUANTIZED = "start from the unquantized checkpoint"
 _SAVE = "save it with transformers' save_pretrained, as safetensors, and export that"
@@ -50,8 +57,8 @@ _CONTENTS = (
     ("*-of-*.safetensors", "holds shards without model.safetensors.index.json; download it again"),
     ("*.safetensors", "holds safetensors under another name; expected model.safetensors"),
 )
-# What stands in the names of tensors that would change what the whole weights beside them say.
-_CHANGES = (
+# What stands in the names of tensors that would change the whole weights beside them.
+_ADAPTERS = (
     (
         r"\.lora_|^lora_",
         "an adapter's; merge it into its model first, with PEFT's merge_and_unload",
@@ -60,6 +67,8 @@ _CHANGES = (
         r"^base_model\.model\.|\.base_layer\.|\.modules_to_save\.",
         "a PEFT model's, unmerged; merge it with merge_and_unload, then save_pretrained",
     ),
+)
+_SCALES = (
     (
         r"(\.|_)(weight_scale|weight_scale_inv|weight_scale_2|input_scale|scale_inv)$",
         f"of an FP8 or compressed-tensors model; {_UNQUANTIZED}",
@@ -102,14 +111,19 @@ def explain_folder(folder: Path) -> str | None:
     return None
 
 
-def explain_change(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first tensor that would change the whole weights beside it, and whose it is."""
-    return _explained(names, _CHANGES)
+def explain_adapter(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first tensor of an adapter, and what to do with it."""
+    return _explained(names, _ADAPTERS)
+
+
+def explain_scales(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first tensor that scales the weights of its module, and whose it is."""
+    return _explained(names, _SCALES)
 
 
 def explain_tensor(names: Iterable[str]) -> tuple[str, str] | None:
     """The first tensor that shows incomplete weights to be another tool's, and whose they are."""
-    return _explained(names, (*_CHANGES, *_REPLACEMENTS))
+    return _explained(names, (*_ADAPTERS, *_SCALES, *_REPLACEMENTS))
 
 
 def _explained(names: Iterable[str], kinds: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
