@@ -22,6 +22,7 @@ from lfm_edge.generation_config import (
     GenerationDefaults,
     parse_generation_config,
 )
+from lfm_edge.tokenizer import no_panics
 from tokenizers import Tokenizer
 
 from .architecture import Architecture
@@ -42,6 +43,14 @@ _PLAIN_CLASSES = {"PreTrainedTokenizer", "TokenizersBackend", "PythonBackend", "
 _SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 _WITHOUT_EFFECT: Mapping[str, object] = {
     "num_beams": 1,
+    "max_length": 20,
+    "max_time": None,
+    "encoder_repetition_penalty": 1,
+    "encoder_no_repeat_ngram_size": 0,
+    "dola_layers": None,
+    "token_healing": False,
+    "force_words_ids": [],
+    "constraints": [],
     "penalty_alpha": 0,
     "typical_p": 1,
     "top_h": None,
@@ -139,8 +148,16 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
         )
     tokenizer = _parse_tokenizer(path)
     try:
-        new = complete_tokenizer(tokenizer, config, special, added)
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        with no_panics():
+            new = complete_tokenizer(tokenizer, config, special, added)
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(
             f"{_TOKENIZER_CONFIG}, {_SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
         ) from None
@@ -169,8 +186,9 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
 def _check_reads(tokenizer: Tokenizer, path: Path, vocab_size: int) -> None:
     """That it reads a text, and adds only tokens around it that the model has."""
     try:
-        ids = tokenizer.encode("a", add_special_tokens=True).ids
-        golden_ids(tokenizer, vocab_size, None)
+        with no_panics():
+            ids = tokenizer.encode("a", add_special_tokens=True).ids
+            golden_ids(tokenizer, vocab_size, None)
     except Exception as error:  # the library raises nothing narrower
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: cannot read a text: {reason}; download it again") from None
@@ -182,10 +200,10 @@ def _check_reads(tokenizer: Tokenizer, path: Path, vocab_size: int) -> None:
 
 
 def _parse_tokenizer(path: Path) -> Tokenizer:
+    text = _text(path)
     try:
-        tokenizer = Tokenizer.from_str(_text(path))
-    except CheckpointError:
-        raise
+        with no_panics():
+            tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: is not a tokenizer: {reason}; download it again") from None
@@ -215,16 +233,14 @@ def _read_generation(
     path = files.get(GENERATION_CONFIG)
     if isinstance(path, Path):
         where, text = str(path), _text(path)
-        values = _object(path)
+        values: Mapping[str, Any] = _object(path)
     else:  # as transformers does without the file
-        where = "config.json"
-        config = checkpoint.config
-        values = {name: config[name] for name in _SAMPLING if config.get(name) is not None}
-        if not values:
-            return GenerationDefaults()
-        text = json.dumps(values)
-        files[GENERATION_CONFIG] = text
-        note(f"no {GENERATION_CONFIG}: it is written from config.json's {', '.join(values)}")
+        where, values = "config.json", checkpoint.config
+        own = {name: values[name] for name in _SAMPLING if values.get(name) is not None}
+        text = json.dumps(own)
+        if own:
+            files[GENERATION_CONFIG] = text
+            note(f"no {GENERATION_CONFIG}: it is written from config.json's {', '.join(own)}")
     try:
         defaults = parse_generation_config(text)
     except InvalidRequestError as error:
@@ -232,7 +248,7 @@ def _read_generation(
     for name, neutral in _WITHOUT_EFFECT.items():
         value = values.get(name)
         if value not in (None, neutral, [], {}):
-            note(f"{GENERATION_CONFIG}: {name} {json.dumps(value)[:60]} is passed over")
+            note(f"{Path(where).name}: {name} {json.dumps(value)[:60]} is passed over")
     return defaults
 
 
@@ -247,7 +263,7 @@ def _end_tokens(
                 f"though {GENERATION_CONFIG} does not list it"
             )
     ends = tuple(dict.fromkeys((*own, *listed)))
-    unknown = [token for token in ends if token >= architecture.vocab_size]
+    unknown = [token for token in ends if not 0 <= token < architecture.vocab_size]
     if unknown:
         note(f"end token {unknown[0]} is passed over: the model has no row for it")
     ends = tuple(token for token in ends if token not in unknown)

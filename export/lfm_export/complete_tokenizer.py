@@ -8,14 +8,14 @@ transformers' `tokenization_utils_base.py` and `TokenizersBackend.__init__`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
+from lfm_edge.special_tokens import named_tokens, with_special_tokens_map
 from tokenizers import AddedToken, Tokenizer
 
 __all__ = ["complete_tokenizer"]
-
-_NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def complete_tokenizer(
@@ -41,14 +41,13 @@ def complete_tokenizer(
     """
     listed: dict[int, AddedToken] = {}
     if "added_tokens_decoder" in config:
-        listed = {int(i): _token(t) for i, t in config["added_tokens_decoder"].items()}
-    else:
-        config = {**config, **special_tokens}
-    named, extra = _special(config)
+        listed = {int(i): _listed(t) for i, t in config["added_tokens_decoder"].items()}
+    config = with_special_tokens_map(config, special_tokens)
+    named, extra = list(named_tokens(config).values()), _further(config)
     if "added_tokens_decoder" not in config:
         special = {_text(token) for token in (*named, *extra)}
         for text, index in added_tokens.items():
-            listed[int(index)] = AddedToken(
+            listed[operator.index(index)] = AddedToken(
                 text, normalized=text not in special, special=text in special
             )
         listed |= tokenizer.get_added_tokens_decoder()
@@ -68,24 +67,22 @@ def complete_tokenizer(
     return [token.content for token in after if repr(token) not in before]
 
 
-def _special(config: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """The named special tokens, and the further ones."""
-    named = [config[f"{name}_token"] for name in _NAMED if config.get(f"{name}_token") is not None]
-    named += [
-        token
-        for name, token in config.items()
-        if name.endswith("_token")
-        and name.removesuffix("_token") not in _NAMED
-        and isinstance(token, str)
-    ]
+def _further(config: Mapping[str, Any]) -> list[Any]:
+    """The special tokens without a name."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    if isinstance(extra, dict):
-        return [*named, *extra.values()], []
-    return named, list(extra)
+    if not isinstance(extra, (list, dict)):
+        raise TypeError(f"extra_special_tokens is {extra!r}, expected a list or an object")
+    return extra if isinstance(extra, list) else []
 
 
 def _text(token: Any) -> str:
     return token["content"] if isinstance(token, dict) else str(token)
+
+
+def _listed(value: Any) -> AddedToken:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} in added_tokens_decoder, expected an object")
+    return _token(value)
 
 
 def _token(value: Any) -> AddedToken:

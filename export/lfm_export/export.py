@@ -18,6 +18,7 @@ from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
 from .loading import architecture_of
+from .notes import short
 from .quantize import Scheme
 from .reference import golden_vectors
 from .weights import WeightStream, check_widths
@@ -61,11 +62,12 @@ def export_bundle(
         raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
     target = TARGETS[options.target]
     scheme = Scheme.choose(options.quant, options.head)
-    architecture = architecture_of(checkpoint, progress.note)
+    note = short(progress.note)
+    architecture = architecture_of(checkpoint, note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
     check_widths(architecture, scheme)
-    companions = read_companions(checkpoint, architecture, progress.note)
+    companions = read_companions(checkpoint, architecture, note)
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"
         job = Job(
@@ -77,7 +79,7 @@ def export_bundle(
             companions,
             folder,
             producer,
-            progress.note,
+            note,
         )
         write_manifest(_write(checkpoint, target, job, progress), folder)
         Bundle(folder)  # before it takes the place of one that opens

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,22 +38,16 @@ def bundle_folder(out: Path) -> Iterator[Path]:
         ExportError: `out` is in the way, another export writes it, or the disk is full or refuses
             to be written.
     """
-    out = out.absolute()
-    _check_replaceable(out)
     try:
-        place = out.resolve()  # what a link stands for is replaced, not the link
-    except RuntimeError:
-        raise ExportError(f"{out}: is a link to itself; remove it") from None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _only_export_to(place):
+        place = _place(out)
+        with _folders_above(place), _only_export_to(place):
             restore_replaced(place)
             _remove_leftovers(place)
             partial = place.with_name(f".{place.name}.partial-{os.getpid()}")
             partial.mkdir()
             try:
                 yield partial
-                _check_replaceable(out)
+                _check_replaceable(place)
                 _move_into_place(partial, place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -81,6 +76,33 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def _place(out: Path) -> Path:
+    """Where a bundle is to lie: what a link stands for is replaced, not the link."""
+    out = out.absolute()
+    _check_replaceable(out)
+    try:
+        place = out.resolve()
+    except RuntimeError:
+        raise ExportError(f"{out}: is a link to itself; remove it") from None
+    if Path.cwd().is_relative_to(place):
+        raise ExportError(f"{out}: is the current folder, which cannot be replaced; leave it first")
+    return place
+
+
+@contextmanager
+def _folders_above(place: Path) -> Iterator[None]:
+    """Makes those that are missing, and removes them again if nothing comes of it."""
+    missing = [folder for folder in place.parents if not folder.exists()]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def _check_replaceable(out: Path) -> None:
     if out.exists() and not (
         out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
@@ -95,6 +117,7 @@ def _only_export_to(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
+        _require_files(out)
         raise ExportError(
             f"{out}: another export is writing this bundle; let it end or choose another place"
         ) from None
@@ -106,6 +129,15 @@ def _only_export_to(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             file.unlink()
         lock.release()
+
+
+def _require_files(out: Path) -> None:
+    """Where no file can be made, as in /proc, a lock is not taken either."""
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError:
+        raise ExportError(f"{out}: no file can be made beside it; choose another place") from None
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from numbers import Integral
 
 _LONGEST_REASON = 500
+_LONGEST_LINE = 1500
+_SHOWN_OF_END = 400  # where a line says what was expected and what to do
 
 __all__ = [
     "BundleError",
@@ -26,6 +28,7 @@ __all__ = [
     "UnsupportedBundleError",
     "is_whole",
     "one_line_errors",
+    "shortened",
 ]
 
 
@@ -34,8 +37,19 @@ def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def shortened(text: str) -> str:
+    """`text` as it is, or its beginning and end where a name or value in it is very long."""
+    if len(text) <= _LONGEST_LINE:
+        return text
+    begin = text[: _LONGEST_LINE - _SHOWN_OF_END]
+    return f"{begin} ...({len(text) - _LONGEST_LINE:,} characters)... {text[-_SHOWN_OF_END:]}"
+
+
 class LfmError(Exception):
-    """Base of every error of LFM Edge."""
+    """Base of every error of LFM Edge; a message that is very long is shortened."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class BundleError(LfmError):

@@ -3,13 +3,12 @@
 One rule for every value: absent or null means transformers' default, which is greedy decoding
 (`do_sample` false) and, where something samples, temperature 1, `top_k` 50, `top_p` 1, no `min_p`
 and no repetition penalty. A temperature without `do_sample` samples nothing. `top_k` -1 is off, as
-0 is.
+0 is; `top_p` is off above 1, and 0 leaves the likeliest token alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import msgspec
 
@@ -28,8 +27,6 @@ GENERATION_CONFIG = "generation_config.json"
 _DEFAULT_TOP_K = 50
 _DEFAULT = SamplingOptions(top_k=_DEFAULT_TOP_K)
 
-TokenId = Annotated[int, msgspec.Meta(ge=0)]
-
 
 class _GenerationConfig(msgspec.Struct):
     """The fields of transformers' file that concern us."""
@@ -40,7 +37,7 @@ class _GenerationConfig(msgspec.Struct):
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    eos_token_id: TokenId | list[TokenId] | None = None
+    eos_token_id: int | list[int] | None = None
     pad_token_id: int | None = None
 
 
@@ -50,7 +47,7 @@ class GenerationDefaults:
 
     Attributes:
         sampling: how answers are drawn where nothing else is asked for.
-        eos_token_ids: the tokens that it lists as ends of an answer.
+        eos_token_ids: the tokens that it lists as ends of an answer; the model may lack some.
         pad_token_id: the token that it pads with.
     """
 
@@ -85,9 +82,9 @@ def read_generation_config(bundle: Bundle) -> tuple[SamplingOptions, frozenset[i
         defaults = GenerationDefaults() if text is None else parse_generation_config(text)
     except InvalidRequestError as error:
         raise BundleError(f"{bundle.folder / GENERATION_CONFIG}: {error}") from None
-    return defaults.sampling, frozenset(bundle.manifest.model.eos_token_ids).union(
-        defaults.eos_token_ids
-    )
+    model = bundle.manifest.model
+    ends = {*model.eos_token_ids, *defaults.eos_token_ids}
+    return defaults.sampling, frozenset(end for end in ends if 0 <= end < model.vocab_size)
 
 
 def _sampling(config: _GenerationConfig) -> SamplingOptions:
@@ -95,11 +92,12 @@ def _sampling(config: _GenerationConfig) -> SamplingOptions:
         return default if value is None else value
 
     top_k = _DEFAULT_TOP_K if config.top_k is None else config.top_k
+    top_p = given(config.top_p, 1.0)
     options = SamplingOptions(
         temperature=given(config.temperature, 1.0),
         top_k=0 if top_k == -1 else top_k,
-        top_p=given(config.top_p, 1.0),
+        top_p=min(top_p or 1.0, 1.0),
         min_p=given(config.min_p, 0.0),
         repetition_penalty=given(config.repetition_penalty, 1.0),
     )
-    return options if config.do_sample else replace(options, temperature=0.0)
+    return options if config.do_sample and top_p else replace(options, temperature=0.0)

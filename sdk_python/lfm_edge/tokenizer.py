@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from tokenizers import Encoding
@@ -13,11 +15,22 @@ from tokenizers.decoders import ByteLevel
 from .bundle import Bundle
 from .errors import BundleError, ContextFullError, InvalidRequestError
 
-__all__ = ["Detokenizer", "Tokenizer"]
+__all__ = ["Detokenizer", "Tokenizer", "no_panics"]
 
 FILE = "tokenizer.json"
 _LONG = 10_000
 """Characters of a text that takes milliseconds to read."""
+
+
+@contextmanager
+def no_panics() -> Iterator[None]:
+    """Raises a RuntimeError where the tokenizers' library panics: that is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(str(error)) from None
 
 
 class Tokenizer:
@@ -41,7 +54,8 @@ class Tokenizer:
                 f"{bundle.folder}: no {FILE}, so this bundle reads no text; use a session and ids"
             )
         try:
-            self._native = NativeTokenizer.from_str(text)
+            with no_panics():
+                self._native = NativeTokenizer.from_str(text)
         except Exception as error:  # the library raises nothing narrower
             raise BundleError(f"{path}: {str(error).splitlines()[0]}") from None
         if not isinstance(self._native.decoder, ByteLevel):
@@ -75,21 +89,15 @@ class Tokenizer:
             InvalidRequestError: the text holds half of a surrogate pair, which is no character.
             ContextFullError: it has more than `most` tokens.
         """
-        _require_characters(text)
-        if most is not None:
-            _require_fewer(self.fewest(text), most, "at least ")
-        ids = self._encode(text, add_special_tokens=add_special_tokens).ids
-        if most is not None:
-            _require_fewer(len(ids), most)
-        return ids
+        return self._encode(text, most, add_special_tokens=add_special_tokens).ids
 
     def fewest(self, text: str) -> int:
         """Tokens that `text` has at least, as its length says."""
         return len(text) // self._longest
 
-    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+    def encode_with_offsets(self, text: str, most: int | None = None) -> list[tuple[int, int, int]]:
         """As `encode`, each id with where its text starts and stops in `text`."""
-        encoding = self._encode(text, add_special_tokens=False)
+        encoding = self._encode(text, most, add_special_tokens=False)
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
     @cached_property
@@ -101,16 +109,25 @@ class Tokenizer:
         # A token of bytes has a character for each of them.
         return max(map(len, self._native.get_vocab()), default=1)
 
-    def _encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+    def _encode(self, text: str, most: int | None, *, add_special_tokens: bool) -> Encoding:
         _require_characters(text)
+        if most is not None:
+            _require_fewer(self.fewest(text), most, "at least ")
+        encoding = self._read(text, add_special_tokens=add_special_tokens)
+        if most is not None:
+            _require_fewer(len(encoding.ids), most)
+        return encoding
+
+    def _read(self, text: str, *, add_special_tokens: bool) -> Encoding:
         try:
-            if len(text) < _LONG:
-                return self._native.encode(text, add_special_tokens=add_special_tokens)
-            # This one lets other threads of Python run meanwhile.
-            return self._native.encode_batch([text], add_special_tokens=add_special_tokens)[0]
-        except BaseException as error:  # a panic of the library is no Exception
-            if isinstance(error, (KeyboardInterrupt, MemoryError)):
-                raise
+            with no_panics():
+                if len(text) < _LONG:
+                    return self._native.encode(text, add_special_tokens=add_special_tokens)
+                # This one lets other threads of Python run meanwhile.
+                return self._native.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+        except MemoryError:
+            raise
+        except Exception as error:  # the library raises nothing narrower
             reason = " ".join(str(error).split())[:200]
             raise BundleError(
                 f"{self._path}: fails to read a text of {len(text):,} characters: {reason}"
@@ -126,23 +143,38 @@ class Tokenizer:
         found = (token for token, (added, _) in self.added_tokens().items() if added == text)
         return next(found, None)
 
-    def normalize(self, text: str) -> str:
-        """What the tokenizer makes of `text` before it splits it."""
-        normalizer = self._native.normalizer
-        return text if normalizer is None else normalizer.normalize_str(text)
+    @property
+    def normalizes(self) -> bool:
+        """Whether it changes a text before it splits it."""
+        return self._native.normalizer is not None
 
-    def spell(self, text: str, token: int) -> list[int]:
+    def spell(self, text: str, token: int, markers: Collection[int]) -> list[int]:
         """The ids of `text` as ordinary text, in which no added token is found.
 
         Args:
-            text: that of an added token.
-            token: this token; a vocabulary that holds its text as a whole must not give it.
+            text: in which an added token was found.
+            token: this token.
+            markers: tokens that a vocabulary which holds their text as a whole must not give.
+
+        Raises:
+            InvalidRequestError: the vocabulary spells a single character as one of `markers`.
         """
+        if self.normalizes:  # the text may be another than what it was taken for
+            content = self.added_tokens()[token][0]
+            text = re.sub(r"\S(.*\S)?", lambda _: content, text, count=1, flags=re.DOTALL)
         ids = self._spell(text)
-        return ids if token not in ids else [i for part in text for i in self._spell(part)]
+        if not set(ids).isdisjoint(markers):
+            ids = [i for part in text for i in self._spell(part)]
+        if not set(ids).isdisjoint(markers):
+            raise InvalidRequestError(
+                f"a user or a tool wrote {text!r}, a marker that the tokenizer makes of ordinary "
+                "text too; remove it, or trust it"
+            )
+        return ids
 
     def _spell(self, text: str) -> list[int]:
-        splitter, text = self._native.pre_tokenizer, self.normalize(text)
+        splitter, normalizer = self._native.pre_tokenizer, self._native.normalizer
+        text = normalizer.normalize_str(text) if normalizer else text
         parts = splitter.pre_tokenize_str(text) if splitter else [(text, (0, len(text)))]
         return [token.id for part, _ in parts for token in self._native.model.tokenize(part)]
 

@@ -180,6 +180,17 @@ def test_download(hub: FakeHub, tmp_path: Path) -> None:
     assert not hub.fetched()
 
 
+def test_shards_within_folders_are_downloaded_too(hub: FakeHub, tmp_path: Path) -> None:
+    index = json.loads(hub.files["model.safetensors.index.json"])
+    weight_map = {name: f"part [1]/{file}" for name, file in index["weight_map"].items()}
+    hub.files["model.safetensors.index.json"] = json.dumps({"weight_map": weight_map}).encode()
+    for file in set(index["weight_map"].values()):
+        hub.files[f"part [1]/{file}"] = hub.files.pop(file)
+    run = open_in_subprocess(hub, tmp_path / "cache")
+    assert run.returncode == 0, run.stderr
+    assert hub.fetched() == WANTED
+
+
 def test_a_broken_download_continues(hub: FakeHub, tmp_path: Path) -> None:
     """What arrived before is not asked for again."""
     hub.broken = SHARD

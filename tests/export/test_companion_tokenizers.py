@@ -74,6 +74,25 @@ TOKENIZER_FILES: dict[str, dict[str, dict[str, Any]]] = {
     "extra_special_tokens by name": {
         "tokenizer_config.json": {"extra_special_tokens": {"a_token": "<new>"}}
     },
+    "model_specific_special_tokens": {
+        "tokenizer_config.json": {"model_specific_special_tokens": {"a_token": "<new>"}}
+    },
+    "model_specific_special_tokens beside another": {
+        "tokenizer_config.json": {
+            "model_specific_special_tokens": {"a_token": "<new>"},
+            "mark_token": "<mark>",
+        }
+    },
+    "named, as an object": {
+        "tokenizer_config.json": {
+            "mark_token": {"content": "<mark>", "lstrip": True, "__type": "AddedToken"},
+            "other_token": {"content": "<new>"},
+            "add_bos_token": "world",
+        }
+    },
+    "another name in special_tokens_map.json": {
+        "special_tokens_map.json": {"mark_token": {"content": "<mark>", "rstrip": True}}
+    },
     "additional_special_tokens": {
         "tokenizer_config.json": {"additional_special_tokens": ["<new>"]}
     },

@@ -62,6 +62,20 @@ def test_minus_one_is_off_in_both_runtimes(folder: Path, tmp_path: Path) -> None
     genai.Model(str(bundle.folder))
 
 
+@pytest.mark.parametrize(("top_p", "greedy"), [(0, True), (0.0, True), (2, False), (1.5, False)])
+def test_top_p_beyond_its_range(folder: Path, tmp_path: Path, top_p: float, greedy: bool) -> None:
+    change(folder / "generation_config.json", do_sample=True, top_p=top_p)
+    bundle = export(folder, tmp_path / "out", quant="f32", target="onnx-portable")
+    truth = load_truth(folder)
+    if greedy:
+        assert generated(truth, do_sample=True) == generated(truth)
+    ours = lfm_edge.Model(bundle, 1).defaults
+    assert (ours.temperature, ours.top_p) == (0.0 if greedy else 1.0, 1.0)
+    search = json.loads((bundle.folder / "genai_config.json").read_text())["search"]
+    assert search["do_sample"] is not greedy
+    genai.Model(str(bundle.folder))
+
+
 def test_sampling_defaults_of_an_old_config_count(folder: Path, tmp_path: Path) -> None:
     change(folder / "config.json", do_sample=True, temperature=0.25)
     model, _ = noted(folder, tmp_path / "out")
@@ -116,3 +130,45 @@ def test_a_model_without_end_and_pad_runs_in_both_runtimes(folder: Path, tmp_pat
     bundle = export(folder, tmp_path / "out", quant="f32", target="onnx-portable")
     assert bundle.manifest.model.eos_token_ids == []
     assert len(answer_of_genai(bundle.folder, 5)) == 5
+
+
+@pytest.mark.parametrize("where", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("end", [-1, [-1, VOCAB], 2**40])
+def test_an_end_token_that_the_model_lacks_ends_nothing(
+    folder: Path, tmp_path: Path, end: Any, where: str
+) -> None:
+    change(folder / "config.json", eos_token_id=None)
+    change(folder / where, eos_token_id=end)
+    expected = generated(load_truth(folder))
+    model, notes = noted(folder, tmp_path / "out")
+    first = end[0] if isinstance(end, list) else end
+    assert any(f"{first} is passed over" in note for note in notes)
+    assert model.eos_ids == frozenset()
+    session = model.session(context=32)
+    logits, answer = session.prefill(PROMPT), []
+    for _ in expected:
+        answer.append(int(logits.argmax()))
+        logits = session.decode(answer[-1])
+    assert answer == expected
+
+
+def test_what_an_old_config_asks_of_generation_is_noted(folder: Path, tmp_path: Path) -> None:
+    change(folder / "config.json", max_length=500, no_repeat_ngram_size=3, num_beams=1)
+    _, notes = noted(folder, tmp_path / "out")
+    about = [note for note in notes if note.startswith("config.json: ")]
+    assert about == [
+        "config.json: max_length 500 is passed over",
+        "config.json: no_repeat_ngram_size 3 is passed over",
+    ]
+
+
+def test_what_changes_no_answer_is_ignored(folder: Path, tmp_path: Path) -> None:
+    values = {
+        "use_cache": "x",
+        "cache_implementation": "none",
+        "output_scores": 5,
+        "max_length": 20,
+    }
+    change(folder / "generation_config.json", eos_token_id=7, **values)
+    _, notes = noted(folder, tmp_path / "out")
+    assert not any("generation_config.json:" in note for note in notes)

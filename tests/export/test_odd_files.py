@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lfm_edge
+import numpy as np
 import pytest
 from lfm_edge.tokenizer import Tokenizer
 from lfm_export.checkpoint import open_checkpoint
@@ -18,7 +20,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.export.companions import Notes, change, noted
-from tests.support import export
+from tests.support import export, load_truth, logits_of
+
+Tensors = dict[str, Any]
 
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "no content": ("tokenizer_config.json", {"eos_token": {"lstrip": False}}, "malformed token"),
@@ -26,6 +30,29 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "tokenizer_config.json",
         {"additional_special_tokens": [{"lstrip": 1}]},
         "malformed token",
+    ),
+    "further tokens as text": (
+        "tokenizer_config.json",
+        {"extra_special_tokens": "<new>"},
+        "expected a list or an object",
+    ),
+    "a listed token as text": (
+        "tokenizer_config.json",
+        {"added_tokens_decoder": {"1": "<new>"}},
+        "expected an object",
+    ),
+    "id as text": ("added_tokens.json", {"x": "5"}, "malformed token"),
+    "a library that panics": (
+        "tokenizer.json",
+        {
+            "model": {
+                "type": "BPE",
+                "vocab": {"a": 0, "b": 1, "ab": 2},
+                "merges": ["a b"],
+                "continuing_subword_prefix": "##",
+            }
+        },
+        "is not a tokenizer",
     ),
     "infinite id": ("added_tokens.json", {"x": float("inf")}, "malformed token"),
     "no unknown token": (
@@ -107,6 +134,101 @@ def test_an_index_counts_for_the_names_of_files_alone(folder: Path, tmp_path: Pa
     weights = {"lm_head.weight": "model-1.safetensors"}  # a tied model stores none
     change(folder / "model.safetensors.index.json", weight_map=weights)
     export(folder, tmp_path / "out", quant="f32")
+
+
+def split(folder: Path, files: dict[str, Callable[[Tensors], Tensors]]) -> None:
+    """Puts parts of the weights into files of their own, which an index names."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for name, part in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        save_file(part(tensors), folder / name, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: name for name in files}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def half(which: int) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: dict(list(tensors.items())[which::2])
+
+
+def assert_same_logits(model: lfm_edge.Model, folder: Path) -> None:
+    ids = np.arange(1, 17)
+    wanted = logits_of(load_truth(folder), ids)[-1]
+    assert np.abs(model.session(context=16).prefill(ids) - wanted).max() <= 2e-4
+
+
+def test_files_within_folders_are_read(folder: Path, tmp_path: Path) -> None:
+    split(folder, {"part/a.safetensors": half(0), "b/c.safetensors": half(1)})
+    model, notes = noted(folder, tmp_path / "out")
+    assert not any("tensors" in note for note in notes)
+    assert_same_logits(model, folder)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_of_one_tensor_in_two_files_the_last_counts(
+    folder: Path, tmp_path: Path, scale: int
+) -> None:
+    def others(tensors: Tensors) -> Tensors:
+        return {name: scale * value for name, value in list(tensors.items())[:5]}
+
+    def whole(tensors: Tensors) -> Tensors:
+        return tensors
+
+    split(folder, {"b.safetensors": others, "a.safetensors": whole})
+    model, notes = noted(folder, tmp_path / "out")
+    assert any("5 tensors are stored in two of its files" in note for note in notes), notes
+    assert_same_logits(model, folder)
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        f"model.{LONG}",
+        f"model.layers.0.conv.{LONG}.{LONG}",
+        f"model.layers.{'9' * 5000}.feed_forward.experts.{'7' * 5000}.w1.weight.{LONG}",
+        f"model.{LONG}.layers.0.feed_forward.experts.{'7' * 5000}.w1.weight",
+    ],
+)
+def test_long_names_and_values_are_shown_in_part(folder: Path, tmp_path: Path, long: str) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    empty = np.ones(3, np.float32)
+    save_file({**tensors, long: empty}, folder / "model.safetensors", {"format": "pt"})
+    change(folder / "config.json", block_dim=LONG, hidden_act=LONG)
+    change(folder / "generation_config.json", stop_strings=[LONG])
+    change(folder / "tokenizer_config.json", tokenizer_class=LONG, pad_token=LONG)
+    _, notes = noted(folder, tmp_path / "out")
+    assert sum("xxx" in note or "999" in note for note in notes) == 6
+    assert all(len(note) < 1600 for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("config.json", {"layer_types": [LONG] * 4}),
+        ("config.json", {"model_type": LONG}),
+        ("config.json", {"architectures": [LONG]}),
+        ("config.json", {"transformers_weights": LONG}),
+        ("config.json", {"rope_parameters": {"rope_type": LONG}}),
+        ("tokenizer_config.json", {"fast_tokenizer_files": [LONG]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {LONG: {"content": "a"}}}),
+        ("tokenizer.json", {"decoder": {"type": LONG}}),
+        ("generation_config.json", {"top_k": LONG}),
+        ("model.safetensors.index.json", {"weight_map": {LONG: f"../{LONG}"}}),
+    ],
+)
+def test_errors_show_long_names_and_values_in_part(
+    folder: Path, tmp_path: Path, file: str, values: dict[str, Any]
+) -> None:
+    if "index" in file:
+        (folder / "model.safetensors").unlink()
+    change(folder / file, **values)
+    with pytest.raises(lfm_edge.LfmError) as caught:
+        export(folder, tmp_path / "out")
+    assert len(str(caught.value)) < 1600
+    assert "\n" not in str(caught.value)
 
 
 def test_numbers_of_thousands_of_digits_are_refused(folder: Path) -> None:

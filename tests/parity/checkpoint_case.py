@@ -46,6 +46,8 @@ class Case:
     tensors: Change | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of config.json that only the export sees: transformers would not read such."""
 
     def raw_config(self) -> dict[str, Any]:
         """Its config.json."""

@@ -38,6 +38,22 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1 + i / 4 for i in range(8
 }
 NESTED = {"full_attention": {"rope_type": "default", "rope_theta": 5.0}}
 
+# transformers checks the types of some of these.
+UNREAD: Mapping[str, list[Any]] = {
+    "use_cache": ["x", 1, None, False],
+    "initializer_range": ["x", None, -1],
+    "id2label": [5, ["a"], {"a": "b"}],
+    "label2id": [5],
+    "num_labels": ["x", None],
+    "tokenizer_class": [5, None],
+    "output_hidden_states": ["x", True],
+    "return_dict": [False, 5],
+    "dtype": ["foo", 5, {"a": "float16"}],
+    "_attn_implementation": ["flash_attention_2", 5],
+    "transformers_version": [5],
+    "gradient_checkpointing": [True, "x"],
+}
+
 CONFIG: Mapping[str, list[Case]] = {
     "model_type": [
         refused("unknown model_type null", model_type=None),
@@ -61,13 +77,23 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("Lfm2MoeForCausalLM", architectures=["Lfm2MoeForCausalLM"]),
         refused("architectures is 3", architectures=3),
     ],
-    "is_causal: false": [refused("is_causal is false", is_causal=False), runs(is_causal=True)],
+    "is_causal": [
+        refused("is_causal is false", is_causal=False),
+        refused("is_causal is 0", is_causal=0),
+        *(runs(is_causal=value) for value in (True, None)),
+    ],
     "is_encoder_decoder: true": [refused("is_encoder_decoder is true", is_encoder_decoder=True)],
     "per_layer_config": [
         refused("per_layer_config", per_layer_config={"0": {"hidden_size": 3}}),
         runs(per_layer_config={}),
     ],
     "text_config": [refused("nested in text_config", text_config={"hidden_size": 64})],
+    "attribute_map": [
+        refused(
+            'attribute_map is {"hidden_size": "width"}', attribute_map={"hidden_size": "width"}
+        ),
+        runs(attribute_map={}),
+    ],
     "auto_map": [runs("never run", auto_map={"AutoModelForCausalLM": "modeling_x.Model"})],
     "quantization_config": [
         refused('"bitsandbytes"', quantization_config={"quant_method": "bitsandbytes"}),
@@ -76,7 +102,10 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("quantization_config", quantization_config={}),
         runs(quantization_config=None),
     ],
-    "quantization": [refused("an MLX model", quantization={"bits": 4, "group_size": 64})],
+    "quantization": [
+        refused("an MLX model", quantization={"bits": 4, "group_size": 64}),
+        runs(quantization={}),
+    ],
     "transformers_weights": [
         refused("../x.safetensors", transformers_weights="../x.safetensors"),
         refused("model.bin", transformers_weights="model.bin"),
@@ -109,6 +138,9 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("conv_bias is 1", conv_bias=1),
         refused("vocab_size is 0", vocab_size=0),
         refused("routed_scaling_factor is Infinity", MOE, routed_scaling_factor=float("inf")),
+    ],
+    "a field that touches neither logits nor ids nor prompts": [
+        *(Case(unread={name: value}) for name, values in UNREAD.items() for value in values),
     ],
     "sizes beyond reason": [
         refused("num_hidden_layers is 2000000000", num_hidden_layers=2_000_000_000),

@@ -53,7 +53,7 @@ def write(case: Case, folder: Path) -> Path:
     if model.config.tie_word_embeddings:
         del tensors["lm_head.weight"]
     save_file((case.tensors or dict)(tensors), folder / "model.safetensors", {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(case.raw_config()))
+    (folder / "config.json").write_text(json.dumps(case.raw_config() | dict(case.unread)))
     return folder
 
 
@@ -83,6 +83,7 @@ def test_row(case: Case, tmp_path: Path) -> None:
     export(case, folder, out, notes)
     assert len(notes.lines) == (1 if case.says else 0), notes.lines
     assert (case.says or "") in "".join(notes.lines)
+    (folder / "config.json").write_text(json.dumps(case.raw_config()))
     truth = load_truth(folder)
     vocab = truth.config.vocab_size
     ids = np.random.default_rng(0).integers(0, vocab, TOKENS)

@@ -22,6 +22,16 @@ def added(**more: torch.Tensor) -> Change:
     return lambda tensors: tensors | more
 
 
+def replaced(name: str, **more: torch.Tensor) -> Change:
+    """Without the tensor `name`, in whose place there are others."""
+    return lambda tensors: without(name)(tensors) | more
+
+
+def packed(kind: torch.dtype, scales: str) -> Change:
+    """A matrix of another type, and the scales beside it."""
+    return lambda tensors: tensors | {PROJECTION: tensors[PROJECTION].to(kind), scales: VECTOR}
+
+
 def without(part: str) -> Change:
     return lambda tensors: {name: value for name, value in tensors.items() if part not in name}
 
@@ -54,11 +64,24 @@ def experts_apart(tensors: Tensors) -> Tensors:
     return apart
 
 
+def experts_partly_bare(*bare: int) -> Change:
+    """Experts apart, some of them without the prefix."""
+
+    def change(tensors: Tensors) -> Tensors:
+        return {
+            name.removeprefix("model.")
+            if any(f".experts.{expert}." in name for expert in bare)
+            else name: value
+            for name, value in experts_apart(tensors).items()
+        }
+
+    return change
+
+
 def one_expert_more(tensors: Tensors) -> Tensors:
     apart = experts_apart(tensors)
-    prefix = "model.layers.1.feed_forward.experts"
     return apart | {
-        f"{prefix}.4.{matrix}.weight": apart[f"{prefix}.0.{matrix}.weight"].clone()
+        f"{EXPERTS}.4.{matrix}.weight": apart[f"{EXPERTS}.0.{matrix}.weight"].clone()
         for matrix in ("w1", "w2", "w3")
     }
 
@@ -71,12 +94,22 @@ def a_fifth_layer(tensors: Tensors) -> Tensors:
     }
 
 
+def twice(tensors: Tensors) -> Tensors:
+    """Two tensors with other values under the names of a base model."""
+    return tensors | {
+        name.removeprefix("model."): tensors[name].flip(0).contiguous() + 0.1
+        for name in (EMBEDDING, NORM)
+    }
+
+
 def only_head(tensors: Tensors) -> Tensors:
     return {("lm_head.weight" if name == EMBEDDING else name): v for name, v in tensors.items()}
 
 
 EMBEDDING = "model.embed_tokens.weight"
-PROJECTION = "model.layers.0.conv.in_proj.weight"
+MODULE = "model.layers.0.conv.in_proj"
+PROJECTION = f"{MODULE}.weight"
+EXPERTS = "model.layers.1.feed_forward.experts"
 NORM = "model.layers.1.ffn_norm.weight"
 VECTOR = torch.ones(16)
 
@@ -113,7 +146,7 @@ WEIGHTS: Mapping[str, list[Case]] = {
         stored(as_type(kind))
         for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
     ],
-    "another type": [
+    "another type of a tensor of the model": [
         unfit("is I8", lambda t: t | {PROJECTION: t[PROJECTION].to(torch.int8)}),
         unfit("is F8_E4M3", lambda t: t | {NORM: t[NORM].to(torch.float8_e4m3fn)}),
     ],
@@ -136,12 +169,37 @@ WEIGHTS: Mapping[str, list[Case]] = {
         stored(added(**{"model.layers.1.feed_forward.expert_bias": VECTOR}), says="expert_bias"),
         stored(added(**{"model.layers.1.self_attn.q_proj.bias": VECTOR}), says="q_proj.bias"),
         stored(added(**{"lm_head.bias": VECTOR}), says="lm_head.bias"),
+        *(
+            stored(added(**{name: VECTOR.clone()}), says=name.rpartition(".")[2])
+            for name in ("probe.scales", f"{MODULE}.scales", "visual.qweight", "v.weight_scale")
+        ),
+        *(
+            stored(added(probe=VECTOR.to(kind)), says="probe")
+            for kind in (torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.bool, torch.complex64)
+        ),
+        stored(added(probe=torch.ones([1] * 20)), says="probe"),
+        stored(added(**{f"{EXPERTS}.down_proj": VECTOR.to(torch.uint8)}), says="down_proj"),
+    ],
+    "one tensor under two names": [
+        stored(twice, says="2 tensors are stored under another name too, which counts"),
+        unfit("twice", lambda t: t | experts_apart(t), MOE),
+    ],
+    "experts of a layer with and without the prefix": [
+        stored(experts_partly_bare(0, 1), MOE),
+        unfit("rename them all alike", experts_partly_bare(1), MOE),
     ],
     "layers beyond num_hidden_layers": [
         stored(a_fifth_layer, says="model.layers.4.*"),
         stored(a_fifth_layer, MOE, says="model.layers.4.*"),
     ],
-    "experts beyond num_experts": [unfit("num_experts", one_expert_more, MOE)],
+    "experts beyond num_experts": [
+        unfit("num_experts", one_expert_more, MOE),
+        unfit(
+            "num_experts",
+            lambda t: experts_apart(t) | {f"{EXPERTS}.shared.w1.weight": torch.ones(32, 64)},
+            MOE,
+        ),
+    ],
     "a tensor missing or misshapen": [
         unfit(f"{NORM} [64] is missing", without(NORM)),
         unfit("expert_bias [4] is missing", without("expert_bias"), MOE),
@@ -161,17 +219,22 @@ WEIGHTS: Mapping[str, list[Case]] = {
         unfit("model._orig_mod", renamed(lambda name: f"_orig_mod.{name}")),
         unfit("model.module", renamed(lambda name: f"module.{name}")),
         unfit("sharding wrapper", renamed(lambda name: f"_fsdp_wrapped_module.{name}")),
-        unfit("an adapter's", added(**{f"{PROJECTION[:-7]}.lora_A.weight": VECTOR})),
+        unfit(
+            "an adapter's", added(**{"model.layers.1.feed_forward.w1.lora_B.weight": VECTOR}), MOE
+        ),
+        unfit("an adapter's", added(**{f"{MODULE}.lora_A.weight": VECTOR})),
     ],
     "tensors of bitsandbytes, GPTQ, AWQ, FP8, compressed-tensors": [
-        unfit("bitsandbytes", added(**{f"{PROJECTION}.absmax": VECTOR})),
-        unfit("bitsandbytes", added(**{f"{PROJECTION[:-7]}.SCB": VECTOR})),
-        unfit("GPTQ or AWQ", added(**{f"{PROJECTION[:-7]}.qweight": VECTOR})),
+        unfit("bitsandbytes", packed(torch.uint8, f"{PROJECTION}.absmax")),
+        unfit("bitsandbytes", packed(torch.int8, f"{MODULE}.SCB")),
+        unfit("GPTQ or AWQ", replaced(PROJECTION, **{f"{MODULE}.qweight": VECTOR})),
+        unfit("FP8", packed(torch.float8_e4m3fn, f"{PROJECTION}_scale_inv")),
         unfit("FP8", added(**{f"{PROJECTION}_scale_inv": VECTOR})),
-        unfit("compressed-tensors", added(**{f"{PROJECTION}_packed": VECTOR})),
+        unfit("FP8", added(**{f"{EXPERTS}.gate_up_proj_scale_inv": VECTOR}), MOE),
+        unfit("compressed-tensors", replaced(PROJECTION, **{f"{PROJECTION}_packed": VECTOR})),
     ],
     "tensors of MLX": [
-        unfit("MLX", added(**{f"{PROJECTION[:-7]}.scales": VECTOR})),
+        unfit("MLX", packed(torch.uint32, f"{MODULE}.scales")),
         unfit("MLX", renamed(lambda name: name.replace(".experts.", ".switch_mlp.")), MOE),
         unfit(
             "MLX",

@@ -64,7 +64,7 @@ class Checkpoint:
     def writes_text(self) -> bool:
         """Whether the model is one that attends backwards alone and gives logits of tokens."""
         named = self.config.get("architectures") or []
-        return self.config.get("is_causal", True) and not any(
+        return self.config.get("is_causal") is not False and not any(
             "Bidirectional" in name or "Classification" in name for name in named
         )
 

@@ -124,7 +124,7 @@ def _chat(checkpoint: Checkpoint, truth: Truth, ours: Ours) -> None:
     _prompt(ours.trusted_ids, truth.chat)
     if truth.chat.ids == truth.chat.harmless_ids:
         _prompt(ours.chat_ids, truth.chat)
-    elif checkpoint.tokenizer.keeps_text:
+    elif checkpoint.tokenizer.parts_markers:
         _their_markers_are_text(checkpoint, truth.chat, ours.chat_ids, ours.chat_text)
 
 
@@ -137,7 +137,7 @@ def _their_markers_are_text(
     checkpoint: Checkpoint, wanted: Chat, ids: list[int], text: str | LfmError
 ) -> None:
     """The prompt is the same text, but holds the template's markers alone."""
-    if text != wanted.text:
+    if checkpoint.tokenizer.keeps_text and text != wanted.text:
         raise DifferenceError(f"prompt {text!r}, expected {wanted.text!r}")
     for marker in MARKERS:
         token = checkpoint.tokenizer.ids[marker]

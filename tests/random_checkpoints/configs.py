@@ -306,7 +306,7 @@ def _unread(choices: Choices) -> dict[str, Any]:
         {"num_heads": 3, "use_pos_enc": True, "attention_dropout": 0.1, "hidden_dropout": 0.1},
         {"temperature": 0.4, "top_k": 3, "do_sample": True},  # of old files; see generation
         {"unsloth_fixed": True, "_name_or_path": "/somewhere", "auto_map": {}},
-        {"n_layer": 1, "vocab": None, "num_local_experts": 2, "is_causal": True},
+        {"n_layer": 1, "vocab": None, "num_local_experts": 2, "is_causal": choices.one(True, None)},
         {"id2label": {"0": "no"}, "label2id": {"no": 0}, "problem_type": None},
     )
     found: dict[str, Any] = {}

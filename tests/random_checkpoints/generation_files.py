@@ -20,7 +20,9 @@ def draw_generation(choices: Choices, eos: int, other: int) -> Any:
     if choices.rarely(1):
         top_k = 50.0
         choices.may_refuse("top_k 50.0")
-    ends = choices.usual(eos, ABSENT, None, other, [eos, other], [other], [], percent=60)
+    ends = choices.usual(
+        eos, ABSENT, None, other, [eos, other], [other], [], -1, [eos, -1], percent=60
+    )
     if choices.rarely(1):
         ends = [eos, None]
         choices.may_refuse("eos_token_id with a null in it")

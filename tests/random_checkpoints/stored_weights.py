@@ -31,7 +31,7 @@ class StoredWeights:
     dtype: str
     """`mixed` changes from tensor to tensor."""
     prefix: str
-    """`model.` as usual, none, or that of a wrapper."""
+    """`model.` as usual, none, that of a wrapper, or `mixed`, with or without the experts."""
     experts: str
     """`apart`, `stacked`, or `mixed`: the two matrices of a layer in different ways."""
     head: str
@@ -44,6 +44,10 @@ class StoredWeights:
     lacks: int
     """Which tensor is missing, or -1."""
     shards: int
+    folder: str
+    """Where the shards lie, within the checkpoint's."""
+    again: bool
+    """Whether the last shard stores a tensor of the first again, with other values."""
 
 
 def draw_weights(choices: Choices, dims: Dims) -> StoredWeights:
@@ -54,6 +58,9 @@ def draw_weights(choices: Choices, dims: Dims) -> StoredWeights:
     if head == "missing":
         choices.may_refuse("the head of an untied model is missing")
     prefix = choices.usual("model.", "", "mixed", "model.on all")
+    if choices.rarely(2):
+        prefix = "mixed with experts"
+        choices.may_refuse("experts with and without a prefix")
     if choices.rarely(2):
         prefix = choices.one("_orig_mod.", "base_model.model.", "module.")
         choices.may_refuse(f"tensors named {prefix}")
@@ -78,10 +85,12 @@ def draw_weights(choices: Choices, dims: Dims) -> StoredWeights:
         place=choices.number(0, 9),
         lacks=lacks,
         shards=choices.usual(1, 2, 3),
+        folder=choices.usual("", "part/"),
+        again=choices.rarely(30),
     )
 
 
-_EXTRAS = ("inv_freq", "expert_bias", "value head", "layer beyond", "integers")
+_EXTRAS = ("inv_freq", "expert_bias", "value head", "layer beyond", "integers", "scales", "float8")
 
 
 def write_weights(folder: Path, dims: Dims, stored: StoredWeights) -> None:
@@ -101,8 +110,12 @@ def write_weights(folder: Path, dims: Dims, stored: StoredWeights) -> None:
         return
     weight_map: dict[str, str] = {}
     for shard in range(stored.shards):
-        file = f"model-{shard + 1:05}-of-{stored.shards:05}.safetensors"
+        file = f"{stored.folder}model-{shard + 1:05}-of-{stored.shards:05}.safetensors"
         part = dict(list(tensors.items())[shard :: stored.shards])
+        if stored.again and shard == stored.shards - 1:
+            name, value = next(iter(tensors.items()))
+            part[name] = value + 1
+        (folder / file).parent.mkdir(exist_ok=True)
         save_file(part, folder / file, {"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
     index: dict[str, Any] = {"metadata": {}, "weight_map": weight_map}
@@ -208,9 +221,10 @@ def _prefixed(name: str, number: int, prefix: str) -> str:
     if prefix == "model.on all":
         return name if name.startswith("model.") else f"model.{name}"
     apart = ".experts." not in name  # which transformers would put in the order of full names
-    if prefix == "" or (prefix == "mixed" and number % 2 and apart):
+    mixed = prefix.startswith("mixed")
+    if prefix == "" or (mixed and number % 2 and (apart or prefix == "mixed with experts")):
         return name.removeprefix("model.")
-    return name if prefix == "mixed" else prefix + name
+    return name if mixed else prefix + name
 
 
 def _cast(value: torch.Tensor, number: int, dtype: str) -> torch.Tensor:
@@ -235,6 +249,11 @@ def _extra_tensors(dims: Dims, extras: tuple[str, ...]) -> Tensors:
         found[f"{layer}.ffn_norm.weight"] = torch.ones(dims.hidden)
     if "integers" in extras:
         found["model.position_ids"] = torch.arange(4)
+    if "scales" in extras:
+        found["model.layers.0.feed_forward.w1.scales"] = torch.ones(4)
+        found["probe.qweight"] = torch.ones(4)
+    if "float8" in extras:
+        found["model.probe"] = torch.ones(4).to(torch.float8_e4m3fnuz)
     if "lora" in extras:
         found["model.layers.0.feed_forward.w1.lora_A.weight"] = torch.ones(4, dims.hidden)
         found["model.layers.0.feed_forward.w1.lora_B.weight"] = torch.ones(dims.width, 4)

@@ -63,6 +63,13 @@ class TokenizerFiles:
             token[flag] for token in files["added_tokens"] for flag in flags
         )
 
+    @property
+    def parts_markers(self) -> bool:
+        """Whether the text around a marker never changes that it is one."""
+        return not any(
+            token["single_word"] for token in (self.tokenizer or {}).get("added_tokens", ())
+        )
+
 
 def draw_tokenizer(choices: Choices) -> TokenizerFiles:
     """Every file but the chat templates."""
@@ -96,7 +103,9 @@ def draw_tokenizer(choices: Choices) -> TokenizerFiles:
         "truncation": choices.usual(None, _truncation(choices), percent=15),
         "padding": choices.usual(None, _padding(choices, ids), percent=15),
         "added_tokens": added,
-        "normalizer": choices.usual(None, {"type": "NFC"}, percent=15),
+        "normalizer": choices.usual(
+            None, {"type": "NFC"}, {"type": "NFKC"}, {"type": "Lowercase"}, percent=20
+        ),
         "pre_tokenizer": _pre_tokenizer(choices),
         "post_processor": _post_processor(choices, ids),
         "decoder": _byte_level(choices),

@@ -183,4 +183,4 @@ def _eos(checkpoint: Checkpoint) -> frozenset[int]:
     for source in (checkpoint.config, checkpoint.generation):
         ends = source.get("eos_token_id") if isinstance(source, dict) else None
         found.update(end for end in (ends if isinstance(ends, list) else [ends]) if end is not None)
-    return frozenset(found)
+    return frozenset(found - {-1})  # which no token has

@@ -148,6 +148,26 @@ def test_renders_as_transformers_does(
     assert ChatTemplate(template, SPECIAL).render(chat, **variation) == truth
 
 
+ODD_TOOLS: list[Any] = [
+    {"name": "f"},
+    {"parameters": None, "name": "f", "extra": [1, None, {"b": 1.5, "a": ""}]},
+    {"type": "function", "function": {"name": "\u65e5 <b>", "strict": None, "parameters": {}}},
+    {"function": {"parameters": {"required": [], "properties": {"z": {}, "a": True}}}},
+    {},
+]
+
+
+@pytest.mark.parametrize("tools", [[tool] for tool in ODD_TOOLS] + [ODD_TOOLS, []])
+def test_tools_reach_the_template_as_they_were_given(
+    transformers_tokenizer: PreTrainedTokenizerFast, tools: list[Any]
+) -> None:
+    template = "{{ tools }}{{ tools|tojson }}{% for tool in tools %}{{ tool.name }}{% endfor %}"
+    truth = transformers_tokenizer.apply_chat_template(
+        CHATS[0], chat_template=template, tokenize=False, tools=tools
+    )
+    assert ChatTemplate(template, SPECIAL).render(CHATS[0], tools) == truth
+
+
 def test_reasoning_is_found_under_each_of_its_names() -> None:
     template = ChatTemplate("{{ messages[0].thinking }}{{ messages[0].reasoning_content }}")
     for name in ("thinking", "reasoning", "reasoning_content"):

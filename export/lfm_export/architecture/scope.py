@@ -16,6 +16,11 @@ from .config import Config, quoted
 __all__ = ["check_scope"]
 
 _CLASSES = {"lfm2": "Lfm2", "lfm2_moe": "Lfm2Moe"}
+_REFUSED: Mapping[str, str] = {
+    "is_encoder_decoder": "false: only decoders can be exported",
+    "per_layer_config": "none: all layers of a kind must be alike",
+    "attribute_map": "none: fields must have their own names",
+}
 # What another value of these would change, had this family's code a look at them.
 _UNREAD: Mapping[str, tuple[Any, ...]] = {
     "attention_bias": (None, False),
@@ -43,12 +48,11 @@ def check_scope(config: Config, family: str, note: Note) -> None:
     values = config.values
     _check_quantization(values)
     _check_class(values.get("architectures"), family, note)
-    if values.get("is_causal", True) is not True:
+    if values.get("is_causal") not in (None, True):
         raise config.error("is_causal", "true: a model that attends both ways cannot be exported")
-    if values.get("is_encoder_decoder"):
-        raise config.error("is_encoder_decoder", "false: only decoders can be exported")
-    if values.get("per_layer_config"):
-        raise config.error("per_layer_config", "none: all layers of a kind must be alike")
+    for name, expected in _REFUSED.items():
+        if values.get(name):
+            raise config.error(name, expected)
     if values.get("text_config") is not None:
         raise ArchitectureError(
             "config.json: the language model lies nested in text_config; "
@@ -92,7 +96,7 @@ def _check_quantization(values: Mapping[str, Any]) -> None:
             f"({quoted(name)}); start from the unquantized checkpoint, or remove "
             "quantization_config where the weights have been dequantized"
         )
-    if isinstance(values.get("quantization"), Mapping):
+    if isinstance(values.get("quantization"), Mapping) and values["quantization"]:
         raise ArchitectureError(
             f"config.json: quantization {quoted(values['quantization'])} is that of an MLX model; "
             "start from the checkpoint that it was converted from"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..notes import Note, unheard
-from .foreign import explain_tensor
+from .foreign import explain_adapter, explain_scales, explain_tensor
 
-__all__ = ["COMPANION_FILES", "TEMPLATE_FOLDER", "Checkpoint", "companions", "quoted"]
+__all__ = [
+    "COMPANION_FILES",
+    "TEMPLATE_FOLDER",
+    "Checkpoint",
+    "companions",
+    "quoted",
+    "require_file",
+    "shown",
+]
 
 COMPANION_FILES = (
     "tokenizer.json",
@@ -38,12 +46,42 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
 
 
+def shown(names: Collection[str]) -> str:
+    """The first few names out of a file, for a one-line message."""
+    first = list(names)[:_MOST_SHOWN]
+    plain = (
+        name if name and name.isprintable() and len(name) <= _LONGEST_QUOTE else quoted(name)
+        for name in first
+    )
+    return ", ".join(plain) + (", ..." if len(names) > _MOST_SHOWN else "")
+
+
 def companions(folder: Path) -> dict[str, Path]:
-    """The files beside the weights that say how to use them, as far as `folder` has them."""
+    """The files beside the weights that say how to use them, as far as `folder` has them.
+
+    Raises:
+        CheckpointError: a folder, a pipe or a link to nothing has the name of one.
+    """
     paths = {name: folder / name for name in COMPANION_FILES}
     for path in sorted((folder / TEMPLATE_FOLDER).glob("*.jinja")):
         paths[f"{TEMPLATE_FOLDER}/{path.name}"] = path
-    return {name: path for name, path in paths.items() if path.is_file()}
+    found = {name: path for name, path in paths.items() if path.exists() or path.is_symlink()}
+    for path in found.values():
+        require_file(path)
+    return found
+
+
+def require_file(path: Path) -> None:
+    """Checks that what has a name is a file; reading a pipe would wait for ever.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    if not path.exists():
+        reason = "leads nowhere" if path.is_symlink() else "No such file or directory"
+        raise CheckpointError(f"{path}: cannot be read: {reason}; download it again")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is not a file; remove it or download it again")
 
 
 class Checkpoint(abc.ABC):
@@ -86,25 +124,40 @@ class Checkpoint(abc.ABC):
             CheckpointError: names the first tensor that is missing, misshapen or another tool's.
         """
         extra = [name for name in self.shapes if name not in tensors and name != _IGNORED_IF_TIED]
-        if foreign := explain_tensor(self._stored_name(name) for name in extra):
-            name, explanation = foreign
-            raise CheckpointError(f"{self.name}: tensor {quoted(name)} is {explanation}")
-        for name, wanted in tensors.items():
-            got = self.shapes.get(name)
-            if got is None:
-                raise CheckpointError(
-                    f"{self.name}: tensor {name} {list(wanted)} is missing; "
-                    "the weights are incomplete or do not belong to this config.json"
-                )
-            if got != wanted:
-                raise CheckpointError(
-                    f"{self._location(name)}: shape is {list(got)}, expected {list(wanted)} "
-                    f"for {name}; {_why_misshapen(got, wanted)}"
-                )
+        try:
+            for name, wanted in tensors.items():
+                self._check_tensor(name, wanted)
+        except CheckpointError:
+            self._explain(extra, explain_tensor)
+            raise
+        self._explain(extra, explain_adapter)
+        modules = _modules(tensors)
+        self._explain([name for name in extra if _is_within(name, modules)], explain_scales)
         self._refuse_more_experts(tensors, extra)
         if extra:
-            shown = _summary((self._stored_name(name) for name in extra), tensors)
-            note(f"{self.name}: {len(extra)} tensors that the model does not have: {shown}")
+            names = _summary((self._stored_name(name) for name in extra), tensors)
+            note(f"{self.name}: {len(extra)} tensors that the model does not have: {names}")
+
+    def _check_tensor(self, name: str, wanted: tuple[int, ...]) -> None:
+        """That a tensor of the model is there, as it must be."""
+        got = self.shapes.get(name)
+        if got is None:
+            raise CheckpointError(
+                f"{self.name}: tensor {name} {list(wanted)} is missing; "
+                "the weights are incomplete or do not belong to this config.json"
+            )
+        if got != wanted:
+            raise CheckpointError(
+                f"{self._location(name)}: shape is {list(got)}, expected {list(wanted)} "
+                f"for {name}; {_why_misshapen(got, wanted)}"
+            )
+
+    def _explain(
+        self, extra: Iterable[str], explain: Callable[[Iterable[str]], tuple[str, str] | None]
+    ) -> None:
+        if found := explain(self._stored_name(name) for name in extra):
+            name, explanation = found
+            raise CheckpointError(f"{self.name}: tensor {quoted(name)} is {explanation}")
 
     def unfit(self, name: str, row: int, value: float) -> CheckpointError:
         """An error that names the row of a tensor where a weight is no usable number."""
@@ -118,7 +171,7 @@ class Checkpoint(abc.ABC):
     ) -> None:
         """Of the experts of one layer none can be left out: `transformers` stacks them all."""
         for name in extra:
-            experts = re.match(r"(.+\.experts\.)\d+\.", name)
+            experts = re.match(r"(.+\.experts\.).*\bw[123]\.weight$", name)
             if experts and f"{experts[1]}0.w1.weight" in tensors:
                 raise CheckpointError(
                     f"{self._location(name)}: one expert more than num_experts in config.json; "
@@ -152,6 +205,18 @@ class Checkpoint(abc.ABC):
         self.close()
 
 
+def _modules(tensors: Iterable[str]) -> set[str]:
+    """The names of what holds the model's weights, all experts of a layer among them."""
+    linears = {name.removesuffix(".weight") for name in tensors}
+    return linears | {name.partition(".experts.")[0] + ".experts" for name in linears}
+
+
+def _is_within(name: str, modules: Collection[str]) -> bool:
+    """Whether a tensor lies in one of the modules, at whatever depth."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in modules for count in range(1, len(parts)))
+
+
 def _why_misshapen(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     if len(got) == 3 and (got[0], got[2], got[1]) == wanted:
         return "the order of the axes is that of an MLX model; start from what it was made from"
@@ -161,12 +226,11 @@ def _why_misshapen(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 def _summary(names: Iterable[str], tensors: Iterable[str]) -> str:
     """Names without their numbers, each once; a layer too many stands for all that is in it."""
     layers = {match[0] for name in tensors if (match := re.search(r"layers\.\d+\.", name))}
-    shown: dict[str, None] = {}
+    found: dict[str, None] = {}
     for name in names:
         layer = re.search(r"layers\.\d+\.", name)
         if layer and layer[0] not in layers:
-            shown[f"{name[: layer.end()]}*"] = None
+            found[f"{name[: layer.end()]}*"] = None
         else:
-            shown[re.sub(r"\.\d+(?=\.)", ".*", name)] = None
-    first = [name if name.isprintable() else quoted(name) for name in list(shown)[:_MOST_SHOWN]]
-    return ", ".join(first) + (", ..." if len(shown) > _MOST_SHOWN else "")
+            found[re.sub(r"\.\d+(?=\.)", ".*", name)] = None
+    return shown(found)

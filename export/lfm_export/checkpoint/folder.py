@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..notes import Note, unheard
-from .base import Checkpoint, companions, quoted
+from .base import Checkpoint, companions, quoted, require_file, shown
 from .foreign import explain_folder, is_adapter
+from .hub_names import hub_names, require_stack, stack_of
 from .safetensors_file import SafetensorsFile, StoredTensor
 
-__all__ = ["FolderCheckpoint"]
+__all__ = ["FolderCheckpoint", "shards_within"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_MOST_EXPERTS = 4096
 
 
 class FolderCheckpoint(Checkpoint):
@@ -43,7 +43,11 @@ class FolderCheckpoint(Checkpoint):
         self.config = _read_object(folder / "config.json")
         self.files = companions(folder)
         with ExitStack() as stack:
-            self._tensors = _hub_names(_open_tensors(folder, _weights(folder, self.config), stack))
+            self._remarks: list[str] = []
+            stored = _open_tensors(
+                folder, _weights(folder, self.config), stack, self._remarks.append
+            )
+            self._tensors = hub_names(stored, self._remarks.append)
             self._open_files = stack.pop_all()
         self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
 
@@ -52,10 +56,17 @@ class FolderCheckpoint(Checkpoint):
         self._open_files.close()
 
     def check(self, tensors: Mapping[str, tuple[int, ...]], note: Note = unheard) -> None:
-        """The same, and that their types can be read."""
+        """The same, and that their types can be read; notes which of two of one name counts."""
         super().check(tensors, note)
-        for name in tensors:
-            self._tensors[name].require_readable()
+        for remark in self._remarks:
+            note(remark)
+
+    def _check_tensor(self, name: str, wanted: tuple[int, ...]) -> None:
+        stack = self._tensors.get(stack_of(name))
+        if stack is not None and name not in self._tensors:
+            require_stack(stack)
+        super()._check_tensor(name, wanted)
+        self._tensors[name].require_readable()
 
     def _read(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         return self._tensors[name].rows(start, stop).read()
@@ -69,6 +80,7 @@ class FolderCheckpoint(Checkpoint):
 
 
 def _read_object(path: Path) -> dict[str, Any]:
+    require_file(path)
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
@@ -108,28 +120,37 @@ def _weights(folder: Path, config: Mapping[str, Any]) -> Path:
     for name in (_SINGLE, _INDEX):
         if (folder / name).exists():
             return folder / name
+    for name in (_SINGLE, _INDEX):
+        if (folder / name).is_symlink():
+            require_file(folder / name)  # which it is not
     explanation = explain_folder(folder) or "holds no weights"
     raise CheckpointError(f"{folder}: {explanation} (neither {_SINGLE} nor {_INDEX} is there)")
 
 
-def _open_tensors(folder: Path, path: Path, stack: ExitStack) -> Mapping[str, StoredTensor]:
+def _open_tensors(
+    folder: Path, path: Path, stack: ExitStack, note: Note
+) -> Mapping[str, StoredTensor]:
     """Every stored tensor under its stored name; `stack` closes the files."""
     if path.suffix != ".json":
         return _open(path, stack).tensors
-    shards = _weight_map(path)
     files: dict[str, SafetensorsFile] = {}
-    for shard in sorted(set(shards.values())):
+    for shard in _shards(path):
         if not (folder / shard).exists():
             raise CheckpointError(
                 f"{folder / shard}: is missing, but {path.name} names it; download it again"
             )
         files[shard] = _open(folder / shard, stack)
     tensors: dict[str, StoredTensor] = {}
+    twice: list[str] = []
     for file in files.values():  # all that they hold: transformers takes only their names from it
         for name, tensor in file.tensors.items():
-            if name in tensors:
-                raise file.error(f"stores {quoted(name)}, which {tensors[name].file.path} does too")
+            twice += [name] if name in tensors else []
             tensors[name] = tensor
+    if twice:
+        note(
+            f"{path}: {len(twice)} tensors are stored in two of its files, and the last counts, as "
+            f"in transformers: {shown(twice)}"
+        )
     return tensors
 
 
@@ -139,63 +160,29 @@ def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
     return file
 
 
-def _weight_map(path: Path) -> dict[str, str]:
+def _shards(path: Path) -> list[str]:
+    """The files that an index names, in order; each lies in the index's folder or within it."""
     shards = _read_object(path).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise CheckpointError(f"{path}: has no weight_map from tensors to files")
     for name, shard in shards.items():
-        if not isinstance(shard, str) or not _is_plain(shard):
+        if not isinstance(shard, str) or not all(map(_is_plain, shard.split("/"))):
             raise CheckpointError(
                 f"{path}: places tensor {quoted(name)} in {quoted(str(shard))}, "
-                "expected the plain name of a file in the same folder"
+                "expected a file in the same folder, or in one within it"
             )
-    return shards
+    return sorted(set(shards.values()))
+
+
+def shards_within(folder: Path) -> list[str]:
+    """The shards that lie in folders of their own.
+
+    Raises:
+        CheckpointError: the config or the index is missing or malformed.
+    """
+    path = _weights(folder, _read_object(folder / "config.json"))
+    return [shard for shard in _shards(path) if "/" in shard] if path.suffix == ".json" else []
 
 
 def _is_plain(name: str) -> bool:
     return name.isprintable() and name not in ("", ".", "..") and not set(name) & {"/", "\\"}
-
-
-def _hub_names(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Tensors under the names of the Hub, each expert apart: the only place that renames."""
-    tensors: dict[str, StoredTensor] = {}
-    for stored_name, tensor in stored.items():
-        for name, part in _experts_apart(_with_one_prefix(stored_name), tensor):
-            if name in tensors:
-                raise tensor.file.error(
-                    f"stores {quoted(name)} twice, once as {quoted(stored_name)}"
-                )
-            tensors[name] = part
-    return tensors
-
-
-def _with_one_prefix(name: str) -> str:
-    """`transformers` saves a base model without the prefix, and drops one that is there twice."""
-    if name.startswith(("model.model.", "model.lm_head.")):
-        return name.removeprefix("model.")
-    return name if name.startswith(("model.", "lm_head.")) else f"model.{name}"
-
-
-def _experts_apart(name: str, tensor: StoredTensor) -> Iterator[tuple[str, StoredTensor]]:
-    """A tensor of stacked experts as one `w1`, `w3` or `w2` per expert, others as they are.
-
-    `gate_up_proj` is `[experts, 2 * width, hidden]` with the gate (`w1`) first, `down_proj` is
-    `[experts, hidden, width]`.
-    """
-    prefix, _, kind = name.rpartition(".")
-    if not prefix.endswith(".feed_forward.experts") or kind not in ("gate_up_proj", "down_proj"):
-        yield name, tensor
-        return
-    if len(tensor.shape) != 3 or tensor.shape[1] % 2 or tensor.shape[0] > _MOST_EXPERTS:
-        raise tensor.file.error(
-            f"tensor {quoted(tensor.name)} has shape {list(tensor.shape)}, "
-            "expected [experts, 2 * width, hidden] or [experts, hidden, width]"
-        )
-    for expert in range(tensor.shape[0]):
-        whole = tensor.part(expert)
-        if kind == "down_proj":
-            yield f"{prefix}.{expert}.w2.weight", whole
-            continue
-        rows = whole.shape[0]
-        yield f"{prefix}.{expert}.w1.weight", whole.rows(0, rows // 2)
-        yield f"{prefix}.{expert}.w3.weight", whole.rows(rows // 2, rows)

@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["explain_file", "explain_folder", "explain_tensor", "is_adapter"]
+__all__ = [
+    "explain_adapter",
+    "explain_file",
+    "explain_folder",
+    "explain_scales",
+    "explain_tensor",
+    "is_adapter",
+]
 
 _UNQUANTIZED = "start from the unquantized checkpoint"
 _SAVE = "save it with transformers' save_pretrained, as safetensors, and export that"
@@ -50,8 +57,8 @@ _CONTENTS = (
     ("*-of-*.safetensors", "holds shards without model.safetensors.index.json; download it again"),
     ("*.safetensors", "holds safetensors under another name; expected model.safetensors"),
 )
-# What stands in the names of tensors that are not transformers' own.
-_TENSORS = (
+# What stands in the names of tensors that would change the whole weights beside them.
+_ADAPTERS = (
     (
         r"\.lora_|^lora_",
         "an adapter's; merge it into its model first, with PEFT's merge_and_unload",
@@ -60,6 +67,15 @@ _TENSORS = (
         r"^base_model\.model\.|\.base_layer\.|\.modules_to_save\.",
         "a PEFT model's, unmerged; merge it with merge_and_unload, then save_pretrained",
     ),
+)
+_SCALES = (
+    (
+        r"(\.|_)(weight_scale|weight_scale_inv|weight_scale_2|input_scale|scale_inv)$",
+        f"of an FP8 or compressed-tensors model; {_UNQUANTIZED}",
+    ),
+)
+# And of those that stand in the place of whole weights.
+_REPLACEMENTS = (
     (r"(^|\.)_orig_mod\.", "a compiled model's; save model._orig_mod with save_pretrained"),
     (r"^module\.", "a data-parallel wrapper's; save model.module with save_pretrained"),
     (
@@ -72,10 +88,6 @@ _TENSORS = (
         f"of bitsandbytes; {_UNQUANTIZED}",
     ),
     (r"\.(weight_packed|weight_zero_point)$", f"of compressed-tensors; {_UNQUANTIZED}"),
-    (
-        r"(\.|_)(weight_scale|weight_scale_inv|weight_scale_2|input_scale|scale_inv)$",
-        f"of an FP8 or compressed-tensors model; {_UNQUANTIZED}",
-    ),
     (r"\.switch_mlp\.|\.(scales|biases)$", f"of an MLX model; {_UNQUANTIZED}"),
     (r"\.(W_q|_data|_scale)$|\._weight_", f"of a quantized model; {_UNQUANTIZED}"),
 )
@@ -99,10 +111,24 @@ def explain_folder(folder: Path) -> str | None:
     return None
 
 
+def explain_adapter(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first tensor of an adapter, and what to do with it."""
+    return _explained(names, _ADAPTERS)
+
+
+def explain_scales(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first tensor that scales the weights of its module, and whose it is."""
+    return _explained(names, _SCALES)
+
+
 def explain_tensor(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first tensor that shows the weights to be another tool's, and whose they are."""
+    """The first tensor that shows incomplete weights to be another tool's, and whose they are."""
+    return _explained(names, (*_ADAPTERS, *_SCALES, *_REPLACEMENTS))
+
+
+def _explained(names: Iterable[str], kinds: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     for name in names:
-        for pattern, explanation in _TENSORS:
+        for pattern, explanation in kinds:
             if re.search(pattern, name):
                 return name, explanation
     return None

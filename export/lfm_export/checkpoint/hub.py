@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 from lfm_edge.extras import missing_dependency
 
 from ..errors import CheckpointError
 from .base import COMPANION_FILES, TEMPLATE_FOLDER, quoted
-from .folder import FolderCheckpoint
+from .folder import FolderCheckpoint, shards_within
 
 __all__ = ["is_hub_id", "open_hub"]
 
@@ -52,10 +54,19 @@ def open_hub(repository: str, revision: str | None) -> FolderCheckpoint:
                 repository, revision=revision, allow_patterns=_FILES, ignore_patterns=_OF_FOLDERS
             )
         )
+        if nested := _nested(folder):
+            snapshot_download(repository, revision=folder.name, allow_patterns=nested)
     # Among others, errors of the HTTP library below, which differs between versions of the client.
     except Exception as error:
         raise CheckpointError(_explain(repository, revision, error)) from error
     return FolderCheckpoint(folder, f"{repository}@{folder.name[:12]}")
+
+
+def _nested(folder: Path) -> list[str]:
+    """Patterns of the shards in folders of their own, which are few people's; else nothing."""
+    with suppress(CheckpointError):  # which opening the folder raises again
+        return [escape(shard) for shard in shards_within(folder)]
+    return []
 
 
 def _explain(repository: str, revision: str | None, error: Exception) -> str:

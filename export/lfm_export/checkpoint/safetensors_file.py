@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
-from .base import quoted
+from .base import quoted, require_file
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
 _PREFIX = 8
 _LONGEST_HEADER = 100_000_000
-_MOST_AXES = 8
+_MOST_AXES = 64  # as many as torch takes
 _MOST_BYTES = 2**63
 _READABLE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ITEM_BITS = {
@@ -34,7 +34,8 @@ _ITEM_BITS = {
     **dict.fromkeys(("I64", "U64", "C64"), 64),
     **dict.fromkeys(("I32", "U32"), 32),
     **dict.fromkeys(("I16", "U16"), 16),
-    **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("BOOL", "I8", "U8"), 8),
+    **dict.fromkeys(("F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ", "F8_E8M0"), 8),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
@@ -50,6 +51,7 @@ class SafetensorsFile:
             CheckpointError: the file is missing, truncated or not safetensors.
         """
         self.path = path
+        require_file(path)
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -206,13 +208,18 @@ class StoredTensor:
         if array.size:  # a memoryview of no items cannot be cast to bytes
             self.file.read_into(array.data.cast("B"), self.offset)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the values are floats of 16 bits or more."""
+        return self.dtype in _READABLE
+
     def require_readable(self) -> None:
         """Checks the type of the values.
 
         Raises:
             CheckpointError: they are no floats of 16 bits or more.
         """
-        if self.dtype not in _READABLE:
+        if not self.is_readable:
             raise self.file.error(
                 f"tensor {quoted(self.name)} is {self.dtype}, expected one of "
                 f"{', '.join(_READABLE)}; start from the unquantized checkpoint"

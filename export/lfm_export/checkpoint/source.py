@@ -35,6 +35,16 @@ def open_checkpoint(
     """
     if not source:
         raise CheckpointError("the source is empty; expected a folder, synthetic:... or a Hub id")
+    try:
+        return _open(source, revision, seed, tokenizer)
+    except OSError as error:
+        where = error.filename or source
+        raise CheckpointError(f"{where}: cannot be read: {error.strerror or error}") from None
+
+
+def _open(
+    source: str, revision: str | None, seed: int | None, tokenizer: Path | None
+) -> Checkpoint:
     path, synthetic = Path(source), source.startswith(PREFIX)
     hub = not synthetic and is_hub_id(source) and not path.exists()
     if revision is not None and not hub:

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from lfm_edge.tokenizer import no_panics
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -95,8 +96,11 @@ def open_synthetic(source: str, seed: int, tokenizer: Path | None = None) -> Syn
 
 
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"--tokenizer: {path}: is not a file")
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        with no_panics():
+            tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"--tokenizer: {path}: {str(error).splitlines()[0]}") from None
     size = tokenizer.get_vocab_size()

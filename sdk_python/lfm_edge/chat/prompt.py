@@ -2,13 +2,15 @@
 
 A marker (`<|im_end|>`) is one token with a meaning of its own wherever the tokenizer reads its
 text, so a user's text could end its own turn and begin a system's. To tell the two apart, the
-template is rendered a second time, with every character that may begin a marker replaced, in what
-users and tools wrote, by a private stand-in of the same length: a marker that begins where a
-stand-in came out is theirs. It is then spelled in ordinary tokens; all other ids stay as they are,
-because an added token parts the text around it either way.
+template is rendered a second time, with every character at which a marker of the prompt begins
+replaced, in what users and tools wrote, by a private stand-in of the same length: a marker that
+begins where a stand-in came out is theirs. It is then spelled in ordinary tokens; all other ids
+stay as they are, because an added token parts the text around it either way.
 
 A template that looks for such a character may make another prompt of the second rendering. Then
 only what may become a whole marker is replaced; where even that changes the prompt, it is refused.
+A normalizer may make a marker of any text: where there is one, the second way is not tried, and
+the markers that stay must be those of the second rendering.
 """
 
 from __future__ import annotations
@@ -97,30 +99,47 @@ def _prompt_ids(
     prompt = template.render(messages, tools, clock=clock, **options)
     if not prompt:
         raise TemplateError("the chat template made an empty prompt of these messages")
-    ids = tokenizer.encode(prompt, most=most)  # spelled markers only make it longer
+    tokens = tokenizer.encode_with_offsets(prompt, most)  # spelled markers only make it longer
+    ids = [token for token, _, _ in tokens]
     markers = _markers(tokenizer, template, tools)
-    if trust_markers or not markers.intersection(ids):
+    found = markers.intersection(ids)
+    if trust_markers or not found:
         return ids
     given = plain([[dict(message) for message in messages], tools, options])
-    stand_ins = _stand_ins(tokenizer, markers, prompt, given)
-    texts = [tokenizer.added_tokens()[token][0] for token in markers]
-    marks: tuple[_Mark, ...] = (
-        lambda text: text.translate(stand_ins),
-        lambda text: _whole_markers_replaced(text, texts, stand_ins),
-    )
+    begins = [_begin(prompt, start, stop) for token, start, stop in tokens if token in found]
+    stand_ins = _stand_ins({prompt[at] for at in begins}, prompt, given)
+    texts = [tokenizer.added_tokens()[token][0] for token in found]
+    marks: list[_Mark] = [lambda text: text.translate(stand_ins)]
+    if not tokenizer.normalizes:
+        marks.append(lambda text: _whole_markers_replaced(text, texts, stand_ins))
     for mark in marks:
         theirs = _marked(given, mark)
         if theirs == given:
             return ids
         their_messages, their_tools, their_options = theirs
         rendered = template.render(their_messages, their_tools, clock=clock, **their_options)
-        places = _their_places(prompt, _unescaped(rendered, stand_ins), stand_ins)
-        if places is not None:
-            return _encode(tokenizer, markers, prompt, places)
+        marked = _unescaped(rendered, stand_ins)
+        places = _their_places(prompt, marked, stand_ins)
+        if places is None:
+            continue
+        result = _spelled(tokenizer, markers, prompt, tokens, places)
+        if not tokenizer.normalizes or _only(markers, result) == _only(
+            markers, tokenizer.encode(marked)
+        ):
+            return result
     raise TemplateError(
         "a user or a tool wrote a marker of the model's, and without it the chat template makes "
         "another prompt, so that it cannot be told from the template's own; remove it, or trust it"
     )
+
+
+def _only(markers: Collection[int], ids: Sequence[int]) -> list[int]:
+    return [token for token in ids if token in markers]
+
+
+def _begin(prompt: str, start: int, stop: int) -> int:
+    """Where a token's own text begins: a marker may take the spaces before it along."""
+    return next((at for at in range(start, stop) if not prompt[at].isspace()), start)
 
 
 def _markers(
@@ -146,24 +165,19 @@ def _markers(
     return markers
 
 
-def _stand_ins(
-    tokenizer: Tokenizer, markers: set[int], prompt: str, given: object
-) -> dict[int, str]:
+def _stand_ins(begins: Collection[str], prompt: str, given: object) -> dict[int, str]:
     """For each character that begins a marker, one that nobody wrote; as `str.translate` wants it.
 
-    A normalizer may turn further characters into one of these.
+    A template may turn the case of what was written.
     """
-    added = tokenizer.added_tokens()
-    first = {added[token][0][:1] for token in markers}
     everything = "\0".join([prompt, *_strings(given)])
-    written = set(everything)
-    begins = first | {c for c in written if tokenizer.normalize(c)[:1] in first}
     free = (
         chr(code)
         for code in _PRIVATE_USE
         if not any(text in everything for text in (chr(code), *_escapes(chr(code))))
     )
-    return {ord(character): next(free) for character in sorted(begins) if character}
+    cases = {case for c in begins for case in (c, c.lower(), c.upper()) if len(case) == 1}
+    return {ord(character): next(free) for character in sorted(cases)}
 
 
 def _strings(value: object) -> list[str]:
@@ -267,13 +281,18 @@ def _spellings(character: str) -> tuple[str, ...]:
     return (character, *escaped, character.lower(), character.upper())
 
 
-def _encode(tokenizer: Tokenizer, markers: set[int], prompt: str, theirs: set[int]) -> list[int]:
-    """The ids of `prompt`, in which the markers that begin at `theirs` are spelled out."""
+def _spelled(
+    tokenizer: Tokenizer,
+    markers: Collection[int],
+    prompt: str,
+    tokens: Sequence[tuple[int, int, int]],
+    theirs: Collection[int],
+) -> list[int]:
+    """The ids of `tokens`, in which the markers that begin at `theirs` are spelled out."""
     result: list[int] = []
-    for token, start, stop in tokenizer.encode_with_offsets(prompt):
-        begin = next((at for at in range(start, stop) if not prompt[at].isspace()), start)
-        if token in markers and begin in theirs:
-            result += tokenizer.spell(prompt[start:stop], token)
+    for token, start, stop in tokens:
+        if token in markers and _begin(prompt, start, stop) in theirs:
+            result += tokenizer.spell(prompt[start:stop], token, markers)
         else:
             result.append(token)
     return result

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..bundle import Bundle
 from ..errors import TemplateError
+from ..special_tokens import named_tokens, with_special_tokens_map
 from . import sandbox
 from .messages import normalize_messages, plain
 
@@ -67,8 +68,7 @@ class ChatTemplate:
                 f"{bundle.folder}: no {FILE} and none in {CONFIG}, so this model takes no chat; "
                 "use generate"
             )
-        if "added_tokens_decoder" not in config:  # written before these files became one
-            config |= _read_object(bundle, SPECIAL_TOKENS)
+        config = with_special_tokens_map(config, _read_object(bundle, SPECIAL_TOKENS))
         control = config.get("chat_control_tokens")
         return cls(sources, _special_tokens(config), control if isinstance(control, list) else None)
 
@@ -158,13 +158,8 @@ def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    extra = config.get("extra_special_tokens")
-    values = {name: value for name, value in config.items() if name.endswith("_token")}
-    if isinstance(extra, dict):
-        values |= extra
-    tokens = {}
-    for name, value in values.items():
-        text = value.get("content") if isinstance(value, dict) else value
-        if isinstance(text, str):
-            tokens[name] = text
-    return tokens
+    texts = {
+        name: token.get("content") if isinstance(token, dict) else token
+        for name, token in named_tokens(config).items()
+    }
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
