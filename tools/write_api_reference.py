@@ -27,11 +27,11 @@ _MODULES = {
     "lfm_edge.agent": None,
     "lfm_edge.hf": None,
     "lfm_edge.sampling": ["Sampler"],
-    "lfm_edge.tokenizer": None,
+    "lfm_edge.tokenizer": ["Detokenizer", "Tokenizer"],
     "lfm_edge.server.app": None,
 }
 """The documented modules, and which of their names; None: those of `__all__`."""
-_OWN_BASES = ("Answer", "Pieces", "msgspec.Struct", "TypedDict")
+_OWN_BASES = ("Answer", "RequestMaker", "SessionMaker", "Pieces", "msgspec.Struct", "TypedDict")
 """Bases that a page does not name: what they have is shown as the class's own."""
 _LISTS = {
     DocstringSectionKind.parameters: "Arguments",

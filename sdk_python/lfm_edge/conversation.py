@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 import msgspec
 
@@ -20,10 +20,7 @@ from .chat.tools import Tool
 from .errors import InvalidRequestError, SessionFileError, is_whole
 from .event_stream import EventStream
 from .generation_options import AnswerOptions
-from .session import Session
-
-if TYPE_CHECKING:
-    from .model import Model
+from .session import Session, SessionMaker
 
 __all__ = ["Conversation", "Message", "Setting", "Turn"]
 
@@ -37,6 +34,36 @@ class Setting(TypedDict):
     tools: list[Tool] | None
     template_options: Mapping[str, Any] | None
     clock: datetime
+
+
+class Answerer(SessionMaker, Protocol):
+    """A model, as far as a conversation asks for it."""
+
+    def events(
+        self,
+        messages: Sequence[Message],
+        tools: list[Tool] | None,
+        template_options: Mapping[str, Any] | None,
+        *,
+        clock: datetime,
+        **options: Unpack[AnswerOptions],
+    ) -> EventStream:
+        """The answer to `messages`; see `Model.events`."""
+        ...
+
+    def check(self, **options: Unpack[AnswerOptions]) -> None:
+        """Raises what `events` would raise for these options; see `Model.check`."""
+        ...
+
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        tools: list[Tool] | None,
+        template_options: Mapping[str, Any] | None,
+        clock: datetime,
+    ) -> list[int]:
+        """The tokens of a prompt; see `Model.prompt_ids`."""
+        ...
 
 
 class Turn(Pieces[Event]):
@@ -85,7 +112,7 @@ class Conversation:
     """
 
     def __init__(
-        self, model: Model, messages: Sequence[Message], session: Session, setting: Setting
+        self, model: Answerer, messages: Sequence[Message], session: Session, setting: Setting
     ) -> None:
         self.messages = list(messages)
         """All that was said, as templates take it; may be changed between turns."""
@@ -218,7 +245,7 @@ class Conversation:
         self.session.save(path, attached=attached)
 
     @classmethod
-    def open(cls, model: Model, path: Path | str, context: int | None = None) -> Conversation:
+    def open(cls, model: Answerer, path: Path | str, context: int | None = None) -> Conversation:
         """What `save` wrote; it reads nothing again.
 
         Args:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from .replay import MOST_CHECKPOINTS
 from .runtime import Runtime, state_bytes
-from .session import Session, common
+from .session import Session
+from .token_ids import common
 
 if TYPE_CHECKING:
     from .model import Model

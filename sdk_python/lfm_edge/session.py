@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import session_file
+from .bundle import Bundle
 from .errors import (
     ContextFullError,
     InvalidRequestError,
     SessionTakenError,
-    UnknownTokenError,
     UnsupportedBundleError,
     is_whole,
 )
 from .replay import Contents, runs
 from .runtime import Conv, Runtime, State
+from .token_ids import common, require_ids
 
-if TYPE_CHECKING:
-    from .model import Model
+__all__ = ["Session", "SessionMaker", "Snapshot"]
 
-__all__ = ["Session", "Snapshot", "common", "require_ids"]
+
+class SessionMaker(Protocol):
+    """A model, as far as opening a session asks for it."""
+
+    bundle: Bundle
+
+    def session(self, context: int | None = None) -> Session:
+        """An empty session; see `Model.session`."""
+        ...
 
 
 class Session:
@@ -296,7 +304,7 @@ class Session:
             contents.busy.release()
 
     @classmethod
-    def open(cls, model: Model, path: Path | str, context: int | None = None) -> Session:
+    def open(cls, model: SessionMaker, path: Path | str, context: int | None = None) -> Session:
         """A session with what `save` wrote.
 
         Args:
@@ -383,32 +391,3 @@ class Snapshot:
     def position(self) -> int:
         """How many tokens the session held."""
         return len(self.ids)
-
-
-def common(held: Sequence[int], wanted: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    pairs = enumerate(zip(held, wanted, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(held), len(wanted)))
-
-
-def require_ids(ids: Sequence[int] | NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
-    """Token ids as an array [n].
-
-    Raises:
-        InvalidRequestError: there are none, or they are no integers.
-        UnknownTokenError: one lies outside the vocabulary.
-    """
-    tokens = np.asarray(ids)
-    if tokens.size == 0:
-        raise InvalidRequestError("no tokens to read: got an empty list, expected at least one")
-    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-        raise InvalidRequestError(
-            f"token ids: got {tokens.dtype} of shape {list(tokens.shape)}, expected a flat "
-            "list of integers"
-        )
-    unknown = tokens[(tokens < 0) | (tokens >= vocab_size)]
-    if unknown.size:
-        raise UnknownTokenError(
-            f"token id {unknown[0]}: outside the vocabulary, expected 0 to {vocab_size - 1}"
-        )
-    return np.ascontiguousarray(tokens, np.int64)

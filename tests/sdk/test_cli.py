@@ -6,10 +6,8 @@ import io
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,7 @@ from lfm_edge import cli
 from lfm_edge.bundle import MANIFEST, file_entry
 from lfm_ops.layout import LAYOUT_VERSION
 
-from tests.processes import start
-from tests.sdk.toy import BOS, EOS, PAD, THINK, ToyModel, write_toy_bundle
+from tests.sdk.toy import BOS, EOS, PAD, ToyModel, write_toy_bundle
 
 NEVER = {PAD: -1e4, BOS: -1e4, EOS: -1e4}
 Run = Callable[..., tuple[int, str, str]]
@@ -344,66 +341,12 @@ def test_the_version_needs_no_plug_in(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert run("--version")[0] == 0
 
 
-# What only a process of its own shows.
-
-
-@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["heard", "ignored"])
-def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What this process does at SIGINT, which its children inherit."""
-    earlier = signal.signal(signal.SIGINT, request.param)
-    yield
-    signal.signal(signal.SIGINT, earlier)
-
-
-def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path, sigint: None) -> None:
-    bundle = write_toy_bundle(tmp_path / "bundle", ToyModel({THINK: 1e5}))
-    process = start("generate", bundle, "a", "--max-tokens", 2000, "--context", 2048)
-    assert process.stdout is not None
-    process.stdout.read(7)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert (process.returncode, err) == (130, "interrupted\n")
-
-
-def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
-    bundle = write_toy_bundle(tmp_path / "bundle", ToyModel({THINK: 1e5}))
-    process = start("generate", bundle, "a", "--max-tokens", 2000, "--context", 2048)
-    assert process.stdout is not None
-    process.stdout.read(7)
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    process.wait()
-
-
-def test_an_error_of_onnx_runtime_logs_nothing(bundle: Path) -> None:
-    # A cache that does not grow: the attention itself refuses the second token.
-    edit(bundle, lambda m: [t.update(shape=[1, 1, 1, 16]) for t in m["graph"]["state"][:2]])
-    process = start("generate", bundle, "a")
-    out, err = process.communicate()
-    assert (process.returncode, out) == (2, "")
-    assert re.fullmatch("error: model.onnx: failed to run: .*GroupQueryAttention.*\n", err)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them")
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-def test_a_stream_may_be_closed(bundle: Path, closed: str) -> None:
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'"$0" -m lfm_edge chat "$1" {closed}', sys.executable, str(bundle)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 @pytest.mark.parametrize(
     "option",
     [
         ("--max-tokens", 0),
         ("--temperature", -1),
-        ("--top-p", 5),
+        ("--min-p", 5),
         ("--seed", -1),
         ("--stop", ""),
         ("--thinking-budget", -1),
