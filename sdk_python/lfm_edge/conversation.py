@@ -186,7 +186,14 @@ class Conversation:
         return self._answer([*self.messages[: places[turn]], message], options)
 
     def check(self, **options: Unpack[AnswerOptions]) -> None:
-        """Raises what `send` would raise for these options, without a message."""
+        """Raises what `send` would raise for these options, without a message.
+
+        Args:
+            **options: see `AnswerOptions`.
+
+        Raises:
+            InvalidRequestError: one is out of range.
+        """
         own: AnswerOptions = {**options, "session": self.session}
         self._model.check(**own)
 

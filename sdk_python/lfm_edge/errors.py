@@ -48,8 +48,8 @@ def shortened(text: str) -> str:
 class LfmError(Exception):
     """Base of every error of LFM Edge; a message that is very long is shortened."""
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(shortened(message))
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class BundleError(LfmError):

@@ -81,8 +81,8 @@ class Model(RequestMaker):
         if not isinstance(prompt, str):
             ids = require_ids(prompt, self.runtime.vocab_size).tolist()
             return Generation(self._request(ids, may_think=False, **options))
-        most = self._capacity(options) + 1  # it may begin with the token twice
-        ids = self.tokenizer.encode(prompt, add_special_tokens=True, most=most)
+        self.tokenizer.refuse_longer(prompt, self._capacity(options))
+        ids = self.tokenizer.encode(prompt, add_special_tokens=True)
         bos = self.bundle.manifest.model.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids.insert(0, bos)
@@ -169,7 +169,14 @@ class Model(RequestMaker):
         return EventStream(request, splitter, budget)
 
     def check(self, **options: Unpack[AnswerOptions]) -> None:
-        """Raises what `events` would raise for these options, whatever it is asked."""
+        """Raises what `events` would raise for these options, whatever it is asked.
+
+        Args:
+            **options: see `AnswerOptions`.
+
+        Raises:
+            InvalidRequestError: one is out of range.
+        """
         budget = options.pop("thinking_budget", None)
         if budget is not None:
             ThinkingBudget(budget, self._closing(bound=False))

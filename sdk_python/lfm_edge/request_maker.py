@@ -79,8 +79,9 @@ class RequestMaker:
         if context is None:
             return min(DEFAULT_CONTEXT, most)
         if not (is_whole(context) and 1 <= context <= most):
+            shown = f"{context:,}" if is_whole(context) else repr(context)
             raise InvalidRequestError(
-                f"context: got {context!r}, expected 1 to {most:,}, the most this bundle holds"
+                f"context: got {shown}, expected 1 to {most:,}, the most this bundle holds"
             )
         return int(context)
 

@@ -91,12 +91,16 @@ class Tokenizer:
         """
         return self._encode(text, most, add_special_tokens=add_special_tokens).ids
 
+    def refuse_longer(self, text: str, most: int) -> None:
+        """Raises ContextFullError where the length of `text` says that it has more tokens."""
+        _require_fewer(self.fewest(text), most, "at least ")
+
     def fewest(self, text: str) -> int:
         """Tokens that `text` has at least, as its length says."""
         return len(text) // self._longest
 
     def encode_with_offsets(self, text: str, most: int | None = None) -> list[tuple[int, int, int]]:
-        """As `encode`, each id with where its text starts and stops in `text`."""
+        """As `encode(text, most=most)`, each id with where its text starts and stops in `text`."""
         encoding = self._encode(text, most, add_special_tokens=False)
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
@@ -112,7 +116,7 @@ class Tokenizer:
     def _encode(self, text: str, most: int | None, *, add_special_tokens: bool) -> Encoding:
         _require_characters(text)
         if most is not None:
-            _require_fewer(self.fewest(text), most, "at least ")
+            self.refuse_longer(text, most)
         encoding = self._read(text, add_special_tokens=add_special_tokens)
         if most is not None:
             _require_fewer(len(encoding.ids), most)

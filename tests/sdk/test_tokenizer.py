@@ -111,6 +111,6 @@ def test_a_limit_refuses_no_text_that_fits(tokenizer: Tokenizer, text: str, copi
 def test_what_no_limit_allows_is_not_read(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizer, "_encode", None)
+    monkeypatch.setattr(tokenizer, "_read", None)
     with pytest.raises(ContextFullError, match="at least"):
         tokenizer.encode("a" * 1_000_000, most=100)

@@ -59,7 +59,17 @@ class AuditLog:
         arguments: Mapping[str, Any] | str,
         decision: Decision,
     ) -> None:
-        """Writes a call that is about to run, which the next `write` completes."""
+        """Writes a call that is about to run, which the next `write` completes.
+
+        Args:
+            server: whose tool it is.
+            tool: its name.
+            arguments: what it is called with.
+            decision: why it runs.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         line = _line(server, tool, arguments, decision, None, error=_CUT_OFF)
         with self._locked() as end:
             self._put(end, line)

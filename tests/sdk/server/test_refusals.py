@@ -243,7 +243,7 @@ def test_what_no_context_holds_is_refused_before_it_is_read(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(tokenizer, "_encode", never)
+    monkeypatch.setattr(tokenizer, "_read", never)
     monkeypatch.setattr(Tool, "from_json", never)
     kind = {"Content-Type": "application/json"}
     answer = served.http.post(CHAT, content=body[1], headers=kind)
