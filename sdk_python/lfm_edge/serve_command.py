@@ -108,7 +108,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InvalidRequestError(f"--port: got {port}, expected 0 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(found[0], found[1])
+        # With the protocol named, asyncio sends small pieces at once; else each waits some 40 ms.
+        listening = socket.socket(*found[:3])
     except OSError as error:
         raise InvalidRequestError(f"--host {host}: {error.strerror}") from None
     try:

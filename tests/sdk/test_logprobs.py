@@ -117,7 +117,5 @@ def test_nothing_is_computed_unless_asked_for(
 
 
 def test_a_negative_number_is_refused(endless: lfm_edge.Model) -> None:
-    with pytest.raises(
-        InvalidRequestError, match="logprobs: got -1, expected"
-    ):
+    with pytest.raises(InvalidRequestError, match="logprobs: got -1, expected"):
         endless.generate("a", logprobs=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from lfm_edge.serve_command import _listen
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -29,6 +31,26 @@ def test_a_signal_stops_it_cleanly(shipped_bundle: Path, number: signal.Signals)
         server.send_signal(number)
         assert server.wait() == 0
         assert server.stderr.read() == ""
+
+
+def test_small_pieces_are_sent_at_once() -> None:
+    async def accepted_without_delay() -> int:
+        accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        listening = _listen("127.0.0.1", 0)
+        server = await asyncio.start_server(
+            lambda _, writer: accepted.set_result(writer), sock=listening
+        )
+        async with server:
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            writer = await accepted
+            delay = writer.get_extra_info("socket").getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY
+            )
+            writer.close()
+            client.close()
+        return int(delay)
+
+    assert asyncio.run(accepted_without_delay()) != 0
 
 
 def refused(bundle: Path, *options: str) -> str:
