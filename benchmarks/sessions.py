@@ -127,7 +127,11 @@ def between_runs(model: lfm_edge.Model, ids: list[int]) -> None:
 
     session.state.run = timed  # type: ignore[assignment, method-assign]
     pieces = model.generate(
-        model.tokenizer.decode(ids[:64]), max_tokens=DECODED, session=session, **SAMPLING
+        model.tokenizer.decode(ids[:64]),
+        max_tokens=DECODED,
+        session=session,
+        speculation=False,  # one run a token
+        **SAMPLING,
     )
     next(pieces)
     spent[0] = 0.0
