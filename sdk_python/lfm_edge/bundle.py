@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,7 +77,7 @@ class StateTensor(msgspec.Struct, frozen=True):
     layer: Annotated[int, msgspec.Meta(ge=0)] | None
     """The layer it belongs to, or null for a tensor that stacks those of several."""
     dtype: Literal["float32", "float16", "int8"]
-    shape: list[Count | Literal["capacity"]]
+    shape: Annotated[list[Count | Literal["capacity"]], msgspec.Meta(min_length=1)]
     """Sizes in order; `"capacity"` marks the axis that grows with a session's capacity."""
     input: str | None
     """The graph's input that takes it, or null where the runtime keeps it by its name."""
@@ -317,6 +318,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{path}: {error}") from None
     _check_graph_file(path, manifest)
+    _check_names(path, manifest.graph)
     _check_golden(path, manifest)
     return manifest, hashlib.sha256(data).hexdigest()
 
@@ -355,6 +357,24 @@ def _check_graph_file(path: Path, manifest: Manifest) -> None:
         raise BundleError(f"{path}: graph file {graph} is not listed in files")
 
 
+def _check_names(path: Path, graph: Graph) -> None:
+    """Refuses a name for two things: whoever reads it would silently take one for both."""
+    state = graph.state
+    named: dict[str, list[str | None]] = {
+        "functions": [ports.name for ports in graph.functions],
+        "state": [tensor.name for tensor in state],
+    }
+    for f in graph.functions:
+        counts = (f.attention_mask, f.position, f.valid, f.replayed, f.conv_columns, f.logits_at)
+        named[f"inputs of {f.name}"] = [f.input_ids, *counts, *(t.input for t in state)]
+        outputs = (name for t in state for name in (t.output, t.columns))
+        named[f"outputs of {f.name}"] = [f.logits, *outputs]
+    for what, names in named.items():
+        for name, count in Counter(names).items():
+            if name is not None and count > 1:
+                raise BundleError(f"{path}: {what}: {name!r} stands for {count} of them")
+
+
 def _check_golden(path: Path, manifest: Manifest) -> None:
     golden, vocab = manifest.golden, manifest.model.vocab_size
     rows, probes = len(golden.ids), len(golden.probe_ids)
@@ -366,7 +386,9 @@ def _check_golden(path: Path, manifest: Manifest) -> None:
     ]
     if any(count != rows or widths != {width} for count, widths, width in shapes):
         raise BundleError(f"{path}: golden vectors do not fit together ({rows} ids)")
-    if rows == 0 or any(
-        i >= vocab for row in (golden.ids, golden.probe_ids, *golden.top_ids) for i in row
+    if (
+        rows == 0
+        or tops == 0
+        or any(i >= vocab for row in (golden.ids, golden.probe_ids, *golden.top_ids) for i in row)
     ):
         raise BundleError(f"{path}: golden vectors are empty or name a token outside {vocab} ids")

@@ -18,7 +18,7 @@ from onnxruntime.capi import (
 
 from .bundle import Bundle, Function, StateTensor
 from .errors import BundleError, UnsupportedBundleError, one_line_errors
-from .runtime import Conv, StateAccess, require_ports, state_bytes, state_shape
+from .runtime import Conv, StateAccess, require_ports, require_roles, state_bytes, state_shape
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
@@ -46,6 +46,8 @@ class OnnxRuntime:
         self.bundle = bundle
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
+        require_roles(bundle, ("attention_mask", "replayed", "conv_columns", "logits_at"))
+        _check_state(bundle)
         self.access = _access(self.ports, self.graph.state)
         self.vocab_size = bundle.manifest.model.vocab_size
         _check_layout(bundle)
@@ -246,6 +248,17 @@ def _check_layout(bundle: Bundle) -> None:
             raise UnsupportedBundleError(
                 f"{bundle.folder}: weights of format {stored.name} ({stored.bits} bits in groups "
                 f"of {stored.group_size}), which this lfm-edge does not read; update it"
+            )
+
+
+def _check_state(bundle: Bundle) -> None:
+    """Holds each tensor to its kind: a cache grows, and only what does not is ever cleared."""
+    for tensor in bundle.manifest.graph.state:
+        axes, wanted = tensor.shape.count("capacity"), 0 if tensor.kind == "conv" else 1
+        if axes != wanted:
+            raise BundleError(
+                f"{bundle.folder}: state {tensor.name}: {axes} axes grow with the capacity, "
+                f"expected {wanted} of kind {tensor.kind}"
             )
 
 

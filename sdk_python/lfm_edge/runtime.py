@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,12 +20,15 @@ __all__ = [
     "State",
     "StateAccess",
     "require_ports",
+    "require_roles",
     "state_bytes",
     "state_shape",
 ]
 
 Conv = Mapping[str, NDArray[Any]]
 """The conv state at some position: copies of its tensors, by name, that nobody changes."""
+
+_ROLES = ("attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at")
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,32 @@ def state_shape(tensor: StateTensor, capacity: int) -> tuple[int, ...]:
 def state_bytes(tensor: StateTensor, capacity: int) -> int:
     """Bytes of one state tensor in a session of that capacity."""
     return math.prod(state_shape(tensor, capacity)) * np.dtype(tensor.dtype).itemsize
+
+
+def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
+    """Holds the manifest to the roles that graphs of its target have.
+
+    Args:
+        bundle: the bundle.
+        roles: those of `Function` that a port may have besides `input_ids` and `logits`.
+
+    Raises:
+        BundleError: the manifest names a port of another role.
+    """
+    graph = bundle.manifest.graph
+    for ports in graph.functions:
+        for role in _ROLES:
+            if getattr(ports, role) is not None and role not in roles:
+                raise BundleError(
+                    f"{bundle.folder}: {ports.name} has a port {getattr(ports, role)!r} for "
+                    f"{role}, which graphs of target {graph.target} do not take"
+                )
+    for tensor in graph.state:
+        if tensor.columns is not None and "conv_columns" not in roles:
+            raise BundleError(
+                f"{bundle.folder}: state {tensor.name} has columns {tensor.columns!r}, which "
+                f"graphs of target {graph.target} do not give"
+            )
 
 
 def require_ports(

@@ -290,3 +290,28 @@ def test_a_program_that_is_not_the_manifests_is_refused(golden_source: Path) -> 
     )
     with pytest.raises(lfm_edge.BundleError, match=r"0\.conv is \('float32'.*expected none"):
         CoreAIRuntime(bundle)
+
+
+@pytest.mark.parametrize(
+    ("ports", "tensor", "message"),
+    [
+        ({"attention_mask": "mask"}, {}, "'mask' for attention_mask"),
+        ({"valid": "count"}, {}, "'count' for valid"),
+        ({}, {"columns": "columns"}, "has columns 'columns'"),
+        ({}, {"input": "past"}, "has a port or grows"),
+        ({}, {"shape": [1, "capacity"]}, "has a port or grows"),
+    ],
+)
+def test_roles_that_a_program_does_not_have_are_refused(
+    ports: dict[str, str], tensor: dict[str, object], message: str, golden_source: Path
+) -> None:
+    bundle = Bundle(golden_source)
+    graph = bundle.manifest.graph
+    changed = msgspec.structs.replace(
+        graph,
+        functions=[msgspec.structs.replace(graph.functions[0], **ports)],
+        state=[msgspec.structs.replace(graph.state[0], **tensor), *graph.state[1:]],
+    )
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, graph=changed)
+    with pytest.raises(lfm_edge.BundleError, match=message):
+        CoreAIRuntime(bundle)

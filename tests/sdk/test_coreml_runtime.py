@@ -308,3 +308,14 @@ def open_runtime(bundle: Bundle) -> CoreMLRuntime:
             raise AssertionError
 
     return CoreMLRuntime(bundle, Package(bundle.graph_path), Engine())
+
+
+def test_a_role_that_programs_do_not_have_is_refused(tmp_path: Path) -> None:
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
+    graph = bundle.manifest.graph
+    functions = [msgspec.structs.replace(f, attention_mask="mask") for f in graph.functions]
+    bundle.manifest = msgspec.structs.replace(
+        bundle.manifest, graph=msgspec.structs.replace(graph, functions=functions)
+    )
+    with pytest.raises(BundleError, match="has a port 'mask' for attention_mask"):
+        open_runtime(bundle)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle, Function, StateTensor
 from ..errors import BundleError, one_line_errors
 from ..extras import missing_dependency
-from ..runtime import Conv, StateAccess, require_ports, state_shape
+from ..runtime import Conv, StateAccess, require_ports, require_roles, state_shape
 
 try:
     from coreai.authoring import AIModelAsset
@@ -49,6 +49,8 @@ class CoreAIRuntime:
         self.access = StateAccess(conv=True)
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
+        require_roles(bundle, ("position",))
+        _check_state(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
         self.context = bundle.manifest.model.max_context
         if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:
@@ -177,6 +179,16 @@ def _the_function(bundle: Bundle) -> Function:
             "position; the manifest describes another"
         )
     return functions[0]
+
+
+def _check_state(bundle: Bundle) -> None:
+    """Holds the state to the program's: it keeps each tensor itself, of a fixed shape."""
+    for tensor in bundle.manifest.graph.state:
+        if tensor.input is not None or tensor.output is not None or "capacity" in tensor.shape:
+            raise BundleError(
+                f"{bundle.folder}: state {tensor.name} has a port or grows, but a Core AI program "
+                "keeps its state by name, of a fixed shape"
+            )
 
 
 def _close(loop: asyncio.AbstractEventLoop, executable: AbstractAsyncContextManager[Any]) -> None:

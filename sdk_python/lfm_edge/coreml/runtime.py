@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle, Function
 from ..errors import BundleError
-from ..runtime import Conv, StateAccess, require_ports, state_shape
+from ..runtime import Conv, StateAccess, require_ports, require_roles, state_shape
 from .evaluator import Evaluator, Mode
 from .package import Package, TensorType
 
@@ -70,6 +70,7 @@ class CoreMLRuntime:
         conv = [tensor for tensor in bundle.manifest.graph.state if tensor.kind == "conv"]
         # A conv state within the program stays there: sessions go back by reading all again.
         self.access = StateAccess(conv=all(tensor in self.passed for tensor in conv))
+        require_roles(bundle, ("position", "valid"))
         _check_signature(bundle, package)
 
     def bind(self, capacity: int) -> CoreMLState:

@@ -1,0 +1,106 @@
+"""Manifests that say of a graph what it is not, or say two things by one name."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lfm_edge import cli
+
+Edit = Callable[[dict[str, Any]], Any]
+
+
+def _function(**roles: str) -> Edit:
+    return lambda graph: graph["functions"][0].update(roles)
+
+
+def _state(index: int, **values: object) -> Edit:
+    return lambda graph: graph["state"][index].update(values)
+
+
+EDITS: dict[str, tuple[Edit, str]] = {
+    "two tensors of one name": (_state(1, name="0.key"), "state: '0.key' stands for 2"),
+    "a tensor twice": (
+        lambda graph: graph["state"].append(graph["state"][0]),
+        "state: '0.key' stands for 2",
+    ),
+    "one input for two tensors": (
+        _state(1, input="past_key"),
+        "inputs of main: 'past_key' stands for 2",
+    ),
+    "one input for two roles": (
+        _function(replayed="attention_mask"),
+        "inputs of main: 'attention_mask' stands for 2",
+    ),
+    "one output for two roles": (
+        _function(logits="present_key"),
+        "outputs of main: 'present_key' stands for 2",
+    ),
+    "two functions of one name": (
+        lambda graph: graph["functions"].append(graph["functions"][0]),
+        "functions: 'main' stands for 2",
+    ),
+    "a position beside the mask": (_function(position="place"), "a port 'place' for position"),
+    "a count of tokens": (_function(valid="count"), "a port 'count' for valid"),
+    "a cache that is called a conv state": (_state(0, kind="conv"), "1 axes grow"),
+    "a conv state that is called a cache": (_state(2, kind="key"), "0 axes grow"),
+    "a cache of fixed size": (_state(0, shape=[1, 1, 64, 8]), "0 axes grow"),
+    "a tensor without axes": (_state(2, shape=[]), "shape"),
+}
+
+
+def _run(*args: object, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(sys, "argv", ["lfm-edge", *map(str, args)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    return ending.value.code
+
+
+def _edited(source: Path, folder: Path, edit: Edit) -> Path:
+    shutil.copytree(source, folder)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    edit(manifest)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_graph_described_wrongly_ends_in_one_line(
+    name: str,
+    toy_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    edit, message = EDITS[name]
+    folder = _edited(toy_bundle, tmp_path / "bundle", lambda manifest: edit(manifest["graph"]))
+    code = _run("generate", folder, "a", "--max-tokens", 1, monkeypatch=monkeypatch)
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_golden_vectors_without_the_largest_logits_end_in_one_line(
+    toy_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def edit(manifest: dict[str, Any]) -> None:
+        golden = manifest["golden"]
+        empty: list[list[int]] = [[] for _ in golden["ids"]]
+        golden |= {"top_ids": empty, "top_logits": empty, "probe_logits": empty, "probe_ids": []}
+
+    folder = _edited(toy_bundle, tmp_path / "bundle", edit)
+    assert _run("verify", folder, monkeypatch=monkeypatch) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "golden vectors are empty" in err
