@@ -92,7 +92,7 @@ class Tokenizer:
         return self._encode(text, most, add_special_tokens=add_special_tokens).ids
 
     def refuse_longer(self, text: str, most: int) -> None:
-        """Raises ContextFullError where the length of `text` says that it has more than `most` tokens."""
+        """Raises ContextFullError where the length of `text` says that it exceeds `most` tokens."""
         _require_fewer(self.fewest(text), most, "at least ")
 
     def fewest(self, text: str) -> int:
