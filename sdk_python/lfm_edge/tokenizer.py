@@ -100,7 +100,7 @@ class Tokenizer:
         return len(text) // self._longest
 
     def encode_with_offsets(self, text: str, most: int | None = None) -> list[tuple[int, int, int]]:
-        """As `encode(text, most=most)`, each id with where its text starts and stops in `text`."""
+        """As `encode`, up to `most` ids, each with where its text starts and stops in `text`."""
         encoding = self._encode(text, most, add_special_tokens=False)
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
