@@ -21,6 +21,7 @@ from .errors import BundleError, IntegrityError, UnsupportedBundleError
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
+    "OPTIONAL_INPUTS",
     "Bundle",
     "FileEntry",
     "Function",
@@ -113,6 +114,12 @@ class Function(msgspec.Struct, frozen=True):
     """Takes the tokens whose logits are wanted `[N]`: indices into the run, -1 the last."""
     tokens: Count | None = None
     """S, where it is fixed."""
+
+
+OPTIONAL_INPUTS = (
+    "attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at",
+)  # fmt: skip
+"""The roles of `Function` that a target's graphs may lack."""
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -365,7 +372,7 @@ def _check_names(path: Path, graph: Graph) -> None:
         "state": [tensor.name for tensor in state],
     }
     for f in graph.functions:
-        counts = (f.attention_mask, f.position, f.valid, f.replayed, f.conv_columns, f.logits_at)
+        counts = (getattr(f, role) for role in OPTIONAL_INPUTS)
         named[f"inputs of {f.name}"] = [f.input_ids, *counts, *(t.input for t in state)]
         outputs = (name for t in state for name in (t.output, t.columns))
         named[f"outputs of {f.name}"] = [f.logits, *outputs]

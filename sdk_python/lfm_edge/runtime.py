@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, StateTensor
+from .bundle import OPTIONAL_INPUTS, Bundle, StateTensor
 from .errors import BundleError
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
 
 Conv = Mapping[str, NDArray[Any]]
 """The conv state at some position: copies of its tensors, by name, that nobody changes."""
-
-_ROLES = ("attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at")
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
     """
     graph = bundle.manifest.graph
     for ports in graph.functions:
-        for role in _ROLES:
+        for role in OPTIONAL_INPUTS:
             if getattr(ports, role) is not None and role not in roles:
                 raise BundleError(
                     f"{bundle.folder}: {ports.name} has a port {getattr(ports, role)!r} for "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.errors import CheckpointError, ExportError
 
-from tests.export.test_faults import refused
+from tests.export.test_faults import mounted, refused
 from tests.support import DEMO_MODEL, export
 
 COMPANIONS = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
@@ -119,13 +118,8 @@ def test_a_file_that_cannot_grow_leaves_nothing(
 @pytest.fixture
 def unwritable(tmp_path: Path) -> Iterator[Path]:
     """A file system that is read only."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("NOT RUN: mounting a tmpfs needs root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "disk", "ro") as place:
+        yield place
 
 
 @pytest.mark.parametrize("out", ["out", "new/out"])

@@ -169,8 +169,6 @@ def test_the_date_is_that_of_the_beginning(
 def test_what_could_not_be_opened_again_is_not_saved(
     model: lfm_edge.Model, tmp_path: Path, value: object
 ) -> None:
-    if model.runtime.access.axes is None:
-        pytest.skip("such sessions are not saved")
     talk = model.conversation()
     talk.messages = [{"role": "user", "content": "a", "more": value}]
     with pytest.raises(InvalidRequestError, match="save: the conversation holds"):

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,19 +19,26 @@ import pytest
 from lfm_edge.serve_command import _listen
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_it_cleanly(shipped_bundle: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "lfm_edge", "serve", str(shipped_bundle), "--port", "0"]
+@contextmanager
+def started(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server's process, and its address."""
+    command = [sys.executable, "-m", "lfm_edge", "serve", str(bundle), "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
-        assert server.stderr is not None
         found = re.match(r"(http://\S+)/ ", server.stdout.readline())
         assert found is not None
-        assert httpx.get(f"{found[1]}/health", timeout=60).json() == {"status": "ok"}
+        yield server, found[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(shipped_bundle: Path, number: signal.Signals) -> None:
+    with started(shipped_bundle) as (server, url):
+        assert httpx.get(f"{url}/health", timeout=60).json() == {"status": "ok"}
         server.send_signal(number)
         assert server.wait() == 0
+        assert server.stderr is not None
         assert server.stderr.read() == ""
 
 
@@ -90,20 +99,12 @@ def test_a_mistake_is_said_in_one_line(shipped_bundle: Path, options: list[str],
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_signal_ends_answers_in_progress(shipped_bundle: Path, stream: bool) -> None:
     """At their next token, by an error that says why."""
-    command = [sys.executable, "-m", "lfm_edge", "serve", str(shipped_bundle), "--port", "0"]
     asked = {
         "messages": [{"role": "user", "content": "Count."}],
         **{"max_tokens": 3900, "temperature": 1, "seed": 1, "logit_bias": {"7": -100}},
         "stream": stream,
     }
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        assert server.stderr is not None
-        found = re.match(r"(http://\S+)/ ", server.stdout.readline())
-        assert found is not None
-        url = found[1]
+    with started(shipped_bundle) as (server, url):
 
         def stop() -> None:
             while "lfm_edge_running 1.0" not in httpx.get(f"{url}/metrics", timeout=60).text:
@@ -115,4 +116,5 @@ def test_a_signal_ends_answers_in_progress(shipped_bundle: Path, stream: bool) -
         assert "the server stops" in answer.text
         assert answer.status_code == 503 or stream  # whose status may have been sent already
         assert server.wait() == 0
+        assert server.stderr is not None
         assert server.stderr.read() == ""
