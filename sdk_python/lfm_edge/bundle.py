@@ -20,8 +20,8 @@ from .errors import BundleError, IntegrityError, UnsupportedBundleError
 
 __all__ = [
     "FORMAT_VERSION",
+    "INPUT_ROLES",
     "MANIFEST",
-    "OPTIONAL_INPUTS",
     "Bundle",
     "FileEntry",
     "Function",
@@ -116,9 +116,7 @@ class Function(msgspec.Struct, frozen=True):
     """S, where it is fixed."""
 
 
-OPTIONAL_INPUTS = (
-    "attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at",
-)  # fmt: skip
+INPUT_ROLES = ("attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at")
 """The roles of `Function` that a target's graphs may lack."""
 
 
@@ -372,7 +370,7 @@ def _check_names(path: Path, graph: Graph) -> None:
         "state": [tensor.name for tensor in state],
     }
     for f in graph.functions:
-        counts = (getattr(f, role) for role in OPTIONAL_INPUTS)
+        counts = (getattr(f, role) for role in INPUT_ROLES)
         named[f"inputs of {f.name}"] = [f.input_ids, *counts, *(t.input for t in state)]
         outputs = (name for t in state for name in (t.output, t.columns))
         named[f"outputs of {f.name}"] = [f.logits, *outputs]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import OPTIONAL_INPUTS, Bundle, StateTensor
+from .bundle import INPUT_ROLES, Bundle, StateTensor
 from .errors import BundleError
 
 __all__ = [
@@ -141,7 +141,7 @@ def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
     """
     graph = bundle.manifest.graph
     for ports in graph.functions:
-        for role in OPTIONAL_INPUTS:
+        for role in INPUT_ROLES:
             if getattr(ports, role) is not None and role not in roles:
                 raise BundleError(
                     f"{bundle.folder}: {ports.name} has a port {getattr(ports, role)!r} for "
