@@ -12,7 +12,9 @@ often guesses come true, and guesses are made where they pay.
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Literal, cast
 
@@ -31,8 +33,9 @@ MOST_GUESSES = 63
 _LENGTHS = (3, 7, 15)
 """Guesses of a run that are tried; with the token before them they fill the kernels' tiles."""
 _SHORTEST_MATCH, _LONGEST_MATCH = 3, 16
-_LOSS = 0.01
+_LOSS = 0.005
 """Part of a model's time that may be lost in finding out whether guesses pay."""
+_FEWEST_RUNS = 3
 _CREDIT, _MOST_CREDIT = 1.5, 8
 """Runs of one token that may be lost at first, and those saved that are remembered."""
 
@@ -82,18 +85,17 @@ class Pace:
     """What the runs of a model take on this machine, as measured lately, and what guesses cost."""
 
     def __init__(self) -> None:
+        self._lately: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=15))
         self._seconds: dict[int, float] = {}
         self._spent = self._lost = 0.0
 
     def ran(self, tokens: int, seconds: float) -> None:
-        """Takes a measured run of so many tokens; one that was held up counts little."""
-        known = self._seconds.get(tokens)
+        """Takes a measured run of so many tokens; of some, one that was held up counts nothing."""
         self._spent += seconds
         if tokens > 1 and self.measured:
             self._lost += seconds - self._seconds[1]
-        if known is not None:
-            seconds = known + 0.2 * (min(seconds, 2 * known) - known)
-        self._seconds[tokens] = seconds
+        self._lately[tokens].append(seconds)
+        self._seconds[tokens] = statistics.median(self._lately[tokens])
 
     def saved(self, tokens: int) -> None:
         """Takes how many runs of one token were not needed."""
@@ -103,8 +105,11 @@ class Pace:
 
     @property
     def measured(self) -> bool:
-        """Whether a run of one token was measured, without which nothing else is known."""
-        return 1 in self._seconds
+        """Whether some runs of one token were, the first of which may be slow.
+
+        Without them nothing else is known.
+        """
+        return len(self._lately[1]) >= _FEWEST_RUNS
 
     def of(self, tokens: int) -> float:
         """What a run takes, in runs of one: measured, or from the nearest number that was.
