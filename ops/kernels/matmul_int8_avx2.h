@@ -1,7 +1,11 @@
 // Weights of 4 or 8 bits x int8 activations with AVX2: 32 rows are four registers of sums.
 //
-// A `Format` unpacks a step, the 4 inputs x 32 rows that four `vpmaddubsw` consume, and says how
-// their 16-bit results are summed.
+// One token is bound by memory: a `Format` unpacks a step, the 4 inputs x 32 rows that four
+// `vpmaddubsw` consume, and says how their 16-bit results are summed.
+//
+// Several tokens are bound by arithmetic. There a weight is one or two digits of 4 bits: the sums
+// of a group's products of a digit fit 16 bits (8 steps of at most 2 * 15 * 127), so that only they
+// need `vpmaddwd`. Two registers of digits, of two parts or of one, meet four tokens at a time.
 #pragma once
 
 #include <immintrin.h>
@@ -14,9 +18,9 @@ namespace lfm {
 namespace {
 
 constexpr int kSteps = 8;
-constexpr int kParts = 4;        // of 8 rows
-constexpr int kStepBytes = 128;  // unpacked
-constexpr int kUnpackedBytes = kSteps * kStepBytes;
+constexpr int kParts = 4;   // of 8 rows
+constexpr int kTokens = 4;  // that meet registers of digits together
+constexpr int kChunk = 8;   // groups whose sums stay with these tokens
 
 LFM_INLINE __m256i load(const uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
@@ -83,41 +87,153 @@ void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t to
   for (int i = 0; i < kParts; ++i) _mm256_storeu_ps(out + 8 * i, sums[i]);
 }
 
-/// One group of `Tokens` tokens; `weights` are unpacked, in L1.
-template <class Format, int Tokens>
-LFM_INLINE void add_group(const uint8_t* weights, const __m256 (&scales)[kParts],
-                          const int8_t* inputs, const float* input_scales, const int32_t* offsets,
-                          float* out, ptrdiff_t out_stride) {
-  __m256i dots[Tokens][kParts];
+/// The bits of this float plus a sum below 2^22 are those of `kOne + sum`.
+constexpr float kOne = 12582912.0f;
+constexpr int32_t kOneBits = 0x4b400000;
+
+/// Scales of a group's rows, used for many tokens: one step converts and scales.
+struct Scales {
+  alignas(32) float values[8 * kParts];
+  alignas(32) float starts[8 * kParts];  // times -kOne, which is exact
+
+  LFM_INLINE void set(const uint8_t* halves) {
+    __m256 scales[kParts];
+    load_scales(halves, scales);
+    LFM_UNROLL
+    for (int i = 0; i < kParts; ++i) {
+      _mm256_store_ps(values + 8 * i, scales[i]);
+      _mm256_store_ps(starts + 8 * i, _mm256_mul_ps(scales[i], _mm256_set1_ps(-kOne)));
+    }
+  }
+  /// `sum * scale`, rounded once, of the sums that are these bits less `kOneBits`.
+  LFM_INLINE __m256 times(__m256i sums, int part) const {
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(sums), _mm256_load_ps(values + 8 * part),
+                           _mm256_load_ps(starts + 8 * part));
+  }
+};
+
+/// Holds a value in a register at this place: GCC would move the products of later steps forward,
+/// and run out of registers.
+LFM_INLINE void pin(__m256i& value) { asm("" : "+x"(value)); }
+
+/// The digits of weights where they lie: for a few tokens they are taken apart in passing.
+template <class Format>
+struct Packed {
+  const uint8_t* tiles;
+
+  LFM_INLINE Packed(const uint8_t* first, int64_t) : tiles(first) {}
+  LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
+    Format::load_digits(tiles + group * Format::kTileBytes, step, part, digits);
+  }
+};
+
+/// The same, taken apart once for many tokens; they lie in the L1 cache.
+template <class Format>
+struct Unpacked {
+  alignas(32) uint8_t bytes[kParts / Format::kTogether][kChunk][kSteps][64];
+
+  LFM_INLINE Unpacked(const uint8_t* tile, int64_t groups) {
+    for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+      for (int part = 0; part < kParts; part += Format::kTogether) {
+        LFM_UNROLL
+        for (int s = 0; s < kSteps; ++s) {
+          __m256i digits[2];
+          Format::load_digits(tile, s, part, digits);
+          __m256i* to = reinterpret_cast<__m256i*>(bytes[part / Format::kTogether][g][s]);
+          _mm256_store_si256(to, digits[0]);
+          _mm256_store_si256(to + 1, digits[1]);
+        }
+      }
+    }
+  }
+  LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
+    const uint8_t* from = bytes[part / Format::kTogether][group][step];
+    digits[0] = load(from);
+    digits[1] = load(from + 32);
+  }
+};
+
+/// Some groups of `Tokens` tokens with the rows of `kTogether` parts, added to the sums in `out`.
+template <class Format, int Tokens, class Weights>
+LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part, const Rows& x,
+                          int64_t group, int64_t groups, int64_t first, float* out,
+                          ptrdiff_t out_stride) {
+  __m256 sums[Tokens][Format::kTogether];
   LFM_UNROLL
   for (int t = 0; t < Tokens; ++t) {
     LFM_UNROLL
-    for (int i = 0; i < kParts; ++i) dots[t][i] = _mm256_setzero_si256();
+    for (int i = 0; i < Format::kTogether; ++i) {
+      sums[t][i] = _mm256_loadu_ps(out + t * out_stride + 8 * (part + i));
+    }
   }
-  LFM_UNROLL
-  for (int s = 0; s < kSteps; ++s) {
-    __m256i input[Tokens];
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t at = x.index(group + g, first);
+    const int8_t* inputs = x.int8_at(group + g, first);
+    __m256i dots[Tokens][2];
     LFM_UNROLL
-    for (int t = 0; t < Tokens; ++t) input[t] = broadcast4(inputs + t * kGroup + 4 * s);
-    LFM_UNROLL
-    for (int i = 0; i < kParts; ++i) {
-      const __m256i part = load(weights + kStepBytes * s + 32 * i);
+    for (int s = 0; s < kSteps; ++s) {
+      __m256i digits[2];
+      weights.load_digits(g, s, part, digits);
       LFM_UNROLL
-      for (int t = 0; t < Tokens; ++t) dots[t][i] = Format::add(dots[t][i], part, input[t]);
+      for (int t = 0; t < Tokens; ++t) {
+        const __m256i input = broadcast4(inputs + t * kGroup + 4 * s);
+        LFM_UNROLL
+        for (int d = 0; d < 2; ++d) {
+          const __m256i products = _mm256_maddubs_epi16(digits[d], input);
+          dots[t][d] = s == 0 ? products : _mm256_add_epi16(dots[t][d], products);
+          pin(dots[t][d]);
+        }
+      }
+    }
+    LFM_UNROLL
+    for (int t = 0; t < Tokens; ++t) {
+      __m256i whole[Format::kTogether];
+      Format::widen(dots[t], _mm256_set1_epi32(x.offsets[at + t]), whole);
+      LFM_UNROLL
+      for (int i = 0; i < Format::kTogether; ++i) {
+        sums[t][i] = _mm256_fmadd_ps(scales[g].times(whole[i], part + i),
+                                     _mm256_set1_ps(x.scales[at + t]), sums[t][i]);
+      }
     }
   }
   LFM_UNROLL
   for (int t = 0; t < Tokens; ++t) {
     LFM_UNROLL
-    for (int i = 0; i < kParts; ++i) {
-      float* sum = out + t * out_stride + 8 * i;
-      _mm256_storeu_ps(sum, add_product(Format::finish(dots[t][i], offsets[t]), scales[i],
-                                        input_scales[t], _mm256_loadu_ps(sum)));
+    for (int i = 0; i < Format::kTogether; ++i) {
+      _mm256_storeu_ps(out + t * out_stride + 8 * (part + i), sums[t][i]);
     }
   }
 }
 
-/// Weights are unpacked once per group, then all tokens pass; sums lie in `out`.
+/// The same with all rows of a block.
+template <class Format, int Tokens, class Weights>
+LFM_INLINE void add_rows(const Weights& weights, const Scales* scales, const Rows& x, int64_t group,
+                         int64_t groups, int64_t first, float* out, ptrdiff_t out_stride) {
+  for (int part = 0; part < kParts; part += Format::kTogether) {
+    add_parts<Format, Tokens>(weights, scales, part, x, group, groups, first, out, out_stride);
+  }
+}
+
+/// Up to `kChunk` groups of any tokens, added to the sums in `out`.
+template <class Format, class Weights>
+LFM_INLINE void add_chunk(const uint8_t* tiles, const Rows& x, int64_t group, int64_t groups,
+                          int64_t first, int64_t tokens, float* out, ptrdiff_t out_stride) {
+  const Weights weights(tiles, groups);
+  Scales scales[kChunk];
+  for (int64_t g = 0; g < groups; ++g) {
+    scales[g].set(tiles + g * Format::kTileBytes + Format::kScalesAt);
+  }
+  for (; tokens >= kTokens; tokens -= kTokens, first += kTokens, out += kTokens * out_stride) {
+    add_rows<Format, kTokens>(weights, scales, x, group, groups, first, out, out_stride);
+  }
+  if (tokens == 3) add_rows<Format, 3>(weights, scales, x, group, groups, first, out, out_stride);
+  if (tokens == 2) add_rows<Format, 2>(weights, scales, x, group, groups, first, out, out_stride);
+  if (tokens == 1) add_rows<Format, 1>(weights, scales, x, group, groups, first, out, out_stride);
+}
+
+constexpr int64_t kFewTokens = 8;  // for which it does not pay to take weights apart beforehand
+
+/// Several tokens; sums lie in `out`.
 template <class Format>
 void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
@@ -126,23 +242,16 @@ void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t f
       _mm256_storeu_ps(out + t * out_stride + 8 * i, _mm256_setzero_ps());
     }
   }
-  alignas(32) uint8_t scratch[kUnpackedBytes];
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    prefetch_tile<Format>(tile, prefetch);
-    const uint8_t* weights = Format::unpack(tile, scratch);
-    __m256 scales[kParts];
-    load_scales(tile + Format::kScalesAt, scales);
-    const int8_t* inputs = x.int8_at(g, first);
-    const float* input_scales = x.scales + x.index(g, first);
-    const int32_t* offsets = x.offsets + x.index(g, first);
-    int64_t t = 0;
-    for (; t + 2 <= tokens; t += 2) {
-      add_group<Format, 2>(weights, scales, inputs + t * kGroup, input_scales + t, offsets + t,
-                           out + t * out_stride, out_stride);
+  for (int64_t g = 0; g < groups; g += kChunk) {
+    const int64_t count = groups - g < kChunk ? groups - g : kChunk;
+    const uint8_t* tiles = tile + g * Format::kTileBytes;
+    for (int64_t i = 0; i < count; ++i) {
+      prefetch_tile<Format>(tiles + i * Format::kTileBytes, prefetch);
     }
-    if (t < tokens) {
-      add_group<Format, 1>(weights, scales, inputs + t * kGroup, input_scales + t, offsets + t,
-                           out + t * out_stride, out_stride);
+    if (tokens <= kFewTokens) {
+      add_chunk<Format, Packed<Format>>(tiles, x, g, count, first, tokens, out, out_stride);
+    } else {
+      add_chunk<Format, Unpacked<Format>>(tiles, x, g, count, first, tokens, out, out_stride);
     }
   }
 }

@@ -28,17 +28,24 @@ struct Q4 {
     }
   }
 
-  static LFM_INLINE const uint8_t* unpack(const uint8_t* tile, uint8_t* scratch) {
-    for (int s = 0; s < kSteps; ++s) {
-      __m256i weights[kParts];
-      load_step(tile, s, weights);
-      LFM_UNROLL
-      for (int i = 0; i < kParts; ++i) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + kStepBytes * s + 32 * i),
-                           weights[i]);
-      }
+  static constexpr int kTogether = 2;  // parts, of one digit each
+
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+                                     __m256i (&digits)[2]) {
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      digits[i] =
+          _mm256_and_si256(part == 0 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
     }
-    return scratch;
+  }
+
+  static LFM_INLINE void widen(const __m256i (&dots)[2], __m256i offset, __m256i (&sums)[2]) {
+    const __m256i start = _mm256_add_epi32(offset, _mm256_set1_epi32(kOneBits));
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      sums[i] = _mm256_add_epi32(_mm256_madd_epi16(dots[i], _mm256_set1_epi16(1)), start);
+    }
   }
 };
 

@@ -19,11 +19,28 @@ struct Q8 {
 
   static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
     LFM_UNROLL
-    for (int i = 0; i < kParts; ++i) weights[i] = load(tile + kStepBytes * step + 32 * i);
+    for (int i = 0; i < kParts; ++i) weights[i] = load(tile + 128 * step + 32 * i);
   }
 
-  // Lines of 8 bits lie as unpacked ones do.
-  static LFM_INLINE const uint8_t* unpack(const uint8_t* tile, uint8_t*) { return tile; }
+  // A weight is 16 * digit 1 + digit 0 - 128.
+  static constexpr int kTogether = 1;  // part, of two digits
+
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+                                     __m256i (&digits)[2]) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i weights =
+        _mm256_xor_si256(load(tile + 128 * step + 32 * part), _mm256_set1_epi8(-128));
+    digits[0] = _mm256_and_si256(weights, nibble);
+    digits[1] = _mm256_and_si256(_mm256_srli_epi16(weights, 4), nibble);
+  }
+
+  static LFM_INLINE void widen(const __m256i (&dots)[2], __m256i offset, __m256i (&sums)[1]) {
+    const __m256i start =
+        _mm256_add_epi32(_mm256_slli_epi32(offset, 4), _mm256_set1_epi32(kOneBits));
+    const __m256i low = _mm256_madd_epi16(dots[0], _mm256_set1_epi16(1));
+    const __m256i high = _mm256_madd_epi16(dots[1], _mm256_set1_epi16(16));
+    sums[0] = _mm256_add_epi32(_mm256_add_epi32(low, start), high);
+  }
 };
 
 }  // namespace
