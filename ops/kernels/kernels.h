@@ -77,8 +77,9 @@ struct Kernels {
   Isa isa;
   Matmul* matmuls[LFM_OPS_FORMATS];  ///< by id of the weights' format
   const VectorKernels& vectors;
-  ptrdiff_t prefetch_one;   ///< how far ahead `matmul` should fetch for one token
-  ptrdiff_t prefetch_many;  ///< and for more
+  ptrdiff_t
+      prefetch_one;  ///< how far ahead `matmul` may first fetch for one token; 0 if it never does
+  ptrdiff_t prefetch_many;  ///< how far it should for more
 
   Matmul* matmul(const Format& weights) const { return matmuls[weights.id]; }
   const VectorKernels::Activations& activations(const Format& weights) const {

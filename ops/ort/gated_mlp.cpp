@@ -28,8 +28,9 @@ class GatedMlp {
     const PackedMatrix down = down_format_.matrix(context.input(2), hidden_, inner_);
     const Tensor y = context.output_like(0, x);
 
-    runner_.run(context, GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
-                                      y.as_mutable<float>()));
+    runner_.run(context, x.rows(),
+                GatedMlpWork(runner_.kernels(), gate_up, down, x.as<float>(), x.rows(),
+                             y.as_mutable<float>()));
   }
 
  private:

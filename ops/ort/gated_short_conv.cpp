@@ -50,11 +50,12 @@ class GatedShortConv {
         context.count(8, state + tokens, "the columns of past and the tokens of x");
     const Tensor columns = context.optional_output(2, {1, hidden_, kept});
 
-    runner_.run(context, GatedShortConvWork(runner_.kernels(), runner_.stateful(), weights,
-                                            x.as<float>(), tokens,
-                                            {past.as<float>(), present.as_mutable<float>(),
-                                             columns.as_mutable<float>(), columns ? kept : 0},
-                                            y.as_mutable<float>()));
+    runner_.run(
+        context, tokens,
+        GatedShortConvWork(runner_.kernels(), runner_.stateful(), weights, x.as<float>(), tokens,
+                           {past.as<float>(), present.as_mutable<float>(),
+                            columns.as_mutable<float>(), columns ? kept : 0},
+                           y.as_mutable<float>()));
   }
 
  private:

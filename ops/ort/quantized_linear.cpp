@@ -28,8 +28,9 @@ class QuantizedLinear {
     shape.dims[x.rank - 1] = rows_;
     const Tensor y = context.output_like(0, shape);
 
-    runner_.run(context, LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
-                                    y.as_mutable<float>()));
+    runner_.run(context, x.rows(),
+                LinearWork(runner_.kernels(), weight, bias, x.as<float>(), x.rows(),
+                           y.as_mutable<float>()));
   }
 
  private:

@@ -6,15 +6,21 @@
 
 #include "failure.h"
 #include "ops.h"
+#include "prefetch.h"
 #include "runner.h"
 
 namespace lfm {
 namespace {
 
-// Empty, or why LFM_OPS_ISA cannot be obeyed.
-std::string isa_error;
+// Empty, or which variable of the environment cannot be obeyed, and why.
+std::string environment_error;
 
-Isa choose() { return choose_isa(isa_error); }
+Isa choose() {
+  const Isa isa = choose_isa(environment_error);
+  const std::string error = begin_prefetching(kernels_for(isa).prefetch_one);
+  if (environment_error.empty()) environment_error = error;
+  return isa;
+}
 
 // The domain with all ops, made once for each ONNX Runtime in the process (there may be several):
 // sessions keep pointers to it, so it lives as long as the process.
@@ -59,6 +65,13 @@ Isa chosen_isa() {
 
 }  // namespace lfm
 
+extern "C" const char* lfm_ops_isa() { return lfm::isa_name(lfm::chosen_isa()); }
+
+extern "C" int64_t lfm_ops_prefetch_bytes() {
+  lfm::chosen_isa();
+  return lfm::prefetch_bytes;
+}
+
 extern "C" OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
   const OrtApi* api = base->GetApi(kOrtApiVersion);
   if (api == nullptr) {
@@ -68,7 +81,7 @@ extern "C" OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApi
   }
   try {
     lfm::chosen_isa();
-    if (!lfm::isa_error.empty()) throw lfm::Failure("lfm_ops: " + lfm::isa_error);
+    if (!lfm::environment_error.empty()) throw lfm::Failure("lfm_ops: " + lfm::environment_error);
     return ort_AddCustomOpDomain(api)(options, lfm::domain_of(api));
   } catch (const std::exception& error) {
     return ort_CreateStatus(api)(kOrtFail, error.what());

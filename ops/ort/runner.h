@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "kernels.h"
+#include "prefetch_trials.h"
 #include "scratch.h"
 #include "stateful.h"
 #include "team.h"
@@ -17,6 +19,12 @@ class Runner {
  public:
   const Kernels& kernels() const { return kernels_; }
   const StatefulKernels& stateful() const { return stateful_; }
+
+  // Runs a work that reads weights for so many tokens.
+  void run(const Context& context, int64_t tokens, Work&& work) {
+    if (tokens != 1) return run(context, std::move(work));
+    trials_.run([&] { run(context, std::move(work)); });
+  }
 
   // Runs a work on the session's threads.
   void run(const Context& context, Work&& work) {
@@ -34,6 +42,7 @@ class Runner {
   const StatefulKernels& stateful_ = stateful_kernels_for(chosen_isa());
   std::shared_ptr<ScratchPool> pool_ = ScratchPool::shared();
   TeamSize team_size_;
+  PrefetchTrials trials_;
 };
 
 }  // namespace lfm

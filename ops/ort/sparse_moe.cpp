@@ -42,8 +42,9 @@ class SparseMoe {
     weights.down = down_format_.stack(context.input(4), experts, hidden, inner);
     const Tensor y = context.output_like(0, x);
 
-    runner_.run(context, SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
-                                       y.as_mutable<float>()));
+    runner_.run(context, x.rows(),
+                SparseMoeWork(runner_.kernels(), shape_, weights, x.as<float>(), x.rows(),
+                              y.as_mutable<float>()));
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "packed_matrix.h"
+#include "prefetch.h"
 
 namespace lfm {
 
@@ -29,7 +30,8 @@ void for_each_block(int64_t begin, int64_t end, int64_t tokens, const Visit& vis
 /// Products of one block with some tokens, [token][32], to `out`.
 inline void multiply_block(const Kernels& kernels, const PackedMatrix& weight, int64_t block,
                            const Rows& x, int64_t first, int64_t tokens, float* out) {
-  const ptrdiff_t prefetch = tokens == 1 ? kernels.prefetch_one : kernels.prefetch_many;
+  const ptrdiff_t prefetch =
+      tokens == 1 ? prefetch_bytes.load(std::memory_order_relaxed) : kernels.prefetch_many;
   kernels.matmul (*weight.format)(weight.block(block), x, weight.groups(), first, tokens, out,
                                   kBlockRows, prefetch);
 }

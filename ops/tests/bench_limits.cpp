@@ -23,6 +23,7 @@
 
 #include "packed_matrix.h"
 #include "peak.h"
+#include "prefetch.h"
 #include "timing.h"
 #include "truth.h"
 
@@ -105,14 +106,15 @@ std::vector<Matrix> matrices(std::istringstream& line, const File& file, const K
 }
 
 /// One thread's share of every matrix.
-void multiply(const std::vector<Matrix>& all, const Kernels& kernels, int thread, int threads) {
+void multiply(const std::vector<Matrix>& all, const Kernels& kernels, ptrdiff_t prefetch,
+              int thread, int threads) {
   float out[kBlockRows], sum = 0;
   for (const Matrix& matrix : all) {
     const int64_t blocks = matrix.packed.row_blocks();
     for (int64_t b = blocks * thread / threads; b < blocks * (thread + 1) / threads; ++b) {
       kernels.matmul (*matrix.packed.format)(matrix.packed.block(b), matrix.activations.rows,
                                              matrix.packed.groups(), 0, 1, out, kBlockRows,
-                                             kernels.prefetch_one);
+                                             prefetch);
       sum += out[b % kBlockRows];
     }
   }
@@ -156,7 +158,13 @@ int main(int argc, char** argv) {
       const std::vector<Matrix> all = matrices(line, file, kernels);
       double bytes = 0;
       for (const Matrix& matrix : all) bytes += double(matrix.packed.bytes());
-      answer(bytes, timed(threads, [&](int thread) { multiply(all, kernels, thread, threads); }));
+      double least = 0;  // with the distance that is best here, as sessions find it
+      for (ptrdiff_t prefetch : kPrefetchTried) {
+        const double seconds =
+            timed(threads, [&](int thread) { multiply(all, kernels, prefetch, thread, threads); });
+        if (least == 0 || seconds < least) least = seconds;
+      }
+      answer(bytes, least);
     } else {
       fail("\"" + task + "\": expected read, multiply or decode");
     }

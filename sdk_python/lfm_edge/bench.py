@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import psutil
+from lfm_ops.library import instruction_set, prefetch_bytes
 
 from . import load
 from .bench_result import BenchResult, BundleInfo, Device, Series, Settings
@@ -174,7 +175,7 @@ def _result(
         time_to_first_token=first_token,
         settings=settings,
         bundle=_bundle_info(bundle),
-        device=this_device(),
+        device=_device(bundle),
     )
 
 
@@ -193,6 +194,14 @@ def _bundle_info(bundle: Bundle) -> BundleInfo:
         size_bytes=sum(entry.size for entry in manifest.files.values())
         + (bundle.folder / MANIFEST).stat().st_size,
     )
+
+
+def _device(bundle: Bundle) -> Device:
+    """Where this process runs, and what the bundle's operators found here."""
+    device = this_device()
+    if bundle.manifest.graph.target != "onnx":
+        return device
+    return msgspec.structs.replace(device, isa=instruction_set(), prefetch_bytes=prefetch_bytes())
 
 
 def this_device() -> Device:

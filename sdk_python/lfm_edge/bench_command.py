@@ -147,6 +147,8 @@ def _print_result(result: BenchResult) -> None:
         f"{s.threads} threads, {s.repetitions} repetitions; {device.cpu}, {device.cores} cores, "
         f"{device.os}, onnxruntime {device.onnxruntime}"
     )
+    if device.isa:
+        table.caption += f", {device.isa}, fetched {device.prefetch_bytes:,} bytes ahead"
     console().print(table)
 
 

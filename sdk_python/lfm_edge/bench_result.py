@@ -101,6 +101,10 @@ class Device(msgspec.Struct, frozen=True):
     memory_bytes: Size
     os: str
     onnxruntime: str
+    isa: str | None = None
+    """Instruction set of our operators; None where the target has none."""
+    prefetch_bytes: Size | None = None
+    """How far ahead their weights were fetched in decoding, as it was found or fixed."""
 
 
 class GoldenErrors(msgspec.Struct, frozen=True):

@@ -39,18 +39,32 @@ def test_operators(isa: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_unknown_instruction_set_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("variable", "value"), [("LFM_OPS_ISA", "abacus"), ("LFM_OPS_PREFETCH", "far")]
+)
+def test_what_the_environment_forces_wrongly_is_refused(variable: str, value: str) -> None:
     script = (
         "import onnxruntime as ort; from lfm_ops import library_path; "
         "ort.SessionOptions().register_custom_ops_library(str(library_path()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "LFM_OPS_ISA": "abacus"},
+        env={**os.environ, variable: value},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "abacus" in done.stderr
-    assert "LFM_OPS_ISA" in done.stderr
+    assert f"{variable}={value}: " in done.stderr
+
+
+def test_the_library_says_what_it_computes_with() -> None:
+    script = "from lfm_ops import library; print(library.instruction_set(), library.prefetch_bytes())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "LFM_OPS_ISA": "scalar", "LFM_OPS_PREFETCH": "512"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "scalar 0\n"  # the plain loops fetch nothing ahead

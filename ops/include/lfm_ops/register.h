@@ -7,6 +7,8 @@
 #ifndef LFM_OPS_REGISTER_H_
 #define LFM_OPS_REGISTER_H_
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -16,13 +18,21 @@ struct OrtSessionOptions;
 struct OrtApiBase;
 
 #if defined(_WIN32)
-__declspec(dllexport)
+#define LFM_OPS_EXPORT __declspec(dllexport)
 #else
-__attribute__((visibility("default")))
+#define LFM_OPS_EXPORT __attribute__((visibility("default")))
 #endif
+
 /* Adds the domain ai.lfm to the options of a session; null is success. */
-struct OrtStatus* RegisterCustomOps(struct OrtSessionOptions* options,
-                                    const struct OrtApiBase* base);
+LFM_OPS_EXPORT struct OrtStatus* RegisterCustomOps(struct OrtSessionOptions* options,
+                                                   const struct OrtApiBase* base);
+
+/* The instruction set that this process computes with, as LFM_OPS_ISA names it. */
+LFM_OPS_EXPORT const char* lfm_ops_isa(void);
+
+/* How far ahead weights are fetched when one token is decoded, in bytes: as LFM_OPS_PREFETCH fixes
+ * it, else what was best in the trials so far. */
+LFM_OPS_EXPORT int64_t lfm_ops_prefetch_bytes(void);
 
 #ifdef __cplusplus
 }
