@@ -11,6 +11,8 @@ extern const VectorKernels vectors_scalar;
 extern Matmul matmul_q4_avx2, matmul_q8_avx2, matmul_f32_avx2;
 extern const VectorKernels vectors_avx2;
 
+extern Matmul matmul_q4_avxvnni, matmul_q8_avxvnni;
+
 extern Matmul matmul_q4_avx512vnni, matmul_q8_avx512vnni, matmul_f32_avx512;
 extern const VectorKernels vectors_avx512;
 

@@ -14,20 +14,27 @@
 namespace lfm {
 namespace {
 
-constexpr Isa kBestFirst[] = {Isa::kAvx512Vnni, Isa::kAvx2, Isa::kNeonI8mm, Isa::kNeonDotprod,
-                              Isa::kScalar};
+constexpr Isa kBestFirst[] = {Isa::kAvx512Vnni, Isa::kAvxVnni,     Isa::kAvx2,
+                              Isa::kNeonI8mm,   Isa::kNeonDotprod, Isa::kScalar};
 
 #if defined(__x86_64__)
 
-// Older Clang does not know it by name.
+// Older compilers do not know these by name.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
 
+bool has_avxvnni() {
+  constexpr unsigned kAvxVnniBit = 1u << 4;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnniBit) != 0;
+}
+
 bool has(Isa isa) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::kAvx2) return avx2;
+  if (isa == Isa::kAvxVnni) return avx2 && has_avxvnni();
   return isa == Isa::kAvx512Vnni && avx2 && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
@@ -73,6 +80,8 @@ const char* isa_name(Isa isa) {
       return "scalar";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvxVnni:
+      return "avxvnni";
     case Isa::kAvx512Vnni:
       return "avx512vnni";
     case Isa::kNeonDotprod:
@@ -103,7 +112,7 @@ Isa choose_isa(std::string& error) {
     return best_isa();
   }
   error = std::string("LFM_OPS_ISA=") + forced +
-          ": expected scalar, avx2, avx512vnni, neon_dotprod or neon_i8mm";
+          ": expected scalar, avx2, avxvnni, avx512vnni, neon_dotprod or neon_i8mm";
   return best_isa();
 }
 

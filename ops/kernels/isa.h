@@ -5,9 +5,10 @@
 
 namespace lfm {
 
-enum class Isa { kScalar, kAvx2, kAvx512Vnni, kNeonDotprod, kNeonI8mm };
+enum class Isa { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeonDotprod, kNeonI8mm };
 
-/// The name that LFM_OPS_ISA takes: "scalar", "avx2", "avx512vnni", "neon_dotprod", "neon_i8mm".
+/// The name that LFM_OPS_ISA takes: "scalar", "avx2", "avxvnni", "avx512vnni", "neon_dotprod",
+/// "neon_i8mm".
 const char* isa_name(Isa isa);
 
 /// Whether this build has kernels for `isa` and this CPU runs them.

@@ -13,6 +13,12 @@ constexpr Kernels kScalar = {
 constexpr Kernels kAvx2 = {
     Isa::kAvx2, {matmul_f32_avx2, matmul_q8_avx2, matmul_q4_avx2}, vectors_avx2, 4608, 1152};
 
+constexpr Kernels kAvxVnni = {Isa::kAvxVnni,
+                              {matmul_f32_avx2, matmul_q8_avxvnni, matmul_q4_avxvnni},
+                              vectors_avx2,
+                              4608,
+                              1152};
+
 constexpr Kernels kAvx512Vnni = {Isa::kAvx512Vnni,
                                  {matmul_f32_avx512, matmul_q8_avx512vnni, matmul_q4_avx512vnni},
                                  vectors_avx512,
@@ -42,6 +48,8 @@ const Kernels& kernels_for(Isa isa) {
 #if defined(__x86_64__)
     case Isa::kAvx2:
       return kAvx2;
+    case Isa::kAvxVnni:
+      return kAvxVnni;
     case Isa::kAvx512Vnni:
       return kAvx512Vnni;
 #elif defined(__aarch64__)

@@ -1,5 +1,5 @@
 // 4-bit weights x int8 activations, AVX2.
-#include "matmul_int8_avx2.h"
+#include "matmul_int8_256.h"
 
 namespace lfm {
 namespace {
@@ -7,6 +7,25 @@ namespace {
 struct Q4 {
   static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+  static constexpr int kTogether = 2;  // parts, of one digit each
+
+  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      weights[i] = low_nibbles(both);
+      weights[2 + i] = high_nibbles(both);
+    }
+  }
+
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+                                     __m256i (&digits)[2]) {
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      digits[i] = part == 0 ? low_nibbles(both) : high_nibbles(both);
+    }
+  }
 
   // A group fits 16 bits: 8 steps of at most 2 * 15 * 127 make 30480.
   static LFM_INLINE __m256i add(__m256i dots, __m256i weights, __m256i input) {
@@ -14,38 +33,26 @@ struct Q4 {
   }
 
   static LFM_INLINE __m256i finish(__m256i dots, int32_t offset) {
-    return _mm256_add_epi32(_mm256_madd_epi16(dots, _mm256_set1_epi16(1)),
-                            _mm256_set1_epi32(offset));
+    return _mm256_add_epi32(widened(dots), _mm256_set1_epi32(offset));
   }
 
-  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
-      weights[i] = _mm256_and_si256(both, nibble);
-      weights[2 + i] = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
-    }
+  static LFM_INLINE __m256i start(const int32_t*) { return _mm256_setzero_si256(); }
+
+  static LFM_INLINE __m256i add_digits(__m256i dots, __m256i digits, __m256i input) {
+    return add(dots, digits, input);
   }
 
-  static constexpr int kTogether = 2;  // parts, of one digit each
-
-  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
-                                     __m256i (&digits)[2]) {
+  static LFM_INLINE void finish_digits(const __m256i (&dots)[2], const int32_t* offset,
+                                       __m256i (&sums)[2]) {
+    const __m256i offset_and_one =
+        _mm256_add_epi32(_mm256_set1_epi32(*offset), _mm256_set1_epi32(kOneBits));
     LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
-      digits[i] =
-          _mm256_and_si256(part == 0 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
-    }
+    for (int i = 0; i < 2; ++i) sums[i] = _mm256_add_epi32(widened(dots[i]), offset_and_one);
   }
 
-  static LFM_INLINE void widen(const __m256i (&dots)[2], __m256i offset, __m256i (&sums)[2]) {
-    const __m256i start = _mm256_add_epi32(offset, _mm256_set1_epi32(kOneBits));
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      sums[i] = _mm256_add_epi32(_mm256_madd_epi16(dots[i], _mm256_set1_epi16(1)), start);
-    }
+ private:
+  static LFM_INLINE __m256i widened(__m256i dots) {
+    return _mm256_madd_epi16(dots, _mm256_set1_epi16(1));
   }
 };
 

@@ -8,6 +8,7 @@ const StatefulKernels& stateful_kernels_for(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAvx2:
+    case Isa::kAvxVnni:
       return stateful_avx2;
     case Isa::kAvx512Vnni:
       return stateful_avx512;

@@ -58,6 +58,20 @@ inline double peak_products(lfm::Isa isa) {
               : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
                 "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     }
+  } else if (isa == lfm::Isa::kAvxVnni) {
+    each = 12 * 32;
+    for (int64_t i = 0; i < kLoops; ++i) {
+      asm volatile(
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm0\n %{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm1\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm2\n %{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm3\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm4\n %{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm5\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm6\n %{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm7\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm8\n %{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm9\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm10\n"
+          "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm11\n" ::
+              : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                "xmm10", "xmm11");
+    }
   } else {
     each = 8 * 32;
     for (int64_t i = 0; i < kLoops; ++i) {

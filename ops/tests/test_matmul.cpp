@@ -4,7 +4,30 @@
 
 using namespace lfm;
 
+#ifdef LFM_OPS_EMULATED_VNNI
+namespace lfm {
+extern Matmul matmul_q4_emulated, matmul_q8_emulated;
+}
+#endif
+
 namespace {
+
+/// The tables of this CPU, and that of AVX-VNNI without its instruction.
+std::vector<Kernels> tables() {
+  std::vector<Kernels> all;
+  for (Isa isa : truth::instruction_sets()) all.push_back(kernels_for(isa));
+#ifdef LFM_OPS_EMULATED_VNNI
+  if (isa_available(Isa::kAvx2)) {
+    const Kernels& avx2 = kernels_for(Isa::kAvx2);
+    all.push_back({Isa::kAvxVnni,
+                   {avx2.matmuls[0], matmul_q8_emulated, matmul_q4_emulated},
+                   avx2.vectors,
+                   0,
+                   0});
+  }
+#endif
+  return all;
+}
 
 std::vector<float> multiply(const Kernels& kernels, const std::vector<uint8_t>& block,
                             const Format& format, int64_t groups, const Rows& x, int64_t first,
@@ -19,8 +42,7 @@ void check_block(const Format& format, int64_t rows, int64_t groups, int64_t tok
   const truth::Weights w = truth::random_weights(random, format, rows, 32 * groups);
   const std::vector<uint8_t> packed = truth::pack(w);
   const std::vector<float> expected = truth::linear(w, x);
-  for (Isa isa : truth::instruction_sets()) {
-    const Kernels& kernels = kernels_for(isa);
+  for (const Kernels& kernels : tables()) {
     truth::RowsMemory memory(format, tokens, w.columns);
     kernels.activations(format).prepare(x.data(), w.columns, w.columns, 0, tokens, memory.rows);
     const int64_t first = tokens / 3;
@@ -35,8 +57,8 @@ void check_block(const Format& format, int64_t rows, int64_t groups, int64_t tok
       for (int64_t r = rows; r < 32; ++r) same &= got_row[r] == 0;
       for (int64_t r = 32; r < stride && t + 1 < tokens; ++r) same &= got_row[r] == -7.0f;
     }
-    CHECK(same, "%s, %s, %ld rows, %ld groups, %ld tokens", isa_name(isa), format.name, long(rows),
-          long(groups), long(tokens));
+    CHECK(same, "%s, %s, %ld rows, %ld groups, %ld tokens", isa_name(kernels.isa), format.name,
+          long(rows), long(groups), long(tokens));
   }
 }
 
@@ -47,7 +69,7 @@ TEST(blocks_of_random_shapes) {
   for (const Format& format : lfm_ops_formats) {
     for (int64_t tokens :
          {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 31, 64, 127, 128, 129, 200}) {
-      const int64_t groups = 1 + static_cast<int64_t>(random() % 5);
+      const int64_t groups = 1 + static_cast<int64_t>(random() % 20);
       const int64_t rows = tokens % 3 == 0 ? 1 + static_cast<int64_t>(random() % 31) : 32;
       const size_t count = static_cast<size_t>(tokens * groups * 32);
       check_block(format, rows, groups, tokens, truth::normal_values(random, count), random);
@@ -100,14 +122,15 @@ TEST(extreme_weights) {
       for (size_t i = 0; i < 128; ++i) x[i] = i < 64 ? 1.0f : -1.0f;
       const std::vector<uint8_t> packed = truth::pack(w);
       const std::vector<float> expected = truth::linear(w, x);
-      for (Isa isa : truth::instruction_sets()) {
+      for (const Kernels& kernels : tables()) {
         truth::RowsMemory memory(format, 10, 64);
-        kernels_for(isa).activations(format).prepare(x.data(), 64, 64, 0, 10, memory.rows);
+        kernels.activations(format).prepare(x.data(), 64, 64, 0, 10, memory.rows);
         for (int64_t tokens : {1, 10}) {
           std::vector<float> got =
-              multiply(kernels_for(isa), packed, format, 2, memory.rows, 0, tokens, 32, 0);
+              multiply(kernels, packed, format, 2, memory.rows, 0, tokens, 32, 0);
           std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
-          CHECK(truth::same_bits(got, part), "%s, %s, %d", isa_name(isa), format.name, most);
+          CHECK(truth::same_bits(got, part), "%s, %s, %d", isa_name(kernels.isa), format.name,
+                most);
         }
       }
     }
@@ -123,15 +146,15 @@ TEST(tiny_activations_and_scales) {
       const std::vector<float> x = truth::normal_values(random, 5 * 64, std::ldexp(1.0f, exponent));
       const std::vector<uint8_t> packed = truth::pack(w);
       const std::vector<float> expected = truth::linear(w, x);
-      for (Isa isa : truth::instruction_sets()) {
+      for (const Kernels& kernels : tables()) {
         truth::RowsMemory memory(format, 5, 64);
-        kernels_for(isa).activations(format).prepare(x.data(), 64, 64, 0, 5, memory.rows);
+        kernels.activations(format).prepare(x.data(), 64, 64, 0, 5, memory.rows);
         for (int64_t tokens : {1, 5}) {
           const std::vector<float> got =
-              multiply(kernels_for(isa), packed, format, 2, memory.rows, 0, tokens, 32, 0);
+              multiply(kernels, packed, format, 2, memory.rows, 0, tokens, 32, 0);
           const std::vector<float> part(expected.begin(), expected.begin() + tokens * 32);
-          CHECK(truth::same_bits(got, part), "%s, %s, 2^%d, %ld tokens", isa_name(isa), format.name,
-                exponent, long(tokens));
+          CHECK(truth::same_bits(got, part), "%s, %s, 2^%d, %ld tokens", isa_name(kernels.isa),
+                format.name, exponent, long(tokens));
         }
       }
     }

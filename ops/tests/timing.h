@@ -79,7 +79,7 @@ __attribute__((target("avx2"))) inline uint64_t read_avx2(const uint8_t* from, i
 inline uint64_t read_all(lfm::Isa isa, const uint8_t* from, int64_t bytes) {
 #if defined(__x86_64__)
   if (isa == lfm::Isa::kAvx512Vnni) return read_avx512(from, bytes);
-  if (isa == lfm::Isa::kAvx2) return read_avx2(from, bytes);
+  if (isa == lfm::Isa::kAvx2 || isa == lfm::Isa::kAvxVnni) return read_avx2(from, bytes);
 #endif
   (void)isa;
   return read_in_vectors<Bytes16>(from, bytes);

@@ -18,7 +18,8 @@ using lfm::Isa;
 
 inline std::vector<Isa> instruction_sets() {
   std::vector<Isa> all;
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kNeonDotprod, Isa::kNeonI8mm}) {
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kNeonDotprod,
+                  Isa::kNeonI8mm}) {
     if (lfm::isa_available(isa)) all.push_back(isa);
   }
   return all;

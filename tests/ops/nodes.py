@@ -33,6 +33,7 @@ def isas() -> list[str]:
     needs = {
         "scalar": "",
         "avx2": "avx2",
+        "avxvnni": "avx_vnni",
         "avx512vnni": "avx512_vnni",
         "neon_dotprod": "asimddp",
         "neon_i8mm": "i8mm",

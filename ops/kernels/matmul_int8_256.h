@@ -1,11 +1,13 @@
-// Weights of 4 or 8 bits x int8 activations with AVX2: 32 rows are four registers of sums.
+// Weights of 4 or 8 bits x int8 activations in registers of 256 bits (AVX2, AVX-VNNI): 32 rows are
+// four registers of sums.
 //
 // One token is bound by memory: a `Format` unpacks a step, the 4 inputs x 32 rows that four
-// `vpmaddubsw` consume, and says how their 16-bit results are summed.
+// registers hold, and says how their products are summed (`add`, `finish`).
 //
-// Several tokens are bound by arithmetic. There a weight is one or two digits of 4 bits: the sums
-// of a group's products of a digit fit 16 bits (8 steps of at most 2 * 15 * 127), so that only they
-// need `vpmaddwd`. Two registers of digits, of two parts or of one, meet four tokens at a time.
+// Several tokens are bound by arithmetic: two registers of digits meet four tokens at a time. A
+// weight is one digit, so that these are of two parts of the rows, or two digits of one part; a
+// `Format` says how their products are summed over a group (`start`, `add_digits`,
+// `finish_digits`).
 #pragma once
 
 #include <immintrin.h>
@@ -31,6 +33,12 @@ LFM_INLINE __m256i broadcast4(const int8_t* x) {
   std::memcpy(&four, x, sizeof four);
   return _mm256_set1_epi32(four);
 }
+
+/// Of each byte the low or the high four bits.
+LFM_INLINE __m256i low_nibbles(__m256i bytes) {
+  return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+}
+LFM_INLINE __m256i high_nibbles(__m256i bytes) { return low_nibbles(_mm256_srli_epi16(bytes, 4)); }
 
 LFM_INLINE void load_scales(const uint8_t* scales, __m256 (&into)[kParts]) {
   LFM_UNROLL
@@ -171,6 +179,10 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
     const int8_t* inputs = x.int8_at(group + g, first);
     __m256i dots[Tokens][2];
     LFM_UNROLL
+    for (int t = 0; t < Tokens; ++t) {
+      dots[t][0] = dots[t][1] = Format::start(x.offsets + at + t);
+    }
+    LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) {
       __m256i digits[2];
       weights.load_digits(g, s, part, digits);
@@ -179,8 +191,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
         const __m256i input = broadcast4(inputs + t * kGroup + 4 * s);
         LFM_UNROLL
         for (int d = 0; d < 2; ++d) {
-          const __m256i products = _mm256_maddubs_epi16(digits[d], input);
-          dots[t][d] = s == 0 ? products : _mm256_add_epi16(dots[t][d], products);
+          dots[t][d] = Format::add_digits(dots[t][d], digits[d], input);
           pin(dots[t][d]);
         }
       }
@@ -188,7 +199,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
     LFM_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       __m256i whole[Format::kTogether];
-      Format::widen(dots[t], _mm256_set1_epi32(x.offsets[at + t]), whole);
+      Format::finish_digits(dots[t], x.offsets + at + t, whole);
       LFM_UNROLL
       for (int i = 0; i < Format::kTogether; ++i) {
         sums[t][i] = _mm256_fmadd_ps(scales[g].times(whole[i], part + i),
