@@ -13,9 +13,12 @@ import pytest
 from lfm_edge import generation_config, model, tokenizer
 from lfm_edge.chat import messages, prompt, template
 from lfm_edge.errors import InvalidRequestError
-from lfm_export import companions, export, loading, weights
+from lfm_export import companions, loading, weights
 from lfm_export.architecture import families, rope, scope
 from lfm_export.checkpoint import base
+from lfm_export.emit.onnx import target as onnx_target
+from lfm_export.emit.onnx_portable import genai
+from lfm_export.emit.onnx_portable import target as portable_target
 from lfm_export.errors import CheckpointError
 from lfm_export.quantize import _groups, f32
 
@@ -170,13 +173,13 @@ def _generation_config_unread_at_export(patch: Patch) -> None:
 
 
 def _no_end_token_crashes(patch: Patch) -> None:
-    right: Any = vars(export)["write_genai_config"]
+    right = genai.write_genai_config
 
-    def wrong(architecture: Any, found: Any, *rest: Any) -> None:
-        assert found.eos_token_ids[0] >= 0
-        right(architecture, found, *rest)
+    def wrong(job: Any, graph: Any) -> None:
+        assert job.companions.eos_token_ids[0] >= 0
+        right(job, graph)
 
-    patch.setattr(export, "write_genai_config", wrong)
+    patch.setattr(portable_target, "write_genai_config", wrong)
 
 
 def _ids_beyond_the_rows(patch: Patch) -> None:
@@ -185,7 +188,8 @@ def _ids_beyond_the_rows(patch: Patch) -> None:
 
 
 def _any_head_dim(patch: Patch) -> None:
-    patch.setattr(export, "check_onnx", lambda *_: None)
+    for target in (onnx_target, portable_target):
+        patch.setattr(target, "check_onnx", lambda *_: None)
 
 
 def _extra_tensors_refused(patch: Patch) -> None:
