@@ -36,6 +36,7 @@ COMPANION_FILES = (
     "generation_config.json",
 )
 TEMPLATE_FOLDER = "additional_chat_templates"
+_LFS = b"version https://git-lfs.github.com/spec/"
 _LONGEST_QUOTE = 200
 _IGNORED_IF_TIED = "lm_head.weight"
 _MOST_SHOWN = 6
@@ -75,13 +76,26 @@ def require_file(path: Path) -> None:
     """Checks that what has a name is a file; reading a pipe would wait for ever.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: it is none, or stands for one that git has not fetched.
     """
     if not path.exists():
         reason = "leads nowhere" if path.is_symlink() else "No such file or directory"
         raise CheckpointError(f"{path}: cannot be read: {reason}; download it again")
     if not path.is_file():
         raise CheckpointError(f"{path}: is not a file; remove it or download it again")
+    if _is_lfs_pointer(path):
+        raise CheckpointError(
+            f"{path}: is only a pointer of Git LFS; run git lfs pull there, or download it again"
+        )
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    """Whether it stands for a file that git has not fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS)) == _LFS
+    except OSError:
+        return False  # which whoever reads it reports
 
 
 class Checkpoint(abc.ABC):
@@ -171,8 +185,9 @@ class Checkpoint(abc.ABC):
     ) -> None:
         """Of the experts of one layer none can be left out: `transformers` stacks them all."""
         for name in extra:
-            experts = re.match(r"(.+\.experts\.).*\bw[123]\.weight$", name)
-            if experts and f"{experts[1]}0.w1.weight" in tensors:
+            layer, _, matrix = name.partition(".experts.")
+            is_expert = matrix.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
+            if is_expert and f"{layer}.experts.0.w1.weight" in tensors:
                 raise CheckpointError(
                     f"{self._location(name)}: one expert more than num_experts in config.json; "
                     "the weights do not belong to it"
@@ -213,7 +228,8 @@ def _modules(tensors: Iterable[str]) -> set[str]:
 
 def _is_within(name: str, modules: Collection[str]) -> bool:
     """Whether a tensor lies in one of the modules, at whatever depth."""
-    parts = name.split(".")
+    deepest = max(module.count(".") for module in modules) + 1
+    parts = name.split(".", deepest)
     return any(".".join(parts[:count]) in modules for count in range(1, len(parts)))
 
 

@@ -8,10 +8,10 @@ begins where a stand-in came out is theirs. It is then spelled in ordinary token
 stay as they are, because an added token parts the text around it either way.
 
 A template that looks for such a character may make another prompt of the second rendering. Then
-only what may become a whole marker is replaced; where even that changes the prompt, it is refused. Such
-a template may also make a marker of what others wrote in pieces, and a normalizer of any text:
+only what may become a whole marker is replaced; where even that changes the prompt, it is refused.
+Such a template may also make a marker of pieces that others wrote, and a normalizer of any text:
 then the markers that stay must be those of the second rendering, in which others can begin none.
-Where there is a normalizer, the second way is not tried.
+Where there is a normalizer, only the first way is tried.
 """
 
 from __future__ import annotations
