@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -145,8 +145,7 @@ class Checkpoint(abc.ABC):
             self._explain(extra, explain_tensor)
             raise
         self._explain(extra, explain_adapter)
-        modules = _modules(tensors)
-        self._explain([name for name in extra if _is_within(name, modules)], explain_scales)
+        self._explain(_within(extra, _modules(tensors)), explain_scales)
         self._refuse_more_experts(tensors, extra)
         if extra:
             names = _summary((self._stored_name(name) for name in extra), tensors)
@@ -226,11 +225,13 @@ def _modules(tensors: Iterable[str]) -> set[str]:
     return linears | {name.partition(".experts.")[0] + ".experts" for name in linears}
 
 
-def _is_within(name: str, modules: Collection[str]) -> bool:
-    """Whether a tensor lies in one of the modules, at whatever depth."""
-    deepest = max(module.count(".") for module in modules) + 1
-    parts = name.split(".", deepest)
-    return any(".".join(parts[:count]) in modules for count in range(1, len(parts)))
+def _within(names: Iterable[str], modules: Collection[str]) -> Iterator[str]:
+    """Those of the tensors that lie in one of the modules, at whatever depth."""
+    deepest = max((module.count(".") for module in modules), default=0) + 1
+    for name in names:
+        parts = name.split(".", deepest)
+        if any(".".join(parts[:count]) in modules for count in range(1, len(parts))):
+            yield name
 
 
 def _why_misshapen(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
