@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
-from .checkpoint.base import TEMPLATE_FOLDER
+from .checkpoint.base import TEMPLATE_FOLDER, quoted
 from .complete_tokenizer import complete_tokenizer
 from .errors import CheckpointError
 from .golden_text import golden_ids
@@ -144,8 +144,8 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
     named = [name for name in (others if isinstance(others, list) else []) if name != _TOKENIZER]
     if named:
         raise CheckpointError(
-            f"{_TOKENIZER_CONFIG}: names other tokenizer files ({named[0]}); save the tokenizer "
-            f"with transformers' save_pretrained, so that there is one {_TOKENIZER}"
+            f"{_TOKENIZER_CONFIG}: names other tokenizer files ({quoted(str(named[0]))}); save "
+            f"the tokenizer with transformers' save_pretrained, so that there is one {_TOKENIZER}"
         )
     tokenizer = _parse_tokenizer(path)
     try:

@@ -22,5 +22,5 @@ def unheard(text: str) -> None:
 
 
 def short(note: Note) -> Note:
-    """`note`, which hears no more of a very long name or value than anybody reads."""
-    return lambda text: note(shortened(text))
+    """`note`, which hears one line, and no more of a long name or value than anybody reads."""
+    return lambda text: note(shortened(" ".join(text.split())))

@@ -57,6 +57,17 @@ def test_long_names_are_read_in_time_that_grows_with_their_length(
     assert len([note for note in notes if "2 tensors that the model does not have" in note]) == 1
 
 
+def test_names_of_several_lines_stand_in_one(folder: Path, tmp_path: Path) -> None:
+    change(folder / "tokenizer_config.json", tokenizer_class="a\nb", eos_token="c\n\td")
+    _, notes = noted(folder, tmp_path / "out")
+    assert "tokenizer_config.json: tokenizer_class a b is passed over" in "".join(notes)
+    assert "other files list: c d" in "".join(notes)
+    assert not any("\n" in note for note in notes)
+    change(folder / "tokenizer_config.json", fast_tokenizer_files=["a\nb"])
+    with pytest.raises(CheckpointError, match=r"^[^\n]* \('a\\nb'\); save the tokenizer[^\n]*$"):
+        export(folder, tmp_path / "out")
+
+
 def test_many_end_tokens_are_one_note(folder: Path, tmp_path: Path) -> None:
     change(folder / "config.json", eos_token_id=list(range(200_000)))
     change(folder / "generation_config.json", eos_token_id=[7, *range(300_000, 500_000)])
