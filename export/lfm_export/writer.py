@@ -24,10 +24,8 @@ from lfm_edge.bundle import (
     FileEntry,
     Manifest,
     file_entry,
-    listed_files,
     restore_replaced,
 )
-from lfm_edge.errors import BundleError
 
 from .checkpoint.base import quoted
 from .errors import ExportError
@@ -117,14 +115,23 @@ def _folders_above(place: Path) -> Iterator[None]:
         raise
 
 
+class _Outline(msgspec.Struct):
+    """What a manifest of any version has."""
+
+    format_version: str
+    files: dict[str, msgspec.Raw]
+
+
 def _check_replaceable(out: Path) -> None:
     """An empty folder may be replaced, and a bundle in which nothing else lies."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        ours = listed_files(out)
-    except BundleError:
+        text = (out / MANIFEST).read_bytes() if (out / MANIFEST).is_file() else b""  # not of a pipe
+        outline = msgspec.json.decode(text, type=_Outline)
+    except (OSError, msgspec.MsgspecError, RecursionError):
         raise ExportError(f"{out}: exists and is not a bundle; choose another place") from None
+    ours = {MANIFEST, *outline.files}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if not path.is_dir() and name not in ours and path.name not in _OF_FILE_MANAGERS:

@@ -34,7 +34,6 @@ __all__ = [
     "WeightFormat",
     "file_entry",
     "is_bundle_path",
-    "listed_files",
     "manifest_schema",
     "restore_replaced",
     "stays_within",
@@ -214,20 +213,6 @@ def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> Fil
     return FileEntry(size, digest.hexdigest())
 
 
-def listed_files(folder: Path) -> frozenset[str]:
-    """The files that a folder's manifest lists, of whatever version, itself among them.
-
-    Raises:
-        BundleError: the folder is no bundle.
-    """
-    path = folder / MANIFEST
-    try:
-        outline = msgspec.json.decode(_manifest_bytes(folder), type=_Outline)
-    except (OSError, msgspec.MsgspecError, RecursionError):
-        raise BundleError(f"{path}: not the manifest of a bundle") from None
-    return frozenset(outline.files) | {MANIFEST}
-
-
 def stays_within(folder: Path, path: Path) -> bool:
     """Whether no link leads `path` out of `folder`, or only to the blobs of its Hub cache.
 
@@ -323,7 +308,7 @@ class Bundle:
             )
 
 
-def _manifest_bytes(folder: Path) -> bytes:
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; expected a bundle written by lfm-edge export")
@@ -331,11 +316,7 @@ def _manifest_bytes(folder: Path) -> bytes:
         raise BundleError(f"{folder}: no {MANIFEST}, so this is not a (complete) bundle")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(f"{path}: larger than {_MAX_MANIFEST_BYTES >> 20} MB, not a manifest")
-    return path.read_bytes()
-
-
-def _read_manifest(folder: Path) -> tuple[Manifest, str]:
-    path, data = folder / MANIFEST, _manifest_bytes(folder)
+    data = path.read_bytes()
     try:
         _check_outline(path, data)
         manifest = msgspec.json.decode(data, type=Manifest)
