@@ -79,5 +79,6 @@ def export(
     ):
         bundle = export_bundle(checkpoint, out, options, progress)
     size = sum(entry.size for entry in bundle.manifest.files.values())
-    done = f"{out}: {size / 1e9:.2f} GB; lfm-edge verify {out} proves it"
+    place = bundle.folder
+    done = f"{place}: {size / 1e9:.2f} GB; lfm-edge verify {place} proves it"
     console(stderr=True).print(printable(done), soft_wrap=True)

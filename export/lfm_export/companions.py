@@ -27,10 +27,11 @@ from tokenizers import Tokenizer
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
-from .checkpoint.base import TEMPLATE_FOLDER
+from .checkpoint.base import TEMPLATE_FOLDER, quoted
 from .complete_tokenizer import complete_tokenizer
 from .errors import CheckpointError
 from .golden_text import golden_ids
+from .notes import listed
 
 __all__ = ["Companions", "read_companions"]
 
@@ -143,8 +144,8 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
     named = [name for name in (others if isinstance(others, list) else []) if name != _TOKENIZER]
     if named:
         raise CheckpointError(
-            f"{_TOKENIZER_CONFIG}: names other tokenizer files ({named[0]}); save the tokenizer "
-            f"with transformers' save_pretrained, so that there is one {_TOKENIZER}"
+            f"{_TOKENIZER_CONFIG}: names other tokenizer files ({quoted(str(named[0]))}); save "
+            f"the tokenizer with transformers' save_pretrained, so that there is one {_TOKENIZER}"
         )
     tokenizer = _parse_tokenizer(path)
     try:
@@ -255,18 +256,17 @@ def _read_generation(
 def _end_tokens(
     architecture: Architecture, generation: GenerationDefaults, note: Note
 ) -> tuple[int, ...]:
-    listed, own = generation.eos_token_ids, architecture.eos_token_ids
-    for token in own:
-        if listed and token not in listed:
-            note(
-                f"config.json's end token {token} ends an answer too, "
-                f"though {GENERATION_CONFIG} does not list it"
-            )
-    ends = tuple(dict.fromkeys((*own, *listed)))
-    unknown = [token for token in ends if not 0 <= token < architecture.vocab_size]
-    if unknown:
-        note(f"end token {unknown[0]} is passed over: the model has no row for it")
-    ends = tuple(token for token in ends if token not in unknown)
+    theirs, own = dict.fromkeys(generation.eos_token_ids), architecture.eos_token_ids
+    further = [token for token in own if token not in theirs]
+    if theirs and further:
+        note(
+            f"config.json's end token {listed(further)} ends an answer too, "
+            f"though {GENERATION_CONFIG} does not list it"
+        )
+    found = tuple(dict.fromkeys((*own, *theirs)))
+    ends = tuple(token for token in found if 0 <= token < architecture.vocab_size)
+    if unknown := [token for token in found if not 0 <= token < architecture.vocab_size]:
+        note(f"end token {listed(unknown)} is passed over: the model has no row for it")
     if not ends:
         note("no end token in any file: an answer ends only at its limit")
     return ends

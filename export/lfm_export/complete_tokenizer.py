@@ -41,6 +41,10 @@ def complete_tokenizer(
     """
     listed: dict[int, AddedToken] = {}
     if "added_tokens_decoder" in config:
+        if not isinstance(config["added_tokens_decoder"], dict):
+            raise TypeError(
+                f"added_tokens_decoder is {config['added_tokens_decoder']!r}, expected an object"
+            )
         listed = {int(i): _listed(t) for i, t in config["added_tokens_decoder"].items()}
     config = with_special_tokens_map(config, special_tokens)
     named, extra = list(named_tokens(config).values()), _further(config)
@@ -89,5 +93,7 @@ def _token(value: Any) -> AddedToken:
     """A token as the files write it: its text, or an object with its properties."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r}, expected a text or an object")
     properties = {name: item for name, item in value.items() if name != "__type"}
     return AddedToken(**{"special": True, **properties})

@@ -83,7 +83,7 @@ def export_bundle(
         )
         write_manifest(_write(checkpoint, target, job, progress), folder)
         Bundle(folder)  # before it takes the place of one that opens
-    return Bundle(out)
+    return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 
 def _context(asked: int | None, target: Target, architecture: Architecture) -> int:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lfm_edge.errors import shortened
 
-__all__ = ["Note", "short", "unheard"]
+__all__ = ["Note", "listed", "short", "unheard"]
 
 Note = Callable[[str], None]
+_MOST_SHOWN = 6
+
+
+def listed(ids: Sequence[int]) -> str:
+    """The first few of some token ids."""
+    return ", ".join(map(str, ids[:_MOST_SHOWN])) + (", ..." if len(ids) > _MOST_SHOWN else "")
 
 
 def unheard(text: str) -> None:
@@ -16,5 +22,5 @@ def unheard(text: str) -> None:
 
 
 def short(note: Note) -> Note:
-    """`note`, which hears no more of a very long name or value than anybody reads."""
-    return lambda text: note(shortened(text))
+    """`note`, which hears one line, and no more of a long name or value than anybody reads."""
+    return lambda text: note(shortened(" ".join(text.split())))

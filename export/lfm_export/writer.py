@@ -19,10 +19,20 @@ from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
-from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry, restore_replaced
+from lfm_edge.bundle import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    file_entry,
+    restore_replaced,
+)
 
+from .checkpoint.base import quoted
 from .errors import ExportError
 from .exchange import exchange
+
+_MOUNT = "a mount point, which cannot be replaced; choose a folder within it"
+_OF_FILE_MANAGERS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 __all__ = ["bundle_folder", "describe_files", "folder_size", "write_manifest"]
 
@@ -86,6 +96,8 @@ def _place(out: Path) -> Path:
         raise ExportError(f"{out}: is a link to itself; remove it") from None
     if Path.cwd().is_relative_to(place):
         raise ExportError(f"{out}: is the current folder, which cannot be replaced; leave it first")
+    if place.is_mount():
+        raise ExportError(f"{out}: is {_MOUNT}")
     return place
 
 
@@ -103,11 +115,30 @@ def _folders_above(place: Path) -> Iterator[None]:
         raise
 
 
+class _Outline(msgspec.Struct):
+    """What a manifest of any version has."""
+
+    format_version: str
+    files: dict[str, msgspec.Raw]
+
+
 def _check_replaceable(out: Path) -> None:
-    if out.exists() and not (
-        out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
-    ):
-        raise ExportError(f"{out}: exists and is not a bundle; choose another place")
+    """An empty folder may be replaced, and a bundle in which nothing else lies."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        text = (out / MANIFEST).read_bytes() if (out / MANIFEST).is_file() else b""  # not of a pipe
+        outline = msgspec.json.decode(text, type=_Outline)
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        raise ExportError(f"{out}: exists and is not a bundle; choose another place") from None
+    ours = {MANIFEST, *outline.files}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if not path.is_dir() and name not in ours and path.name not in _OF_FILE_MANAGERS:
+            raise ExportError(
+                f"{out}: holds {quoted(name)}, which is no part of the bundle there and would be "
+                "lost; move it or choose another place"
+            )
 
 
 @contextmanager
@@ -167,5 +198,7 @@ def _move_into_place(partial: Path, out: Path) -> None:
 def _explain(error: OSError, out: Path) -> ExportError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return ExportError(f"{out}: no space left on the device; nothing was written")
+    if error.errno == errno.EBUSY:
+        return ExportError(f"{out}: is in use, perhaps as {_MOUNT}")
     where = f"{error.filename}: " if error.filename else f"{out}: "
     return ExportError(f"{where}{error.strerror or error}; nothing was written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_an_end_token_that_the_model_lacks_ends_nothing(
     expected = generated(load_truth(folder))
     model, notes = noted(folder, tmp_path / "out")
     first = end[0] if isinstance(end, list) else end
-    assert any(f"{first} is passed over" in note for note in notes)
+    assert any(re.search(rf"(?<!\d){first}(, 4200)? is passed over", note) for note in notes)
     assert model.eos_ids == frozenset()
     session = model.session(context=32)
     logits, answer = session.prefill(PROMPT), []

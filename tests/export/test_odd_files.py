@@ -41,6 +41,16 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         {"added_tokens_decoder": {"1": "<new>"}},
         "expected an object",
     ),
+    "a token that is a number": (
+        "tokenizer_config.json",
+        {"eos_token": 7},
+        "malformed token: 7, expected a text or an object",
+    ),
+    "no listed tokens": (
+        "tokenizer_config.json",
+        {"added_tokens_decoder": None},
+        "added_tokens_decoder is None",
+    ),
     "id as text": ("added_tokens.json", {"x": "5"}, "malformed token"),
     "a library that panics": (
         "tokenizer.json",
@@ -155,6 +165,13 @@ def assert_same_logits(model: lfm_edge.Model, folder: Path) -> None:
     ids = np.arange(1, 17)
     wanted = logits_of(load_truth(folder), ids)[-1]
     assert np.abs(model.session(context=16).prefill(ids) - wanted).max() <= 2e-4
+
+
+def test_files_beside_the_index_may_be_named_as_such(folder: Path, tmp_path: Path) -> None:
+    split(folder, {"./a.safetensors": half(0), "./within/b.safetensors": half(1)})
+    model, notes = noted(folder, tmp_path / "out")
+    assert_same_logits(model, folder)
+    assert not any("tensors" in note for note in notes)
 
 
 def test_files_within_folders_are_read(folder: Path, tmp_path: Path) -> None:

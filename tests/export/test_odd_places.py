@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lfm_export import writer
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.errors import CheckpointError, ExportError
+from lfm_export.writer import bundle_folder
 
+from tests.export.companions import change
 from tests.export.test_faults import mounted, refused
 from tests.support import DEMO_MODEL, export
 
@@ -146,3 +151,86 @@ def test_a_folder_of_someone_else(
 def test_a_source_whose_name_is_too_long() -> None:
     with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
         open_checkpoint("a" * 5000)
+
+
+MANIFESTS = {
+    "an extension's": '{"name": "extension", "manifest_version": 3, "files": {}}',
+    "a broken one": '{"format_version": "1.0", "files": ',
+    "no object": "[]",
+    "no text": "\ufeff",
+}
+
+
+@pytest.mark.parametrize("text", MANIFESTS.values(), ids=MANIFESTS)
+def test_another_programs_manifest_makes_no_bundle(folder: Path, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(text)
+    with pytest.raises(ExportError, match=r"out: exists and is not a bundle; choose another place"):
+        export(folder, out)
+    assert (out / "manifest.json").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "sessions/chat.lfm", ".git/HEAD", "[v2].md"])
+def test_what_lies_in_a_bundle_is_not_replaced_with_it(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "out"
+    export(folder, out)
+    (out / "model.onnx").unlink()  # a damaged bundle may be replaced
+    (out / ".DS_Store").touch()
+    export(folder, out)
+    mine = out / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(ExportError, match=rf"out: holds '{re.escape(name)}', which is no part of"):
+        export(folder, out)
+    assert mine.read_text() == "mine"
+
+
+def test_a_bundle_of_another_format_is_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(folder, out)
+    change(out / "manifest.json", format_version="0.9")
+    export(folder, out)
+
+
+def test_a_mount_point_is_refused_before_any_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == out)
+    with (
+        pytest.raises(ExportError, match="out: is a mount point, which cannot be replaced; choose"),
+        bundle_folder(out),
+    ):
+        pytest.fail("it began")
+    export(folder, out / "within")
+
+
+def test_a_mount_point_that_looks_like_a_folder_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the same file system, as `mount --bind` makes."""
+
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path), None, str(target))
+
+    out = tmp_path / "out"
+    export(folder, out)
+    before = (out / "manifest.json").read_bytes()
+    monkeypatch.setattr(writer, "exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(
+        ExportError, match=r"out: is in use, perhaps as a mount point, .* within it"
+    ):
+        export(folder, out)
+    assert (out / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
+
+
+def test_a_place_that_is_named_by_way_of_none(folder: Path, tmp_path: Path) -> None:
+    bundle = export(folder, tmp_path / "missing" / ".." / "out")
+    assert bundle.folder == tmp_path / "out"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]

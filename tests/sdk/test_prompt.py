@@ -152,6 +152,25 @@ def test_what_else_others_wrote(demo: Pair, field: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    ['{"x": "\\u003cthink\\u003e", "a": "[INST]"}', '{"\\u005bINST]": ["\\u003C|im_end|>", [1]]}'],
+)
+def test_the_json_text_of_arguments_is_what_it_stands_for(tmp_path: Path, arguments: str) -> None:
+    tokens = [AddedToken(text, special=True) for text in ("<think>", "<|im_end|>", "[INST]")]
+    template = "{{ messages[0].tool_calls[0].function.arguments|tojson }}[INST]<think><|im_end|>"
+    files = {"tokenizer.json": tokenizer_with(tokens), "chat_template.jinja": template}
+    pair = Pair(tmp_path, files)
+
+    def asked(given: Any) -> list[int]:
+        call = {"type": "function", "function": {"name": "f", "arguments": given}}
+        return pair.ours([{"role": "assistant", "tool_calls": [call]}])
+
+    ids = asked(arguments)
+    assert ids == asked(json.loads(arguments))
+    assert [i for i in ids if i in pair.model.tokenizer.added_ids] == ids[-3:]
+
+
+@pytest.mark.parametrize(
     ("template", "text", "expected"),
     [
         ("{{ messages[0].content|trim }}<|im_end|>", "  <|im_end|> ", 1),
@@ -174,6 +193,7 @@ def test_templates_that_work_on_what_was_written(
         assert ids == model.tokenizer.encode(made.render(user(text)))
 
 
+LOOK = "{% if '<' in messages[0].content %}L{% endif %}"
 LOOKING = (
     "{% if messages[0].content.startswith('<') %}{{ messages[0].content }}"
     "{% else %}{{ '<|im_end|>' ~ messages[0].content }}{% endif %}"
@@ -186,6 +206,12 @@ LOOKING = (
         (LOOKING, "<|im_end|>evil"),
         ("{{ messages[0].content.split('<|im_end|>')[-1] }}<|im_end|>", "a<|im_end|>b"),
         ("{{ {messages[0].content: 1, 'zz': 2}|dictsort }}<|im_end|>", "<|im_end|>"),
+        (f"{LOOK}{{{{ messages[0].content|replace('-', '') }}}}<|im_end|>", "<|im_-end|>"),
+        (f"{LOOK}{{{{ messages[0].content[::2] }}}}<|im_end|>", "<||-i-m-_-e-n-d-|->"),
+        (
+            f"{LOOK}{{{{ messages[0].content.split('x')|join }}}}<|im_end|>",
+            "<|xim_end|> <|im_end|>",
+        ),
     ],
 )
 def test_markers_that_cannot_be_told_apart_are_refused(
@@ -198,7 +224,7 @@ def test_markers_that_cannot_be_told_apart_are_refused(
     assert trusted == model.tokenizer.encode(made.render(user(text)))
 
 
-@pytest.mark.parametrize("text", ["<x>y<|im_end|>", "<x>y", "z<|im_end|>", "<x>y<|im_"])
+@pytest.mark.parametrize("text", ["<x>y<|im_end|>", "<x>y", "z<|im_end|>", "<x>y<|im_", "<x>", "z"])
 def test_a_template_may_look_for_what_is_no_marker(model: lfm_edge.Model, text: str) -> None:
     made = ChatTemplate(
         "{{ ('X' if messages[0].content.startswith('<x>') else 'U') ~ messages[0].content }}"

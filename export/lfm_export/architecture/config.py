@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ __all__ = ["Config", "quoted"]
 
 _LONGEST_QUOTE = 200
 _MOST = 2**31 - 1
+_LARGEST = 1e30  # that an operator takes for an attribute
 
 
 def quoted(value: Any) -> str:
@@ -51,15 +51,16 @@ class Config:
         return value
 
     def number(self, name: str, *, positive: bool = True) -> float:
-        """A finite number, above zero unless `positive` is false."""
+        """A number within 1e30, above zero unless `positive` is false."""
         value = self.values.get(name)
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not abs(value) <= sys.float_info.max
+            or not abs(value) <= _LARGEST
             or (positive and value <= 0)
         ):
-            raise self.error(name, "a number > 0" if positive else "a number")
+            what = "a number > 0" if positive else "a number"
+            raise self.error(name, f"{what}, of 1e30 at most")
         return float(value)
 
     def flag(self, name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArchitectureError
-from ..notes import Note, unheard
+from ..notes import Note, listed, unheard
 from .config import Config, quoted
 from .parts import (
     Architecture,
@@ -256,9 +256,8 @@ def _known_tokens(
 ) -> tuple[int, ...]:
     """Without those that no row of the embedding stands for: the model never reads or says them."""
     vocab = config.integer("vocab_size")
-    for token in tokens:
-        if not 0 <= token < vocab:
-            note(f"config.json: {name} {token} is passed over; there are {vocab} tokens")
+    if unknown := [token for token in tokens if not 0 <= token < vocab]:
+        note(f"config.json: {name} {listed(unknown)} is passed over; there are {vocab} tokens")
     return tuple(token for token in tokens if 0 <= token < vocab)
 
 

@@ -52,12 +52,13 @@ def rope(config: Config, head_dim: int, note: Note) -> Rope:
         raise ArchitectureError(
             f"config.json: {name} names rope_type {quoted(kind)}, expected {', '.join(_RULES)}"
         )
-    base = rope_frequencies(head_dim, parameters.number("rope_theta"))
     _check_partial(parameters, kind, head_dim, note)
     try:
-        frequencies, factor = _RULES[kind](parameters, base)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            base = rope_frequencies(head_dim, parameters.number("rope_theta"))
+            frequencies, factor = _RULES[kind](parameters, base)
     except (ZeroDivisionError, OverflowError, ValueError):
-        frequencies, factor = base * np.float32(np.nan), 1.0
+        frequencies, factor = np.full(1, np.nan, np.float32), 1.0
     if not np.isfinite([*frequencies, factor]).all():
         raise ArchitectureError(f"config.json: {name} {quoted(given)} gives no finite frequencies")
     return Rope(tuple(frequencies.astype(np.float32).tolist()), factor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +36,7 @@ COMPANION_FILES = (
     "generation_config.json",
 )
 TEMPLATE_FOLDER = "additional_chat_templates"
+_LFS = b"version https://git-lfs.github.com/spec/"
 _LONGEST_QUOTE = 200
 _IGNORED_IF_TIED = "lm_head.weight"
 _MOST_SHOWN = 6
@@ -75,13 +76,26 @@ def require_file(path: Path) -> None:
     """Checks that what has a name is a file; reading a pipe would wait for ever.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: it is none, or stands for one that git has not fetched.
     """
     if not path.exists():
         reason = "leads nowhere" if path.is_symlink() else "No such file or directory"
         raise CheckpointError(f"{path}: cannot be read: {reason}; download it again")
     if not path.is_file():
         raise CheckpointError(f"{path}: is not a file; remove it or download it again")
+    if _is_lfs_pointer(path):
+        raise CheckpointError(
+            f"{path}: is only a pointer of Git LFS; run git lfs pull there, or download it again"
+        )
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    """Whether it stands for a file that git has not fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS)) == _LFS
+    except OSError:
+        return False  # which whoever reads it reports
 
 
 class Checkpoint(abc.ABC):
@@ -131,8 +145,7 @@ class Checkpoint(abc.ABC):
             self._explain(extra, explain_tensor)
             raise
         self._explain(extra, explain_adapter)
-        modules = _modules(tensors)
-        self._explain([name for name in extra if _is_within(name, modules)], explain_scales)
+        self._explain(_within(extra, _modules(tensors)), explain_scales)
         self._refuse_more_experts(tensors, extra)
         if extra:
             names = _summary((self._stored_name(name) for name in extra), tensors)
@@ -171,8 +184,9 @@ class Checkpoint(abc.ABC):
     ) -> None:
         """Of the experts of one layer none can be left out: `transformers` stacks them all."""
         for name in extra:
-            experts = re.match(r"(.+\.experts\.).*\bw[123]\.weight$", name)
-            if experts and f"{experts[1]}0.w1.weight" in tensors:
+            layer, _, matrix = name.partition(".experts.")
+            is_expert = matrix.endswith((".w1.weight", ".w2.weight", ".w3.weight"))
+            if is_expert and f"{layer}.experts.0.w1.weight" in tensors:
                 raise CheckpointError(
                     f"{self._location(name)}: one expert more than num_experts in config.json; "
                     "the weights do not belong to it"
@@ -211,10 +225,13 @@ def _modules(tensors: Iterable[str]) -> set[str]:
     return linears | {name.partition(".experts.")[0] + ".experts" for name in linears}
 
 
-def _is_within(name: str, modules: Collection[str]) -> bool:
-    """Whether a tensor lies in one of the modules, at whatever depth."""
-    parts = name.split(".")
-    return any(".".join(parts[:count]) in modules for count in range(1, len(parts)))
+def _within(names: Iterable[str], modules: Collection[str]) -> Iterator[str]:
+    """Those of the tensors that lie in one of the modules, at whatever depth."""
+    deepest = max((module.count(".") for module in modules), default=0) + 1
+    for name in names:
+        parts = name.split(".", deepest)
+        if any(".".join(parts[:count]) in modules for count in range(1, len(parts))):
+            yield name
 
 
 def _why_misshapen(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -166,12 +166,17 @@ def _shards(path: Path) -> list[str]:
     if not isinstance(shards, dict) or not shards:
         raise CheckpointError(f"{path}: has no weight_map from tensors to files")
     for name, shard in shards.items():
-        if not isinstance(shard, str) or not all(map(_is_plain, shard.split("/"))):
+        if not isinstance(shard, str) or not all(map(_is_plain, _parts(shard))):
             raise CheckpointError(
                 f"{path}: places tensor {quoted(name)} in {quoted(str(shard))}, "
                 "expected a file in the same folder, or in one within it"
             )
-    return sorted(set(shards.values()))
+    return list(dict.fromkeys("/".join(_parts(shard)) for shard in sorted(set(shards.values()))))
+
+
+def _parts(path: str) -> list[str]:
+    """Of a file that an index names; `./` before it says nothing."""
+    return path.removeprefix("./").split("/")
 
 
 def shards_within(folder: Path) -> list[str]:

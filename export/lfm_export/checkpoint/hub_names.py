@@ -16,6 +16,7 @@ from .safetensors_file import StoredTensor
 __all__ = ["hub_names", "require_stack", "stack_of"]
 
 _MOST_EXPERTS = 4096
+_MOST_EXPERTS_IN_STACKS = 1 << 18  # two stacks of as many experts as a model may have in all
 _EXPERT = re.compile(r"(.+\.feed_forward\.experts)\.(\d+)\.(w[123])\.weight", re.ASCII)
 
 
@@ -28,8 +29,9 @@ def hub_names(stored: Mapping[str, StoredTensor], note: Note) -> dict[str, Store
 
     Raises:
         CheckpointError: an expert is stored twice, or in an order in which transformers would
-            take it for another.
+            take it for another; or there are more than any model has.
     """
+    _require_few_experts(stored)
     tensors: dict[str, StoredTensor] = {}
     last: dict[str, tuple[int, str]] = {}
     twice: list[str] = []
@@ -115,17 +117,34 @@ def _is_stack(tensor: StoredTensor) -> bool:
     return len(shape) == 3 and shape[1] % 2 == 0 and shape[0] <= _MOST_EXPERTS
 
 
+def _require_few_experts(stored: Mapping[str, StoredTensor]) -> None:
+    """Each expert of a stack costs memory, though a header may name millions in a few bytes."""
+    count = 0
+    for name, tensor in stored.items():
+        count += tensor.shape[0] if _holds_experts(name, tensor) else 0
+        if count > _MOST_EXPERTS_IN_STACKS:
+            raise tensor.file.error(
+                f"stores more than {_MOST_EXPERTS_IN_STACKS:,} experts in stacks like "
+                f"{quoted(name)}; the checkpoint is damaged"
+            )
+
+
+def _holds_experts(name: str, tensor: StoredTensor) -> bool:
+    prefix, _, kind = name.rpartition(".")
+    stacked = prefix.endswith(".feed_forward.experts") and kind in ("gate_up_proj", "down_proj")
+    return stacked and tensor.is_readable and _is_stack(tensor)
+
+
 def _experts_apart(name: str, tensor: StoredTensor) -> Iterator[tuple[str, StoredTensor]]:
     """A tensor of stacked experts as one `w1`, `w3` or `w2` per expert, others as they are.
 
     `gate_up_proj` is `[experts, 2 * width, hidden]` with the gate (`w1`) first, `down_proj` is
     `[experts, hidden, width]`.
     """
-    prefix, _, kind = name.rpartition(".")
-    stacked = prefix.endswith(".feed_forward.experts") and kind in ("gate_up_proj", "down_proj")
-    if not stacked or not tensor.is_readable or not _is_stack(tensor):
+    if not _holds_experts(name, tensor):
         yield name, tensor
         return
+    prefix, _, kind = name.rpartition(".")
     for expert in range(tensor.shape[0]):
         whole = tensor.part(expert)
         if kind == "down_proj":

@@ -9,8 +9,9 @@ stay as they are, because an added token parts the text around it either way.
 
 A template that looks for such a character may make another prompt of the second rendering. Then
 only what may become a whole marker is replaced; where even that changes the prompt, it is refused.
-A normalizer may make a marker of any text: where there is one, the second way is not tried, and
-the markers that stay must be those of the second rendering.
+Such a template may also make a marker of pieces that others wrote, and a normalizer of any text:
+then the markers that stay must be those of the second rendering, in which others can begin none.
+Where there is a normalizer, only the first way is tried.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from urllib.parse import quote
 
 from ..errors import InvalidRequestError, TemplateError
 from ..tokenizer import Tokenizer
-from .messages import plain
+from .messages import normalize_messages, plain
 from .template import ChatTemplate
 
 __all__ = ["prompt_ids"]
@@ -96,6 +97,8 @@ def _prompt_ids(
     clock: datetime | None,
     most: int | None,
 ) -> list[int]:
+    # Before anything is marked: the JSON text of arguments may spell a marker by its escapes.
+    messages = normalize_messages(messages)
     prompt = template.render(messages, tools, clock=clock, **options)
     if not prompt:
         raise TemplateError("the chat template made an empty prompt of these messages")
@@ -105,27 +108,29 @@ def _prompt_ids(
     found = markers.intersection(ids)
     if trust_markers or not found:
         return ids
-    given = plain([[dict(message) for message in messages], tools, options])
+    given = plain([messages, tools, options])
     begins = [_begin(prompt, start, stop) for token, start, stop in tokens if token in found]
     stand_ins = _stand_ins({prompt[at] for at in begins}, prompt, given)
     texts = [tokenizer.added_tokens()[token][0] for token in found]
     marks: list[_Mark] = [lambda text: text.translate(stand_ins)]
     if not tokenizer.normalizes:
         marks.append(lambda text: _whole_markers_replaced(text, texts, stand_ins))
+    own: list[int] | None = None
     for mark in marks:
         theirs = _marked(given, mark)
-        if theirs == given:
+        if theirs == given and own is None:
             return ids
         their_messages, their_tools, their_options = theirs
         rendered = template.render(their_messages, their_tools, clock=clock, **their_options)
         marked = _unescaped(rendered, stand_ins)
+        certain = own is None and not tokenizer.normalizes
+        if own is None:
+            own = _only(markers, tokenizer.encode(marked))
         places = _their_places(prompt, marked, stand_ins)
         if places is None:
             continue
         result = _spelled(tokenizer, markers, prompt, tokens, places)
-        if not tokenizer.normalizes or _only(markers, result) == _only(
-            markers, tokenizer.encode(marked)
-        ):
+        if certain or _only(markers, result) == own:
             return result
     raise TemplateError(
         "a user or a tool wrote a marker of the model's, and without it the chat template makes "
