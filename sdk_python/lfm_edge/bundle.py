@@ -22,6 +22,7 @@ __all__ = [
     "FORMAT_VERSION",
     "INPUT_ROLES",
     "MANIFEST",
+    "MAX_CONTEXT",
     "Bundle",
     "FileEntry",
     "Function",
@@ -41,6 +42,8 @@ __all__ = [
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
+MAX_CONTEXT = "max_context"
+"""The key under which an ONNX graph's metadata says how many positions it has tables for."""
 SMALL_FILE_BYTES = 64 << 20
 _MAX_MANIFEST_BYTES = 16 << 20
 _CHUNK_BYTES = 4 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,13 +17,28 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 
-from .bundle import Bundle, Function, StateTensor
+from .bundle import MAX_CONTEXT, Bundle, Function, StateTensor
 from .errors import BundleError, UnsupportedBundleError, one_line_errors
-from .runtime import Conv, StateAccess, require_ports, require_roles, state_bytes, state_shape
+from .runtime import (
+    Conv,
+    StateAccess,
+    require_ports,
+    require_roles,
+    require_room,
+    state_bytes,
+    state_shape,
+)
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
-_ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
+_ONNX_TYPES = {
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+    "int8": "tensor(int8)",
+    "int64": "tensor(int64)",
+}
+_Port = tuple[str, tuple[int | None, ...]]
+"""A port's dtype and shape; None is any size."""
 # ONNX Runtime's exceptions have no common base of their own.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
@@ -61,6 +77,9 @@ class OnnxRuntime:
                 str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
             )
         self._check_signature(bundle)
+        known = self.session.get_modelmeta().custom_metadata_map.get(MAX_CONTEXT)
+        if known is not None:
+            require_room(bundle, int(known) if re.fullmatch("[0-9]{1,18}", known) else 0)
 
     def bind(self, capacity: int) -> BoundState:
         """The state of a new conversation that holds at most `capacity` tokens.
@@ -73,29 +92,39 @@ class OnnxRuntime:
         except (MemoryError, ValueError):  # NumPy raises either, depending on the size
             size = sum(state_bytes(tensor, capacity) for tensor in self.graph.state)
             raise BundleError(
-                f"no memory for the {size:,} bytes of state of {capacity:,} tokens; "
-                "take a smaller context"
+                f"no memory for the {size:,} bytes of state of {capacity:,} tokens and "
+                f"{self.vocab_size:,} logits; take a smaller context"
             ) from None
 
     def _check_signature(self, bundle: Bundle) -> None:
-        ports, state = self.ports, self.graph.state
-        types = {tensor.name: _ONNX_TYPES[tensor.dtype] for tensor in state}
+        ports, state, any_number = self.ports, self.graph.state, None
         assert ports.attention_mask is not None
-        inputs = {ports.input_ids: "tensor(int64)", ports.attention_mask: "tensor(int64)"}
-        inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
-        outputs = {ports.logits: "tensor(float)"}
-        outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
-        inputs |= dict.fromkeys(_counts(ports), "tensor(int64)")
+        rows = 1 if ports.logits_at is None else any_number
+        inputs: dict[str, _Port] = {
+            ports.input_ids: ("int64", (1, any_number)),
+            ports.attention_mask: ("int64", (1, any_number)),
+            **dict.fromkeys(_counts(ports), ("int64", (1,))),
+        }
+        outputs: dict[str, _Port] = {ports.logits: ("float32", (1, rows, self.vocab_size))}
         if ports.logits_at is not None:
-            inputs[ports.logits_at] = "tensor(int64)"
-        columns = (tensor.columns for tensor in state if tensor.columns is not None)
-        outputs |= dict.fromkeys(columns, "tensor(float)")
-        for side, wanted, nodes in (
-            ("inputs", inputs, self.session.get_inputs()),
-            ("outputs", outputs, self.session.get_outputs()),
-        ):
-            found = {node.name: node.type for node in nodes}
-            require_ports(bundle.graph_path, side, wanted, found)
+            inputs[ports.logits_at] = ("int64", (any_number,))
+        for tensor in state:
+            past, present = _ports(tensor)
+            shape = tuple(any_number if size == "capacity" else size for size in tensor.shape)
+            inputs[past] = outputs[present] = (tensor.dtype, shape)
+            if tensor.columns is not None:
+                outputs[tensor.columns] = ("float32", (*shape[:-1], any_number))
+        where, taken, given = (
+            bundle.graph_path,
+            self.session.get_inputs(),
+            self.session.get_outputs(),
+        )
+        for side, wanted, nodes in (("inputs", inputs, taken), ("outputs", outputs, given)):
+            found = {node.name: _found(node, wanted.get(node.name)) for node in nodes}
+            expected = {name: _text(*port) for name, port in wanted.items()}
+            require_ports(where, side, expected, found)
+        for role, nodes in (("input", taken), ("output", given), ("columns", given)):
+            _check_order(where, role, state, [node.name for node in nodes])
 
 
 class BoundState:
@@ -259,6 +288,34 @@ def _check_state(bundle: Bundle) -> None:
             raise BundleError(
                 f"{bundle.folder}: state {tensor.name}: {axes} axes grow with the capacity, "
                 f"expected {wanted} of kind {tensor.kind}"
+            )
+
+
+def _found(node: ort.NodeArg, wanted: _Port | None) -> str:
+    """A port of the graph in words; sizes that it leaves open are those that are wanted."""
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    if wanted and len(wanted[1]) == len(shape):
+        shape = tuple(b if a is None else a for a, b in zip(shape, wanted[1], strict=True))
+    return _text(node.type, shape)
+
+
+def _text(dtype: str, shape: Sequence[int | None]) -> str:
+    sizes = ", ".join("any" if size is None else str(size) for size in shape)
+    return f"{_ONNX_TYPES.get(dtype, dtype)} [{sizes}]"
+
+
+def _check_order(where: object, role: str, state: Sequence[StateTensor], found: list[str]) -> None:
+    """Holds the state's ports to the graph's order, so that no two of one shape are exchanged.
+
+    Raises:
+        BundleError: they stand in another; names the first.
+    """
+    wanted = [port for tensor in state if (port := getattr(tensor, role)) is not None]
+    for port, there in zip(wanted, [name for name in found if name in {*wanted}], strict=True):
+        if port != there:
+            raise BundleError(
+                f"{where}: state: the manifest has {role} {port} where the graph's order has "
+                f"{there}; a tensor's ports were exchanged with those of another"
             )
 
 

@@ -302,6 +302,18 @@ def test_a_program_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
             open_runtime(bundle)
 
 
+def test_a_context_beyond_the_caches_of_the_program_is_refused(tmp_path: Path) -> None:
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
+    for context in (CONTEXT - 1, CONTEXT):
+        model = msgspec.structs.replace(bundle.manifest.model, max_context=context)
+        bundle.manifest = msgspec.structs.replace(bundle.manifest, model=model)
+        open_runtime(bundle)
+    model = msgspec.structs.replace(bundle.manifest.model, max_context=CONTEXT + 1)
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, model=model)
+    with pytest.raises(BundleError, match=r"room for 100 tokens, but .* says max_context 101"):
+        open_runtime(bundle)
+
+
 def open_runtime(bundle: Bundle) -> CoreMLRuntime:
     class Engine:
         def begin(self) -> Any:

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from ..bundle import Bundle, Function, StateTensor
 from ..errors import BundleError, one_line_errors
 from ..extras import missing_dependency
-from ..runtime import Conv, StateAccess, require_ports, require_roles, state_shape
+from ..runtime import (
+    Conv,
+    StateAccess,
+    require_fixed_room,
+    require_ports,
+    require_roles,
+    state_shape,
+)
 
 try:
     from coreai.authoring import AIModelAsset
@@ -51,6 +58,7 @@ class CoreAIRuntime:
         self.ports = _the_function(bundle)
         require_roles(bundle, ("position",))
         _check_state(bundle)
+        require_fixed_room(bundle)
         self.vocab_size = bundle.manifest.model.vocab_size
         self.context = bundle.manifest.model.max_context
         if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:
