@@ -144,6 +144,7 @@ class Quantization(msgspec.Struct, frozen=True):
     """How the weights are stored."""
 
     method: str
+    """That of the layers; a method has the name of the format that it makes."""
     head: str
     """The method of the token embedding and the LM head."""
     formats: list[WeightFormat]

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from lfm_ops.formats import FORMATS
-from lfm_ops.layout import LAYOUT_VERSION
 from lfm_ops.library import library_path
 from numpy.typing import NDArray
 from onnxruntime.capi import (
@@ -18,7 +16,7 @@ from onnxruntime.capi import (
 )
 
 from .bundle import MAX_CONTEXT, Bundle, Function, StateTensor
-from .errors import BundleError, UnsupportedBundleError, one_line_errors
+from .errors import BundleError, one_line_errors
 from .runtime import (
     Conv,
     StateAccess,
@@ -28,6 +26,8 @@ from .runtime import (
     state_bytes,
     state_shape,
 )
+from .targets import ONNX
+from .weights import require_weights
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
@@ -66,9 +66,9 @@ class OnnxRuntime:
         _check_state(bundle)
         self.access = _access(self.ports, self.graph.state)
         self.vocab_size = bundle.manifest.model.vocab_size
-        _check_layout(bundle)
+        ours = self.graph.target == ONNX
+        require_weights(bundle, packed=ours)
         what, options = f"{bundle.graph_path}: does not load", _options(threads)
-        ours = bundle.manifest.quantization.layout_version is not None
         library = _library(what) if ours else None
         with one_line_errors(what, _ORT_ERRORS):
             if library:
@@ -255,29 +255,6 @@ def _access(ports: Function, state: Sequence[StateTensor]) -> StateAccess:
         ahead=ports.logits_at is not None and columns and len(set(conv)) == 1,
         axes=axes,
     )
-
-
-def _check_layout(bundle: Bundle) -> None:
-    """Holds the weights to what the operators of this version read.
-
-    Raises:
-        UnsupportedBundleError: another layout, or a format that they do not know.
-    """
-    weights = bundle.manifest.quantization
-    if weights.layout_version is None:
-        return
-    if weights.layout_version != LAYOUT_VERSION:
-        raise UnsupportedBundleError(
-            f"{bundle.folder}: weights in layout version {weights.layout_version}, but the "
-            f"operators of this lfm-edge read {LAYOUT_VERSION}; export the bundle again"
-        )
-    for stored in weights.formats:
-        ours = FORMATS.get(stored.name)
-        if ours is None or (ours.bits, ours.group_size) != (stored.bits, stored.group_size):
-            raise UnsupportedBundleError(
-                f"{bundle.folder}: weights of format {stored.name} ({stored.bits} bits in groups "
-                f"of {stored.group_size}), which this lfm-edge does not read; update it"
-            )
 
 
 def _check_state(bundle: Bundle) -> None:

@@ -26,6 +26,7 @@ from ..runtime import (
     require_roles,
     state_shape,
 )
+from ..weights import require_weights
 
 try:
     from coreai.authoring import AIModelAsset
@@ -59,6 +60,7 @@ class CoreAIRuntime:
         require_roles(bundle, ("position",))
         _check_state(bundle)
         require_fixed_room(bundle)
+        require_weights(bundle, packed=False)
         self.vocab_size = bundle.manifest.model.vocab_size
         self.context = bundle.manifest.model.max_context
         if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:

@@ -21,6 +21,7 @@ from ..runtime import (
     require_roles,
     state_shape,
 )
+from ..weights import require_weights
 from .evaluator import Evaluator, Mode
 from .package import Package, TensorType
 
@@ -80,6 +81,7 @@ class CoreMLRuntime:
         require_roles(bundle, ("position", "valid"))
         _check_signature(bundle, package)
         require_fixed_room(bundle)
+        require_weights(bundle, packed=False)
 
     def bind(self, capacity: int) -> CoreMLState:
         """The state of a new conversation; its room is the program's, whatever the capacity."""
