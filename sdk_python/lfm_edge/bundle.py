@@ -11,12 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from .bundle_folder import MANIFEST, restore_replaced, stays_within, unlisted_of_graph
+from .bundle_folder import restore_replaced, stays_within, unlisted_of_graph
 from .errors import BundleError, IntegrityError, UnsupportedBundleError
+from .file_names import MANIFEST
 
 __all__ = [
     "FORMAT_VERSION",
@@ -28,6 +29,7 @@ __all__ = [
     "Function",
     "GoldenVectors",
     "Graph",
+    "InputRole",
     "Manifest",
     "Model",
     "Quantization",
@@ -116,7 +118,8 @@ class Function(msgspec.Struct, frozen=True):
     """S, where it is fixed."""
 
 
-INPUT_ROLES = ("attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at")
+InputRole = Literal["attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at"]
+INPUT_ROLES: tuple[InputRole, ...] = get_args(InputRole)
 """The roles of `Function` that a target's graphs may lack."""
 
 

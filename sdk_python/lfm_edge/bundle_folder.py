@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-__all__ = ["MANIFEST", "restore_replaced", "stays_within", "unlisted_of_graph"]
+from .file_names import MANIFEST
 
-MANIFEST = "manifest.json"
+__all__ = ["restore_replaced", "stays_within", "unlisted_of_graph"]
 
 
 def stays_within(folder: Path, path: Path) -> bool:

@@ -15,7 +15,7 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 
-from .bundle import MAX_CONTEXT, Bundle, Function, StateTensor
+from .bundle import MAX_CONTEXT, Bundle, Function, InputRole, StateTensor
 from .errors import BundleError, one_line_errors
 from .runtime import (
     Conv,
@@ -161,8 +161,8 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
-        counts = {} if self._runtime.ports.replayed is None else {"replayed": replayed}
-        self._run(self.binding, ids, position, counts)
+        replays = self._runtime.ports.replayed is not None
+        self._run(self.binding, ids, position, {"replayed": replayed} if replays else {})
         return self._logits.reshape(-1).copy()
 
     def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
@@ -190,7 +190,7 @@ class BoundState:
         binding: ort.IOBinding,
         ids: NDArray[np.int64],
         position: int,
-        counts: Mapping[str, int],
+        counts: Mapping[InputRole, int],
         rows: NDArray[np.int64] | None = None,
     ) -> None:
         ports = self._runtime.ports

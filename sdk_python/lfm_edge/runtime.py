@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import INPUT_ROLES, MANIFEST, Bundle, StateTensor
+from .bundle import INPUT_ROLES, MANIFEST, Bundle, InputRole, StateTensor
 from .errors import BundleError
 
 __all__ = [
@@ -131,7 +131,7 @@ def state_bytes(tensor: StateTensor, capacity: int) -> int:
     return math.prod(state_shape(tensor, capacity)) * np.dtype(tensor.dtype).itemsize
 
 
-def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
+def require_roles(bundle: Bundle, roles: Collection[InputRole]) -> None:
     """Holds the manifest to the roles that graphs of its target have.
 
     Args:
