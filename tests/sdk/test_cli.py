@@ -359,3 +359,32 @@ def test_a_wrong_option_of_a_chat_is_said_before_anyone_speaks(
     code, out, err = run("chat", bundle, *option)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate"], "missing argument 'OUT'; see .*generate --help"),
+        (
+            ["generate", "a", "b", "c"],
+            r"got unexpected extra argument.*\(c\); see .*generate --help",
+        ),
+        (["verify", "a", "--tokns", "3"], "no such option: --tokns .*; see .*verify --help"),
+        (["verify", "a", "--tokens"], "option '--tokens' requires .*; see .*verify --help"),
+        (["verify", "a", "--tokens", "x"], "invalid value for '--tokens': .*; see .*verify --help"),
+        (["agent", "a", "--tool-choice", "x"], "invalid value for '--tool-choice': .*'auto'.*"),
+        (["export", "a"], "missing argument '.*'; see .*export --help"),
+        (["nothing"], "no such command 'nothing'; see .* --help"),
+        (["--nothing"], "no such option: --nothing; see .* --help"),
+    ],
+)
+def test_a_wrong_command_line_gives_one_line(run: Run, arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: {message}\n", err)
+
+
+def test_without_arguments_the_help_is_shown(run: Run) -> None:
+    code, out, err = run()
+    assert (code, err) == (2, "")
+    assert "generate" in out
