@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -53,11 +53,12 @@ class ChatRequest(Asked):
             logprobs=self.top_logprobs if self.logprobs else None,
             schema=form_of(self.response_format),
         )
+        choice, tools = choice_of(self.tool_choice, self.tools)
         return Question(
             [message_of(message, f"messages[{i}]") for i, message in enumerate(self.messages)],
             options,
-            self.tools,
-            choice_of(self.tool_choice),
+            tools,
+            choice,
             self.parallel_tool_calls,
             self.chat_template_kwargs,
         )
@@ -133,22 +134,48 @@ def message_of(message: JsonObject, where: str) -> JsonObject:
     return {**message, "role": role, "content": text_of(message.get("content"), where)}
 
 
-def choice_of(choice: str | JsonObject | None) -> str:
-    """A `tool_choice` as a `Question` has it.
+def choice_of(
+    choice: str | JsonObject | None, tools: Sequence[JsonObject] | None
+) -> tuple[str, Sequence[JsonObject] | None]:
+    """A `tool_choice` as a `Question` has it, and the tools that it leaves.
 
     Raises:
-        InvalidRequestError: it is malformed.
+        InvalidRequestError: it is malformed, or allows a tool that there is not.
     """
     if choice is None or choice in ("auto", "none", "required"):
-        return str(choice or "auto")
-    function = choice.get("function", choice) if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(name, str):
+        return str(choice or "auto"), tools
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        return _allowed(choice.get("allowed_tools", choice), tools)  # /v1/responses has it flat
+    name = _name(choice)
+    if name is None:
         raise InvalidRequestError(
-            "tool_choice: expected auto, none, required or "
-            '{"type": "function", "function": {"name": ...}}'
+            "tool_choice: expected auto, none, required, "
+            '{"type": "function", "function": {"name": ...}} or {"type": "allowed_tools", ...}'
         )
-    return name
+    return name, tools
+
+
+def _allowed(
+    choice: object, tools: Sequence[JsonObject] | None
+) -> tuple[str, Sequence[JsonObject]]:
+    """What `allowed_tools` stands for: the others are left out of the prompt."""
+    listed = choice.get("tools") if isinstance(choice, dict) else None
+    mode = choice.get("mode", "auto") if isinstance(choice, dict) else None
+    if mode not in ("auto", "required") or not isinstance(listed, list):
+        raise InvalidRequestError(
+            "tool_choice: allowed_tools needs a mode, auto or required, and a list of tools"
+        )
+    names, known = [_name(tool) for tool in listed], [_name(tool) for tool in tools or ()]
+    if unknown := [name for name in names if name is None or name not in known]:
+        raise InvalidRequestError(f"tool_choice: there is no tool {unknown[0]!r}")
+    return mode, [tool for tool in tools or () if _name(tool) in names]
+
+
+def _name(tool: object) -> str | None:
+    """The name of a function, in either form of OpenAI's; None where there is none."""
+    function = tool.get("function", tool) if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _reason(end: End, *, called: bool) -> str:

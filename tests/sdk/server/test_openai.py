@@ -105,7 +105,19 @@ def test_a_second_turn_counts_what_was_read_before(client: openai.OpenAI) -> Non
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}]
+    "choice",
+    [
+        "required",
+        {"type": "function", "function": {"name": "get_weather"}},
+        {
+            "type": "allowed_tools",
+            "allowed_tools": {
+                "mode": "required",
+                "tools": [{"type": "function", "function": {"name": "get_weather"}}],
+            },
+        },
+    ],
+    ids=["required", "function", "allowed_tools"],
 )
 def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream: bool) -> None:
     options: dict[str, Any] = {
@@ -132,6 +144,27 @@ def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream
         json.loads(call.function.arguments),
         WEATHER["function"]["parameters"],
     )
+
+
+def test_tools_that_are_not_allowed_are_left_out_of_the_prompt(client: openai.OpenAI) -> None:
+    """As in OpenAI's two forms, of which `/v1/responses` has the flat one."""
+    both, flat = [WEATHER, CLOCK], [{"type": "function", **t["function"]} for t in (WEATHER, CLOCK)]
+    asked: Any = {"model": "any", "temperature": 0}
+    chat: Any = {**asked, "messages": QUESTION, "max_tokens": 1}
+    inner = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "clock"}}]}
+    choice: Any = {"type": "allowed_tools", "allowed_tools": inner}
+    alone = client.chat.completions.create(**chat, tools=both[1:]).usage
+    held = client.chat.completions.create(**chat, tools=both, tool_choice=choice).usage
+    assert alone is not None
+    assert held is not None
+    assert held.prompt_tokens == alone.prompt_tokens
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"name": "clock"}]}
+    said: Any = {**asked, "input": "What is a function?", "max_output_tokens": 16}
+    by_itself = client.responses.create(**said, tools=flat[1:]).usage
+    response = client.responses.create(**said, tools=flat, tool_choice=choice).usage
+    assert by_itself is not None
+    assert response is not None
+    assert response.input_tokens == by_itself.input_tokens
 
 
 def test_results_of_tools_are_read(client: openai.OpenAI) -> None:

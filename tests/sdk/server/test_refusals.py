@@ -63,6 +63,16 @@ MALFORMED = {
     "a choice without tools": ok(tool_choice="required"),
     "an unknown choice": ok(tools=[TOOL], tool_choice={"function": {"name": "g"}}),
     "a malformed choice": ok(tools=[TOOL], tool_choice={"function": 7}),
+    "an allowed tool that is unknown": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "tools": [{"name": "g"}]}
+    ),
+    "allowed tools of no mode": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "mode": "none", "tools": []}
+    ),
+    "no list of allowed tools": ok(tools=[TOOL], tool_choice={"type": "allowed_tools"}),
+    "no allowed tool": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "mode": "required", "tools": []}
+    ),
     "an unknown format": ok(response_format={"type": "xml"}),
     "a format without a schema": ok(response_format={"type": "json_schema"}),
     "an unsupported schema": ok(
