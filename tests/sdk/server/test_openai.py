@@ -249,6 +249,48 @@ def test_langchain_talks_and_calls(served: Served) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_several_answers_are_each_as_it_would_be_alone(
+    client: openai.OpenAI, shipped: lfm_edge.Model, stream: bool
+) -> None:
+    options: dict[str, Any] = {"max_tokens": 24, "temperature": 1}
+    more: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    answer: Any = client.chat.completions.create(
+        model="any", messages=QUESTION, seed=7, n=3, stream=stream, **options, **more
+    )
+    texts, reasons, usage = dict[int, str](), dict[int, Any](), None
+    for part in answer if stream else [answer]:
+        usage = part.usage
+        for choice in part.choices:
+            said = choice.delta if stream else choice.message
+            texts[choice.index] = texts.get(choice.index, "") + (said.content or "")
+            reasons[choice.index] = choice.finish_reason
+    ends = [list(shipped.events(QUESTION, seed=7 + i, **options))[-1] for i in range(3)]
+    assert texts == {i: straight(shipped, QUESTION, seed=7 + i, **options) for i in range(3)}
+    assert len(set(texts.values())) > 1
+    assert set(reasons.values()) <= {"length", "stop"}
+    assert usage is not None
+    generated = [end.generated for end in ends if isinstance(end, lfm_edge.chat.End)]
+    assert usage.completion_tokens == sum(generated)
+    alone = client.chat.completions.create(model="any", messages=QUESTION, **options).usage
+    assert alone is not None
+    assert usage.prompt_tokens == alone.prompt_tokens
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+
+
+def test_each_of_several_answers_has_its_calls(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model="any", messages=QUESTION, tools=[WEATHER], tool_choice="required",
+        max_tokens=200, temperature=0.7, seed=3, n=2,
+    ) as events:  # fmt: skip
+        choices = events.get_final_completion().choices
+    assert [choice.index for choice in choices] == [0, 1]
+    for choice in choices:
+        calls = choice.message.tool_calls or []
+        assert calls or choice.finish_reason == "length"
+        assert {call.function.name for call in calls} <= {"get_weather"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_several_prompts_are_continued_each_as_it_would_be_alone(
     client: openai.OpenAI, shipped: lfm_edge.Model, stream: bool
 ) -> None:
