@@ -17,12 +17,14 @@ from typing import Any
 
 from lfm_edge.bundle import is_bundle_path
 from lfm_edge.errors import InvalidRequestError
-from lfm_edge.file_names import CHAT_TEMPLATES, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG
-from lfm_edge.generation_config import (
+from lfm_edge.file_names import (
+    CHAT_TEMPLATES,
     GENERATION_CONFIG,
-    GenerationDefaults,
-    parse_generation_config,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
 )
+from lfm_edge.generation_config import GenerationDefaults, parse_generation_config
 from lfm_edge.tokenizer import no_panics
 from tokenizers import Tokenizer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lfm_edge
 import msgspec
@@ -84,7 +85,11 @@ def with_external_weights(folder: Path, location: str, listed: bool) -> Path:
     """A toy whose weights lie in a file beside the graph, and a file that is none of its own."""
     write_toy_bundle(folder)
     graph = ToyModel().graph()
-    outside = {"save_as_external_data": True, "location": location, "size_threshold": 200}
+    outside: dict[str, Any] = {
+        "save_as_external_data": True,
+        "location": location,
+        "size_threshold": 200,
+    }
     onnx.save(graph, folder / "model.onnx", **outside)
     (folder / location[:-1]).write_text("a file with the beginning of that name")
     (folder / "README.md").write_text("location of the weights: README.md")

@@ -148,7 +148,8 @@ def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream
 
 def test_tools_that_are_not_allowed_are_left_out_of_the_prompt(client: openai.OpenAI) -> None:
     """As in OpenAI's two forms, of which `/v1/responses` has the flat one."""
-    both, flat = [WEATHER, CLOCK], [{"type": "function", **t["function"]} for t in (WEATHER, CLOCK)]
+    both: list[Any] = [WEATHER, CLOCK]
+    flat: list[Any] = [{"type": "function", **tool["function"]} for tool in both]
     asked: Any = {"model": "any", "temperature": 0}
     chat: Any = {**asked, "messages": QUESTION, "max_tokens": 1}
     inner = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "clock"}}]}
