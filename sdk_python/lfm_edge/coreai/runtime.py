@@ -57,7 +57,7 @@ class CoreAIRuntime:
         self.access = StateAccess(conv=True)
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
-        require_roles(bundle, ("position",))
+        require_roles(bundle, ["position"])
         _check_state(bundle)
         require_fixed_room(bundle)
         require_weights(bundle, packed=False)
