@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from lfm_edge.targets import ONNX
+
 __all__ = [
     "checkpoint",
     "genai_export",
@@ -60,7 +62,7 @@ def synthetic_bundle(layers: int) -> Path:
     """The same for the target `onnx`, without a checkpoint on disk: the whole model is 17 GB."""
     sources = (ROOT / "export/lfm_export/checkpoint").rglob("*.py")
     source = f"synthetic:lfm2.5-8b-a1b:{layers}"
-    return _bundle(f"synthetic-{layers}", source, "onnx", _contents(sources))
+    return _bundle(f"synthetic-{layers}", source, ONNX, _contents(sources))
 
 
 def _bundle(name: str, source: str, target: str, made_from: Sequence[str]) -> Path:

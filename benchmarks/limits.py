@@ -13,6 +13,7 @@ from typing import Self
 
 import msgspec
 import onnx
+from lfm_export.emit.onnx_graph.signature import GRAPH_FILE, WEIGHTS_FILE
 
 __all__ = ["Machine", "token_matrices"]
 
@@ -40,10 +41,10 @@ class Machine:
     """
 
     def __init__(self, bundle: Path, threads: int) -> None:
-        graph = onnx.load(bundle / "model.onnx", load_external_data=False).graph
+        graph = onnx.load(bundle / GRAPH_FILE, load_external_data=False).graph
         self.graph, self.random = graph, random.Random(0)
         self.process = subprocess.Popen(
-            [_program(), str(threads), str(bundle / "model.onnx.data")],
+            [_program(), str(threads), str(bundle / WEIGHTS_FILE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

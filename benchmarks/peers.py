@@ -41,6 +41,7 @@ from lfm_edge.bench import this_device
 from lfm_edge.bench_plot import require_matplotlib
 from lfm_edge.bench_result import Series, write_file
 from lfm_edge.memory import linux_memory
+from lfm_edge.targets import ONNX, ONNX_PORTABLE
 from lfm_export.architecture import Architecture, describe
 from rich.console import Console
 
@@ -94,7 +95,7 @@ class Timings(NamedTuple):
 
 def contenders(layers: int, avx2: bool) -> tuple[list[Contender], list[Contender]]:
     """Ours and the peers."""
-    onnx = Contender("onnx", "lfm-edge", exports.lfm_edge_export(layers, "onnx"), runs_kernels=True)
+    onnx = Contender(ONNX, "lfm-edge", exports.lfm_edge_export(layers, ONNX), runs_kernels=True)
     gguf = exports.gguf_export(layers)
     if avx2:
         held = onnx._replace(
@@ -102,9 +103,7 @@ def contenders(layers: int, avx2: bool) -> tuple[list[Contender], list[Contender
         )
         packages = {"PYTHONPATH": str(exports.llama_cpp_avx2())}
         return [held], [onnx, Contender("llama.cpp Q4_0, AVX2", "llama.cpp", gguf, packages)]
-    portable = Contender(
-        "onnx-portable", "lfm-edge", exports.lfm_edge_export(layers, "onnx-portable")
-    )
+    portable = Contender(ONNX_PORTABLE, "lfm-edge", exports.lfm_edge_export(layers, ONNX_PORTABLE))
     genai = Contender("ORT GenAI int4", "genai", exports.genai_export(layers))
     return [onnx, portable], [Contender("llama.cpp Q4_0", "llama.cpp", gguf), genai]
 

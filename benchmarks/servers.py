@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
+from lfm_edge.file_names import TOKENIZER
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -161,7 +162,7 @@ def main() -> None:
     ours += ["--port", "{port}", "--context", context, "--threads", threads]
     peer = [options.llama_server, "-m", str(options.gguf / GGUF_FILE), "--port", "{port}"]
     peer += ["-c", context, "-t", threads, "--parallel", "1", "--jinja"]
-    words = Words(options.bundle / "tokenizer.json")
+    words = Words(options.bundle / TOKENIZER)
     with tempfile.TemporaryDirectory() as logs, ExitStack() as stack:
         servers = []
         for name, command in (("lfm-edge", ours), ("llama.cpp", peer)):

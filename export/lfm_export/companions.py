@@ -17,17 +17,20 @@ from typing import Any
 
 from lfm_edge.bundle import is_bundle_path
 from lfm_edge.errors import InvalidRequestError
-from lfm_edge.generation_config import (
+from lfm_edge.file_names import (
+    CHAT_TEMPLATES,
     GENERATION_CONFIG,
-    GenerationDefaults,
-    parse_generation_config,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
 )
+from lfm_edge.generation_config import GenerationDefaults, parse_generation_config
 from lfm_edge.tokenizer import no_panics
 from tokenizers import Tokenizer
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
-from .checkpoint.base import TEMPLATE_FOLDER, quoted
+from .checkpoint.base import quoted
 from .complete_tokenizer import complete_tokenizer
 from .errors import CheckpointError
 from .golden_text import golden_ids
@@ -35,9 +38,6 @@ from .notes import listed
 
 __all__ = ["Companions", "read_companions"]
 
-_TOKENIZER = "tokenizer.json"
-_TOKENIZER_CONFIG = "tokenizer_config.json"
-_SPECIAL_TOKENS = "special_tokens_map.json"
 _ADDED_TOKENS = "added_tokens.json"
 _PROCESSOR_TEMPLATE = "chat_template.json"
 _PLAIN_CLASSES = {"PreTrainedTokenizer", "TokenizersBackend", "PythonBackend", "LlamaTokenizer"}
@@ -129,23 +129,23 @@ def read_companions(checkpoint: Checkpoint, architecture: Architecture, note: No
 
 def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -> Tokenizer | None:
     """The tokenizer; where transformers adds tokens to it, `files` gets it whole."""
-    config = _take_object(files, _TOKENIZER_CONFIG)
-    special = _take_object(files, _SPECIAL_TOKENS)
+    config = _take_object(files, TOKENIZER_CONFIG)
+    special = _take_object(files, SPECIAL_TOKENS)
     added = _take_object(files, _ADDED_TOKENS)
     files.pop(_ADDED_TOKENS, None)  # its tokens are in the tokenizer from here on
-    path = files.get(_TOKENIZER)
+    path = files.get(TOKENIZER)
     if not isinstance(path, Path):
         note(
-            f"no {_TOKENIZER}: the bundle reads no text; save the tokenizer with "
+            f"no {TOKENIZER}: the bundle reads no text; save the tokenizer with "
             "transformers' save_pretrained to get one"
         )
         return None
     others = config.get("fast_tokenizer_files")
-    named = [name for name in (others if isinstance(others, list) else []) if name != _TOKENIZER]
+    named = [name for name in (others if isinstance(others, list) else []) if name != TOKENIZER]
     if named:
         raise CheckpointError(
-            f"{_TOKENIZER_CONFIG}: names other tokenizer files ({quoted(str(named[0]))}); save "
-            f"the tokenizer with transformers' save_pretrained, so that there is one {_TOKENIZER}"
+            f"{TOKENIZER_CONFIG}: names other tokenizer files ({quoted(str(named[0]))}); save "
+            f"the tokenizer with transformers' save_pretrained, so that there is one {TOKENIZER}"
         )
     tokenizer = _parse_tokenizer(path)
     try:
@@ -160,13 +160,13 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
         RuntimeError,
     ) as error:
         raise CheckpointError(
-            f"{_TOKENIZER_CONFIG}, {_SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
+            f"{TOKENIZER_CONFIG}, {SPECIAL_TOKENS} or {_ADDED_TOKENS}: a malformed token: {error}"
         ) from None
     _check_reads(tokenizer, path, vocab_size)
     if dropout := getattr(tokenizer.model, "dropout", None):
-        note(f"{_TOKENIZER}: dropout {dropout:.3g} is passed over: it is for training")
+        note(f"{TOKENIZER}: dropout {dropout:.3g} is passed over: it is for training")
         tokenizer.model.dropout = None
-        files[_TOKENIZER] = tokenizer.to_str()
+        files[TOKENIZER] = tokenizer.to_str()
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         if index >= vocab_size:
             raise CheckpointError(
@@ -174,13 +174,13 @@ def _read_tokenizer(files: dict[str, Path | str], vocab_size: int, note: Note) -
                 "resize its embeddings or use the tokenizer that belongs to it"
             )
     if new:
-        files[_TOKENIZER] = tokenizer.to_str()
-        note(f"{_TOKENIZER} is written with tokens that only other files list: {', '.join(new)}")
+        files[TOKENIZER] = tokenizer.to_str()
+        note(f"{TOKENIZER} is written with tokens that only other files list: {', '.join(new)}")
     kind = config.get("tokenizer_class")
     if isinstance(kind, str) and kind.removesuffix("Fast") not in _PLAIN_CLASSES:
-        note(f"{_TOKENIZER_CONFIG}: tokenizer_class {kind} is passed over; {_TOKENIZER} counts")
+        note(f"{TOKENIZER_CONFIG}: tokenizer_class {kind} is passed over; {TOKENIZER} counts")
     if config.get("split_special_tokens"):
-        note(f"{_TOKENIZER_CONFIG}: split_special_tokens is passed over")
+        note(f"{TOKENIZER_CONFIG}: split_special_tokens is passed over")
     return tokenizer
 
 
@@ -219,7 +219,7 @@ def _parse_tokenizer(path: Path) -> Tokenizer:
 def _check_templates(files: dict[str, Path | str], note: Note) -> None:
     if files.pop(_PROCESSOR_TEMPLATE, None):
         note(f"{_PROCESSOR_TEMPLATE} is passed over: it belongs to a processor, not a tokenizer")
-    for name in [name for name in files if name.startswith(f"{TEMPLATE_FOLDER}/")]:
+    for name in [name for name in files if name.startswith(f"{CHAT_TEMPLATES}/")]:
         if not is_bundle_path(name):
             note(f"{name!r} is passed over: expected a plain name")
             del files[name]

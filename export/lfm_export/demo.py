@@ -12,6 +12,7 @@ import lfm_edge
 import typer
 from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
+from lfm_edge.targets import COREML
 from lfm_edge.verify import verify
 from rich.console import Console
 
@@ -57,7 +58,7 @@ def demo(
     _bench(bundle, "-p", "256", "-n", "64", "-r", "3", "--json", figures, "--plot", picture)
     screen.rule("6. Core ML: the same weights for Apple's engine, checked here in NumPy")
     if with_apple := importlib.util.find_spec("coremltools") is not None:
-        _export(apple, ExportOptions(target="coreml", context=256))
+        _export(apple, ExportOptions(target=COREML, context=256))
         _verify(apple, screen)
     else:
         screen.print("left out: it needs pip install 'lfm-edge[coreml]'")

@@ -19,13 +19,8 @@ from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
-from lfm_edge.bundle import (
-    MANIFEST,
-    FileEntry,
-    Manifest,
-    file_entry,
-    restore_replaced,
-)
+from lfm_edge.bundle import MANIFEST, FileEntry, Manifest, file_entry
+from lfm_edge.bundle_folder import restore_replaced
 
 from .checkpoint.base import quoted
 from .errors import ExportError

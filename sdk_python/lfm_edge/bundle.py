@@ -6,27 +6,30 @@ The types below are the manifest's only definition: `docs/bundle.schema.json` is
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from .bundle_folder import restore_replaced, stays_within, unlisted_of_graph
 from .errors import BundleError, IntegrityError, UnsupportedBundleError
+from .file_names import MANIFEST
 
 __all__ = [
     "FORMAT_VERSION",
     "INPUT_ROLES",
     "MANIFEST",
+    "MAX_CONTEXT",
     "Bundle",
     "FileEntry",
     "Function",
     "GoldenVectors",
     "Graph",
+    "InputRole",
     "Manifest",
     "Model",
     "Quantization",
@@ -35,12 +38,11 @@ __all__ = [
     "file_entry",
     "is_bundle_path",
     "manifest_schema",
-    "restore_replaced",
-    "stays_within",
 ]
 
 FORMAT_VERSION = "1.0"
-MANIFEST = "manifest.json"
+MAX_CONTEXT = "max_context"
+"""The key under which an ONNX graph's metadata says how many positions it has tables for."""
 SMALL_FILE_BYTES = 64 << 20
 _MAX_MANIFEST_BYTES = 16 << 20
 _CHUNK_BYTES = 4 << 20
@@ -116,7 +118,8 @@ class Function(msgspec.Struct, frozen=True):
     """S, where it is fixed."""
 
 
-INPUT_ROLES = ("attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at")
+InputRole = Literal["attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at"]
+INPUT_ROLES: tuple[InputRole, ...] = get_args(InputRole)
 """The roles of `Function` that a target's graphs may lack."""
 
 
@@ -144,6 +147,7 @@ class Quantization(msgspec.Struct, frozen=True):
     """How the weights are stored."""
 
     method: str
+    """That of the layers; a method has the name of the format that it makes."""
     head: str
     """The method of the token embedding and the LM head."""
     formats: list[WeightFormat]
@@ -213,36 +217,6 @@ def file_entry(path: Path, progress: Callable[[int], None] | None = None) -> Fil
     return FileEntry(size, digest.hexdigest())
 
 
-def stays_within(folder: Path, path: Path) -> bool:
-    """Whether no link leads `path` out of `folder`, or only to the blobs of its Hub cache.
-
-    There, `REPO/snapshots/COMMIT` holds links to files in `REPO/blobs`.
-    """
-    home, target = folder.resolve(), path.resolve()
-    caches = [parent.parent for parent in home.parents if parent.name == "snapshots"]
-    return any(target.is_relative_to(place) for place in (home, *(c / "blobs" for c in caches)))
-
-
-def restore_replaced(folder: Path) -> None:
-    """Puts a bundle back that an export was killed while replacing, if `folder` is missing.
-
-    Where the system cannot exchange two folders, an export moves the earlier bundle aside, to
-    `.NAME.partial-N.old`, for the moment before the new one takes its name.
-    """
-    if folder.exists() or not folder.parent.is_dir():
-        return
-    for path in folder.parent.iterdir():
-        name = path.name.removesuffix(".old")
-        if (
-            name != path.name
-            and name.startswith(f".{folder.name}.partial-")
-            and (path / MANIFEST).is_file()
-        ):
-            with contextlib.suppress(OSError):  # where nothing may be written, it is missing
-                path.rename(folder)
-            return
-
-
 class Bundle:
     """An opened bundle: its folder and its checked manifest.
 
@@ -277,7 +251,17 @@ class Bundle:
             raise BundleError(f"{self.folder / name}: not UTF-8 text ({error.reason})") from None
 
     def check_hashes(self, progress: Callable[[int], None] | None = None) -> None:
-        """Hashes every file. `progress` receives the bytes read since its last call."""
+        """Hashes every file. `progress` receives the bytes read since its last call.
+
+        Raises:
+            IntegrityError: one differs, or the graph has a file that is not listed.
+        """
+        unlisted = unlisted_of_graph(self.folder, self.graph_path, self.manifest.files)
+        if unlisted is not None:
+            raise IntegrityError(
+                f"{self.folder}: {unlisted} belongs to the graph, but is not listed in {MANIFEST}, "
+                "so nothing tells whether it is whole; export the bundle again"
+            )
         for name, expected in self.manifest.files.items():
             self._check_hash(name, expected, progress)
 

@@ -24,6 +24,8 @@ from .serve_command import serve
 __all__ = ["main"]
 
 PLUGINS = "lfm_edge.commands"
+# What typer raises where the command line is wrong; it exports only the kinds of it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
@@ -38,17 +40,22 @@ def main() -> None:
             setattr(sys, name, empty)
         getattr(sys, name).reconfigure(errors="replace")
     try:
-        _app(sys.argv[1:])()
+        code = _app(sys.argv[1:])(standalone_mode=False)  # so that usage errors come to us
     except LfmError as error:
         _fail(str(error))
+    except _UsageError as error:
+        _fail_usage(error)
+    except typer.Abort:
+        _fail("aborted")
     except ModuleNotFoundError as error:
         _fail(str(_missing_dependency(error)))
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except SystemExit as ending:
-        if ending.code == 130:
-            print("interrupted", file=sys.stderr)
-        raise
+        code = ending.code
+    if code == 130:
+        print("interrupted", file=sys.stderr)
+    raise SystemExit(code)
 
 
 def _show_version(wanted: bool) -> None:
@@ -120,6 +127,15 @@ def _missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
         return missing_dependency(error.name or "")
     except LookupError:
         raise error from None
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    message = error.format_message().strip().rstrip(".")
+    if not message:  # without arguments, the help was shown instead
+        raise SystemExit(2)
+    # Those without a context come from the command's own options.
+    command = error.ctx.command_path if error.ctx else f"lfm-edge {sys.argv[1]}"
+    _fail(f"{message[0].lower()}{message[1:]}; see {command} --help")
 
 
 def _fail(message: str) -> NoReturn:

@@ -61,6 +61,7 @@ def verify(
     """
     with ConsoleProgress() as progress:
         report = verify_bundle(out, progress, threads, tokens)
+    exact = "".join(f"; {way} right to the bit" for way in report.to_the_bit)
     print(
         f"{printable(str(out))}: {report.files} files, {_size(report.size)}, whole; "
         f"{report.positions} of {report.golden_positions} golden positions: largest logit error "
@@ -68,7 +69,7 @@ def verify(
         f"{report.prefill_error:.2e} in chunks "
         f"(position {report.prefill_worst}), tolerance {report.tolerance:.2e}; "
         f"{report.decode_outliers} and {report.prefill_outliers} outliers; greedy token right at "
-        f"all {report.argmaxes} clear positions"
+        f"all {report.argmaxes} clear positions{exact}"
     )
 
 

@@ -14,16 +14,15 @@ import msgspec
 
 from .bundle import Bundle
 from .errors import BundleError, InvalidRequestError
+from .file_names import GENERATION_CONFIG
 from .sampling import SamplingOptions
 
 __all__ = [
-    "GENERATION_CONFIG",
     "GenerationDefaults",
     "parse_generation_config",
     "read_generation_config",
 ]
 
-GENERATION_CONFIG = "generation_config.json"
 _DEFAULT_TOP_K = 50
 _DEFAULT = SamplingOptions(top_k=_DEFAULT_TOP_K)
 

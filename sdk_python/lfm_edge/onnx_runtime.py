@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from lfm_ops.formats import FORMATS
-from lfm_ops.layout import LAYOUT_VERSION
 from lfm_ops.library import library_path
 from numpy.typing import NDArray
 from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 
-from .bundle import Bundle, Function, StateTensor
-from .errors import BundleError, UnsupportedBundleError, one_line_errors
-from .runtime import Conv, StateAccess, require_ports, require_roles, state_bytes, state_shape
+from .bundle import MAX_CONTEXT, Bundle, Function, InputRole, StateTensor
+from .errors import BundleError, one_line_errors
+from .runtime import (
+    Conv,
+    StateAccess,
+    require_ports,
+    require_roles,
+    require_room,
+    state_bytes,
+    state_shape,
+)
+from .targets import ONNX
+from .weights import require_weights
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
-_ONNX_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
+_ONNX_TYPES = {
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+    "int8": "tensor(int8)",
+    "int64": "tensor(int64)",
+}
+_Port = tuple[str, tuple[int | None, ...]]
+"""A port's dtype and shape; None is any size."""
 # ONNX Runtime's exceptions have no common base of their own.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
@@ -50,9 +66,9 @@ class OnnxRuntime:
         _check_state(bundle)
         self.access = _access(self.ports, self.graph.state)
         self.vocab_size = bundle.manifest.model.vocab_size
-        _check_layout(bundle)
+        ours = self.graph.target == ONNX
+        require_weights(bundle, packed=ours)
         what, options = f"{bundle.graph_path}: does not load", _options(threads)
-        ours = bundle.manifest.quantization.layout_version is not None
         library = _library(what) if ours else None
         with one_line_errors(what, _ORT_ERRORS):
             if library:
@@ -61,6 +77,9 @@ class OnnxRuntime:
                 str(bundle.graph_path), options, providers=["CPUExecutionProvider"]
             )
         self._check_signature(bundle)
+        known = self.session.get_modelmeta().custom_metadata_map.get(MAX_CONTEXT)
+        if known is not None:
+            require_room(bundle, int(known) if re.fullmatch("[0-9]{1,18}", known) else 0)
 
     def bind(self, capacity: int) -> BoundState:
         """The state of a new conversation that holds at most `capacity` tokens.
@@ -73,29 +92,39 @@ class OnnxRuntime:
         except (MemoryError, ValueError):  # NumPy raises either, depending on the size
             size = sum(state_bytes(tensor, capacity) for tensor in self.graph.state)
             raise BundleError(
-                f"no memory for the {size:,} bytes of state of {capacity:,} tokens; "
-                "take a smaller context"
+                f"no memory for the {size:,} bytes of state of {capacity:,} tokens and "
+                f"{self.vocab_size:,} logits; take a smaller context"
             ) from None
 
     def _check_signature(self, bundle: Bundle) -> None:
-        ports, state = self.ports, self.graph.state
-        types = {tensor.name: _ONNX_TYPES[tensor.dtype] for tensor in state}
+        ports, state, any_number = self.ports, self.graph.state, None
         assert ports.attention_mask is not None
-        inputs = {ports.input_ids: "tensor(int64)", ports.attention_mask: "tensor(int64)"}
-        inputs |= {_ports(tensor)[0]: types[tensor.name] for tensor in state}
-        outputs = {ports.logits: "tensor(float)"}
-        outputs |= {_ports(tensor)[1]: types[tensor.name] for tensor in state}
-        inputs |= dict.fromkeys(_counts(ports), "tensor(int64)")
+        rows = 1 if ports.logits_at is None else any_number
+        inputs: dict[str, _Port] = {
+            ports.input_ids: ("int64", (1, any_number)),
+            ports.attention_mask: ("int64", (1, any_number)),
+            **dict.fromkeys(_counts(ports), ("int64", (1,))),
+        }
+        outputs: dict[str, _Port] = {ports.logits: ("float32", (1, rows, self.vocab_size))}
         if ports.logits_at is not None:
-            inputs[ports.logits_at] = "tensor(int64)"
-        columns = (tensor.columns for tensor in state if tensor.columns is not None)
-        outputs |= dict.fromkeys(columns, "tensor(float)")
-        for side, wanted, nodes in (
-            ("inputs", inputs, self.session.get_inputs()),
-            ("outputs", outputs, self.session.get_outputs()),
-        ):
-            found = {node.name: node.type for node in nodes}
-            require_ports(bundle.graph_path, side, wanted, found)
+            inputs[ports.logits_at] = ("int64", (any_number,))
+        for tensor in state:
+            past, present = _ports(tensor)
+            shape = tuple(any_number if size == "capacity" else size for size in tensor.shape)
+            inputs[past] = outputs[present] = (tensor.dtype, shape)
+            if tensor.columns is not None:
+                outputs[tensor.columns] = ("float32", (*shape[:-1], any_number))
+        where, taken, given = (
+            bundle.graph_path,
+            self.session.get_inputs(),
+            self.session.get_outputs(),
+        )
+        for side, wanted, nodes in (("inputs", inputs, taken), ("outputs", outputs, given)):
+            found = {node.name: _found(node, wanted.get(node.name)) for node in nodes}
+            expected = {name: _text(*port) for name, port in wanted.items()}
+            require_ports(where, side, expected, found)
+        for role, nodes in (("input", taken), ("output", given), ("columns", given)):
+            _check_order(where, role, state, [node.name for node in nodes])
 
 
 class BoundState:
@@ -132,8 +161,8 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
-        counts = {} if self._runtime.ports.replayed is None else {"replayed": replayed}
-        self._run(self.binding, ids, position, counts)
+        replays = self._runtime.ports.replayed is not None
+        self._run(self.binding, ids, position, {"replayed": replayed} if replays else {})
         return self._logits.reshape(-1).copy()
 
     def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
@@ -161,7 +190,7 @@ class BoundState:
         binding: ort.IOBinding,
         ids: NDArray[np.int64],
         position: int,
-        counts: Mapping[str, int],
+        counts: Mapping[InputRole, int],
         rows: NDArray[np.int64] | None = None,
     ) -> None:
         ports = self._runtime.ports
@@ -228,29 +257,6 @@ def _access(ports: Function, state: Sequence[StateTensor]) -> StateAccess:
     )
 
 
-def _check_layout(bundle: Bundle) -> None:
-    """Holds the weights to what the operators of this version read.
-
-    Raises:
-        UnsupportedBundleError: another layout, or a format that they do not know.
-    """
-    weights = bundle.manifest.quantization
-    if weights.layout_version is None:
-        return
-    if weights.layout_version != LAYOUT_VERSION:
-        raise UnsupportedBundleError(
-            f"{bundle.folder}: weights in layout version {weights.layout_version}, but the "
-            f"operators of this lfm-edge read {LAYOUT_VERSION}; export the bundle again"
-        )
-    for stored in weights.formats:
-        ours = FORMATS.get(stored.name)
-        if ours is None or (ours.bits, ours.group_size) != (stored.bits, stored.group_size):
-            raise UnsupportedBundleError(
-                f"{bundle.folder}: weights of format {stored.name} ({stored.bits} bits in groups "
-                f"of {stored.group_size}), which this lfm-edge does not read; update it"
-            )
-
-
 def _check_state(bundle: Bundle) -> None:
     """Holds each tensor to its kind: a cache grows, and only what does not is ever cleared."""
     for tensor in bundle.manifest.graph.state:
@@ -259,6 +265,34 @@ def _check_state(bundle: Bundle) -> None:
             raise BundleError(
                 f"{bundle.folder}: state {tensor.name}: {axes} axes grow with the capacity, "
                 f"expected {wanted} of kind {tensor.kind}"
+            )
+
+
+def _found(node: ort.NodeArg, wanted: _Port | None) -> str:
+    """A port of the graph in words; sizes that it leaves open are those that are wanted."""
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    if wanted and len(wanted[1]) == len(shape):
+        shape = tuple(b if a is None else a for a, b in zip(shape, wanted[1], strict=True))
+    return _text(node.type, shape)
+
+
+def _text(dtype: str, shape: Sequence[int | None]) -> str:
+    sizes = ", ".join("any" if size is None else str(size) for size in shape)
+    return f"{_ONNX_TYPES.get(dtype, dtype)} [{sizes}]"
+
+
+def _check_order(where: object, role: str, state: Sequence[StateTensor], found: list[str]) -> None:
+    """Holds the state's ports to the graph's order, so that no two of one shape are exchanged.
+
+    Raises:
+        BundleError: they stand in another; names the first.
+    """
+    wanted = [port for tensor in state if (port := getattr(tensor, role)) is not None]
+    for port, there in zip(wanted, [name for name in found if name in {*wanted}], strict=True):
+        if port != there:
+            raise BundleError(
+                f"{where}: state: the manifest has {role} {port} where the graph's order has "
+                f"{there}; a tensor's ports were exchanged with those of another"
             )
 
 

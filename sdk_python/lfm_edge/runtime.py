@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import INPUT_ROLES, Bundle, StateTensor
+from .bundle import INPUT_ROLES, MANIFEST, Bundle, InputRole, StateTensor
 from .errors import BundleError
 
 __all__ = [
@@ -19,8 +19,10 @@ __all__ = [
     "Runtime",
     "State",
     "StateAccess",
+    "require_fixed_room",
     "require_ports",
     "require_roles",
+    "require_room",
     "state_bytes",
     "state_shape",
 ]
@@ -129,7 +131,7 @@ def state_bytes(tensor: StateTensor, capacity: int) -> int:
     return math.prod(state_shape(tensor, capacity)) * np.dtype(tensor.dtype).itemsize
 
 
-def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
+def require_roles(bundle: Bundle, roles: Collection[InputRole]) -> None:
     """Holds the manifest to the roles that graphs of its target have.
 
     Args:
@@ -153,6 +155,32 @@ def require_roles(bundle: Bundle, roles: Collection[str]) -> None:
                 f"{bundle.folder}: state {tensor.name} has columns {tensor.columns!r}, which "
                 f"graphs of target {graph.target} do not give"
             )
+
+
+def require_room(bundle: Bundle, positions: int) -> None:
+    """Holds the manifest's context to the room that the graph has.
+
+    Args:
+        bundle: the bundle.
+        positions: for so many tokens.
+
+    Raises:
+        BundleError: the manifest promises more: an answer would break off where they end.
+    """
+    promised = bundle.manifest.model.max_context
+    if promised > positions:
+        raise BundleError(
+            f"{bundle.graph_path}: has room for {positions:,} tokens, but {MANIFEST} says "
+            f"max_context {promised:,}; export the bundle again with that --context"
+        )
+
+
+def require_fixed_room(bundle: Bundle) -> None:
+    """As `require_room`, of a program that keeps caches `[..., positions, head_dim]`."""
+    for tensor in bundle.manifest.graph.state:
+        if tensor.kind in {"key", "value"}:
+            sizes = [size for size in tensor.shape[-2:-1] if size != "capacity"]
+            require_room(bundle, *sizes or [0])
 
 
 def require_ports(

@@ -7,11 +7,12 @@ from .errors import InvalidRequestError, UnsupportedBundleError
 from .runtime import Runtime
 from .threads import default_threads
 
-__all__ = ["COREML", "open_runtime"]
+__all__ = ["COREAI", "COREML", "ONNX", "ONNX_PORTABLE", "open_runtime"]
 
+ONNX = "onnx"
+ONNX_PORTABLE = "onnx-portable"
 COREML = "coreml"
 COREAI = "coreai"
-ONNX = ("onnx", "onnx-portable")
 
 _MOST_THREADS = 1024
 
@@ -35,7 +36,7 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         raise InvalidRequestError(f"threads: got {threads}, expected 1 to {_MOST_THREADS}")
     target = bundle.manifest.graph.target
     # What the other targets need is not loaded: it may be missing, and takes its time.
-    if target in ONNX:
+    if target in {ONNX, ONNX_PORTABLE}:
         from .onnx_runtime import OnnxRuntime  # noqa: PLC0415
 
         return OnnxRuntime(bundle, threads)
@@ -49,5 +50,5 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         return CoreAIRuntime(bundle)
     raise UnsupportedBundleError(
         f"{bundle.folder}: target {target}, but this version of lfm-edge runs "
-        f"{', '.join((*ONNX, COREML, COREAI))}"
+        f"{', '.join((ONNX, ONNX_PORTABLE, COREML, COREAI))}"
     )

@@ -14,10 +14,10 @@ from tokenizers.decoders import ByteLevel
 
 from .bundle import Bundle
 from .errors import BundleError, ContextFullError, InvalidRequestError
+from .file_names import TOKENIZER
 
 __all__ = ["Detokenizer", "Tokenizer", "no_panics"]
 
-FILE = "tokenizer.json"
 _LONG = 10_000
 """Characters of a text that takes milliseconds to read."""
 
@@ -47,11 +47,12 @@ class Tokenizer:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        path = self._path = bundle.folder / FILE
-        text = bundle.read_text(FILE)
+        path = self._path = bundle.folder / TOKENIZER
+        text = bundle.read_text(TOKENIZER)
         if text is None:
             raise BundleError(
-                f"{bundle.folder}: no {FILE}, so this bundle reads no text; use a session and ids"
+                f"{bundle.folder}: no {TOKENIZER}, so this bundle reads no text; use a session "
+                "and ids"
             )
         try:
             with no_panics():

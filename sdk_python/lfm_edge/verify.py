@@ -17,6 +17,7 @@ from .progress import Progress, Quiet
 from .runtime import Runtime
 from .session import Session
 from .targets import COREML, open_runtime
+from .verify_going_back import check_going_back
 
 __all__ = ["VerifyReport", "replay_both_ways", "verify"]
 
@@ -53,6 +54,9 @@ class VerifyReport:
     """The position of that error."""
     prefill_outliers: int
     """Positions beyond the tolerance."""
+    to_the_bit: tuple[str, ...]
+    """What else was held to a straight run, to the bit, where the target can do it: `rewind`, a
+    session that goes back, and `guesses`, one that reads tokens ahead of which some are wrong."""
 
 
 def verify(
@@ -63,19 +67,21 @@ def verify(
 ) -> VerifyReport:
     """Hashes every file of a bundle and replays its golden vectors.
 
-    They are read token by token, and once more in ragged chunks. A Core ML bundle is replayed by
-    the evaluator, which reads every weight for each token, on any machine.
+    They are read token by token, and once more in ragged chunks; then a session goes back, and one
+    guesses wrong, where the target can. A Core ML bundle is replayed by the evaluator, which reads
+    every weight for each token, on any machine.
 
     Args:
         path: the bundle's folder.
-        progress: hears of the files' bytes, and of the positions of either replay.
+        progress: hears of the files' bytes, and of the positions that are read.
         threads: threads to compute with, where a bundle is not evaluated; by default one per
             physical core.
         tokens: how many golden positions to replay, from the first; by default all, or what the
             evaluator can do with 16 GB of weights read.
 
     Raises:
-        IntegrityError: a file differs from the manifest, or a golden vector is missed.
+        IntegrityError: a file differs from the manifest, a golden vector is missed, or going back
+            or a wrong guess changes what follows.
         BundleError: the bundle is missing, malformed, or its graph does not run.
         InvalidRequestError: `threads` or `tokens` is below 1.
         MissingDependencyError: a Core ML bundle's package cannot be read without coremltools.
@@ -92,6 +98,7 @@ def verify(
     runtime, most = _runtime(bundle, threads, size)
     length = min(len(golden.ids), bundle.manifest.model.max_context, tokens or most)
     decode, prefill = replay_both_ways(runtime, golden, length, progress)
+    to_the_bit = check_going_back(runtime, golden.ids, progress)
     return VerifyReport(
         files=len(files),
         size=size,
@@ -105,6 +112,7 @@ def verify(
         prefill_error=prefill.error,
         prefill_worst=prefill.worst,
         prefill_outliers=prefill.outliers,
+        to_the_bit=to_the_bit,
     )
 
 

@@ -59,7 +59,9 @@ def test_what_the_environment_forces_wrongly_is_refused(variable: str, value: st
 
 
 def test_the_library_says_what_it_computes_with() -> None:
-    script = "from lfm_ops import library; print(library.instruction_set(), library.prefetch_bytes())"
+    script = (
+        "from lfm_ops import library; print(library.instruction_set(), library.prefetch_bytes())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "LFM_OPS_ISA": "scalar", "LFM_OPS_PREFETCH": "512"},

@@ -22,7 +22,7 @@ from lfm_edge import (
     UnsupportedBundleError,
     cli,
 )
-from lfm_edge.bundle import Bundle, Function, StateTensor
+from lfm_edge.bundle import Bundle, Function, StateTensor, WeightFormat
 from lfm_edge.coreml import apple
 from lfm_edge.coreml.package import Package
 from lfm_edge.coreml.runtime import CoreMLRuntime
@@ -300,6 +300,36 @@ def test_a_program_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         bundle.manifest = msgspec.structs.replace(bundle.manifest, graph=graph, model=model)
         with pytest.raises(BundleError, match=message):
             open_runtime(bundle)
+
+
+def test_a_context_beyond_the_caches_of_the_program_is_refused(tmp_path: Path) -> None:
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
+    for context in (CONTEXT - 1, CONTEXT):
+        model = msgspec.structs.replace(bundle.manifest.model, max_context=context)
+        bundle.manifest = msgspec.structs.replace(bundle.manifest, model=model)
+        open_runtime(bundle)
+    model = msgspec.structs.replace(bundle.manifest.model, max_context=CONTEXT + 1)
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, model=model)
+    with pytest.raises(BundleError, match=r"room for 100 tokens, but .* says max_context 101"):
+        open_runtime(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout_version": 1}, "layout_version is 1, but weights of target coreml lie in none"),
+        ({"formats": [WeightFormat("q3", 3, 32)]}, r"format q3 \(3 bits in groups of 32\)"),
+        ({"method": "q4"}, "quantization has the method q4, but formats are f32"),
+    ],
+)
+def test_weights_that_are_not_read_are_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
+    weights = msgspec.structs.replace(bundle.manifest.quantization, **change)
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, quantization=weights)
+    with pytest.raises(BundleError, match=message):
+        open_runtime(bundle)
 
 
 def open_runtime(bundle: Bundle) -> CoreMLRuntime:

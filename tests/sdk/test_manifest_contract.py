@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lfm_edge
+import onnx
 import pytest
-from lfm_edge import cli
+from lfm_edge import BundleError, cli
+
+from tests.sdk.toy import ToyModel, toy_manifest, write_manifest, write_toy_bundle
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -22,6 +26,20 @@ def _function(**roles: str) -> Edit:
 
 def _state(index: int, **values: object) -> Edit:
     return lambda graph: graph["state"][index].update(values)
+
+
+def _model(**values: object) -> Edit:
+    return lambda manifest: manifest["model"].update(values)
+
+
+def _exchanged(port: str) -> Edit:
+    """The keys' port for the values' and the other way round: both have one shape."""
+
+    def edit(graph: dict[str, Any]) -> None:
+        key, value, _ = graph["state"]
+        key[port], value[port] = value[port], key[port]
+
+    return edit
 
 
 EDITS: dict[str, tuple[Edit, str]] = {
@@ -52,6 +70,15 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "a conv state that is called a cache": (_state(2, kind="key"), "0 axes grow"),
     "a cache of fixed size": (_state(0, shape=[1, 1, 64, 8]), "0 axes grow"),
     "a tensor without axes": (_state(2, shape=[]), "shape"),
+    "a wider conv state": (
+        _state(2, shape=[1, 16, 3]),
+        "inputs are not those of the manifest: past_conv is tensor(float) [1, 16, 2], expected "
+        "tensor(float) [1, 16, 3]",
+    ),
+    "heads beyond any memory": (_state(0, shape=[1, 10**30, "capacity", 16]), "past_key is"),
+    "an axis more": (_state(0, shape=[1, 1, 1, "capacity", 16]), "past_key is"),
+    "inputs exchanged": (_exchanged("input"), "input past_value where the graph's order has"),
+    "outputs exchanged": (_exchanged("output"), "output present_value where the graph's"),
 }
 
 
@@ -70,6 +97,56 @@ def _edited(source: Path, folder: Path, edit: Edit) -> Path:
     edit(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize("vocab_size", [301, 10**10, 10**30])
+def test_a_vocabulary_that_the_graph_has_not_ends_in_one_line(
+    vocab_size: int,
+    toy_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = _edited(toy_bundle, tmp_path / "bundle", _model(vocab_size=vocab_size))
+    assert _run("generate", folder, "a", monkeypatch=monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    there, wanted = (f"tensor(float) [1, 1, {size}]" for size in (300, vocab_size))
+    assert f"logits is {there}, expected {wanted}" in err
+
+
+@pytest.mark.parametrize("context", [10**15, 10**30])
+def test_a_context_beyond_any_memory_ends_in_one_line(
+    context: int,
+    toy_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = _edited(toy_bundle, tmp_path / "bundle", _model(max_context=context))
+    args = ("generate", folder, "a", "--context", context)
+    assert _run(*args, monkeypatch=monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"bytes of state of {context:,} tokens and 300 logits; take a smaller context" in err
+
+
+@pytest.mark.parametrize(
+    ("room", "held"), [("2048", True), ("4000", True), ("2047", False), ("many", False)]
+)
+def test_a_context_beyond_the_tables_of_the_graph_is_refused(
+    room: str, held: bool, tmp_path: Path
+) -> None:
+    folder = write_toy_bundle(tmp_path / "bundle")
+    graph = ToyModel().graph()
+    onnx.helper.set_model_props(graph, {"max_context": room})
+    onnx.save(graph, folder / "model.onnx")
+    write_manifest(folder, toy_manifest(ToyModel()))
+    if held:
+        assert lfm_edge.load(folder, threads=1).session(2048).capacity == 2048
+    else:
+        with pytest.raises(BundleError, match=r"has room for .* says max_context 2,048; export"):
+            lfm_edge.load(folder, threads=1)
 
 
 @pytest.mark.parametrize("name", EDITS)

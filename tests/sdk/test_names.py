@@ -57,8 +57,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     return call
 
 
-def named(folder: Path, name: str) -> Path:
-    """A bundle whose manifest uses `name` wherever it may."""
+def named(folder: Path, name: str, method: str) -> Path:
+    """A bundle whose manifest uses `name` wherever it may, and says that this is the method."""
     manifest = Bundle(write_toy_bundle(folder)).manifest
     replace = msgspec.structs.replace
     write_manifest(
@@ -70,7 +70,7 @@ def named(folder: Path, name: str) -> Path:
             graph=replace(
                 manifest.graph, functions=[replace(manifest.graph.functions[0], name=name)]
             ),
-            quantization=replace(manifest.quantization, method=name, head=name),
+            quantization=replace(manifest.quantization, method=method, head=method),
         ),
     )
     return folder
@@ -80,18 +80,21 @@ def named(folder: Path, name: str) -> Path:
 def test_the_names_of_a_manifest(
     run: Callable[..., tuple[int, str]], tmp_path: Path, name: str, shown: str
 ) -> None:
-    bundle = named(tmp_path / "bundle", name)
+    bundle = named(tmp_path / "shown", name, name)
     code, out = run("inspect", bundle)
     assert code == 0
     assert f"{shown} ({shown})" in out
     assert f"target onnx-portable, {shown}\n" in "\n".join(map(str.rstrip, out.splitlines()))
     assert f"{shown}, head {shown}; f32: 32 bits" in out
     assert f"{shown}, format 1.0" in out
-    for file in ("a", "b"):
-        measured = ("-p", 4, "-n", 2, "-r", 1, "--json", tmp_path / f"{file}.json")
-        code, out = run("bench", bundle, *measured)
+    bundle = named(tmp_path / "bundle", name, "f32")  # to be run, its method must be one
+    for file in (tmp_path / "a.json", tmp_path / "b.json"):
+        code, out = run("bench", bundle, "-p", 4, "-n", 2, "-r", 1, "--json", file)
         assert code == 0, out
-        assert f"{shown} onnx-portable {shown}, " in " ".join(out.split())
+        assert f"{shown} onnx-portable f32, " in " ".join(out.split())
+        result = json.loads(file.read_text())
+        result["bundle"] |= {"quantization": name, "head": name}
+        file.write_text(json.dumps(result))
     code, out = run("bench", "--compare", tmp_path / "a.json", tmp_path / "b.json")
     assert code == 0
     assert out.count(f" {shown} ") == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lfm_edge
 import msgspec
@@ -78,6 +79,45 @@ def test_a_graph_may_be_a_folder(tmp_path: Path) -> None:
     inner.write_bytes(b"Weights")
     with pytest.raises(IntegrityError, match=r"model\.mlpackage/Data/weight\.bin: SHA-256"):
         Bundle(folder)
+
+
+def with_external_weights(folder: Path, location: str, listed: bool) -> Path:
+    """A toy whose weights lie in a file beside the graph, and a file that is none of its own."""
+    write_toy_bundle(folder)
+    graph = ToyModel().graph()
+    outside: dict[str, Any] = {
+        "save_as_external_data": True,
+        "location": location,
+        "size_threshold": 200,
+    }
+    onnx.save(graph, folder / "model.onnx", **outside)
+    (folder / location[:-1]).write_text("a file with the beginning of that name")
+    (folder / "README.md").write_text("location of the weights: README.md")
+    write_manifest(folder, toy_manifest(ToyModel()))
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_bytes())
+    del manifest["files"]["README.md"], manifest["files"][location[:-1]]
+    if not listed:
+        del manifest["files"][location]
+    path.write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("location", ["model.onnx.data", "ww", f"{'weights' * 30}.bin"])
+def test_weights_that_the_manifest_does_not_list_are_refused(tmp_path: Path, location: str) -> None:
+    lfm_edge.verify(with_external_weights(tmp_path / "listed", location, True), threads=1)
+    folder = with_external_weights(tmp_path / "bundle", location, False)
+    with pytest.raises(IntegrityError, match=f": {location} belongs to the graph, but"):
+        lfm_edge.verify(folder)
+
+
+def test_what_a_graph_folder_holds_beside_the_list_is_refused(tmp_path: Path) -> None:
+    folder, inner = in_folders(tmp_path / "bundle")
+    inner.with_name(".DS_Store").write_bytes(b"where the icons are")
+    Bundle(folder).check_hashes()
+    inner.with_name("other.bin").write_bytes(b"other weights")
+    with pytest.raises(IntegrityError, match=r"Data/other\.bin belongs to the graph"):
+        Bundle(folder).check_hashes()
 
 
 @pytest.mark.parametrize(

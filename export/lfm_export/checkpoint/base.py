@@ -10,6 +10,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from lfm_edge.file_names import (
+    CHAT_TEMPLATE,
+    CHAT_TEMPLATES,
+    GENERATION_CONFIG,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+)
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
@@ -18,7 +26,6 @@ from .foreign import explain_adapter, explain_scales, explain_tensor
 
 __all__ = [
     "COMPANION_FILES",
-    "TEMPLATE_FOLDER",
     "Checkpoint",
     "companions",
     "quoted",
@@ -27,15 +34,14 @@ __all__ = [
 ]
 
 COMPANION_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    SPECIAL_TOKENS,
     "added_tokens.json",
-    "chat_template.jinja",
+    CHAT_TEMPLATE,
     "chat_template.json",
-    "generation_config.json",
+    GENERATION_CONFIG,
 )
-TEMPLATE_FOLDER = "additional_chat_templates"
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LONGEST_QUOTE = 200
 _IGNORED_IF_TIED = "lm_head.weight"
@@ -64,8 +70,8 @@ def companions(folder: Path) -> dict[str, Path]:
         CheckpointError: a folder, a pipe or a link to nothing has the name of one.
     """
     paths = {name: folder / name for name in COMPANION_FILES}
-    for path in sorted((folder / TEMPLATE_FOLDER).glob("*.jinja")):
-        paths[f"{TEMPLATE_FOLDER}/{path.name}"] = path
+    for path in sorted((folder / CHAT_TEMPLATES).glob("*.jinja")):
+        paths[f"{CHAT_TEMPLATES}/{path.name}"] = path
     found = {name: path for name, path in paths.items() if path.exists() or path.is_symlink()}
     for path in found.values():
         require_file(path)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from lfm_edge.file_names import MANIFEST
+
 __all__ = [
     "explain_adapter",
     "explain_file",
@@ -29,7 +31,7 @@ _FILES = {
 }
 # In this order: what a folder without weights that we read may hold instead.
 _CONTENTS = (
-    ("manifest.json", "is a bundle already; run it with lfm-edge run"),
+    (MANIFEST, "is a bundle already; run it with lfm-edge run"),
     ("*.gguf", "holds GGUF files; export the safetensors checkpoint that they were converted from"),
     ("*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),
     ("*/*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),

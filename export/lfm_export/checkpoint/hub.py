@@ -8,9 +8,10 @@ from glob import escape
 from pathlib import Path
 
 from lfm_edge.extras import missing_dependency
+from lfm_edge.file_names import CHAT_TEMPLATES
 
 from ..errors import CheckpointError
-from .base import COMPANION_FILES, TEMPLATE_FOLDER, quoted
+from .base import COMPANION_FILES, quoted
 from .folder import FolderCheckpoint, shards_within
 
 __all__ = ["is_hub_id", "open_hub"]
@@ -20,7 +21,7 @@ _FILES = [
     "config.json",
     "adapter_config.json",
     *COMPANION_FILES,
-    f"{TEMPLATE_FOLDER}/*.jinja",
+    f"{CHAT_TEMPLATES}/*.jinja",
     *_WEIGHTS,
 ]
 _OF_FOLDERS = [f"*/{pattern}" for pattern in _WEIGHTS]  # a * of these patterns matches a / too

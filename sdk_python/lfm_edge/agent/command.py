@@ -134,6 +134,11 @@ class _Console:
                     self._transcript.line(_result_line(event))
                 case Done(reason="rounds", rounds=rounds):
                     self._transcript.line(f"stopped: the model has not answered in {rounds} rounds")
+                case Done(reason="uncalled"):
+                    self._transcript.line(
+                        "stopped: the answer ended before the required call; raise --max-tokens or "
+                        "set --thinking-budget"
+                    )
                 case _:
                     yield event
 

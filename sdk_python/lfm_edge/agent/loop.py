@@ -51,12 +51,13 @@ class Done:
     """The last event of a question.
 
     Attributes:
-        reason: the model has answered; it went on calling for more rounds than are allowed; or the
-            user stopped it.
+        reason: the model has answered; it went on calling for more rounds than are allowed; the
+            user stopped it; or a call was required, but `max_tokens` or the context ended before
+            it, most often in reasoning (`thinking_budget` bounds that).
         rounds: answers of the model, the last one included.
     """
 
-    reason: Literal["answered", "rounds", "cancelled"]
+    reason: Literal["answered", "rounds", "cancelled", "uncalled"]
     rounds: int
 
 
@@ -142,7 +143,7 @@ class Agent:
                 return
             said = self._unread = []
             if not calls:
-                yield Done("answered", number)
+                yield Done("uncalled" if self._must_call(number) else "answered", number)
                 return
             for call in calls:
                 result = self._handle(call, cancel)
@@ -286,9 +287,12 @@ class Agent:
         self, options: AnswerOptions, cancel: threading.Event, number: int
     ) -> AnswerOptions:
         own: AnswerOptions = {**options, "cancel": cancel}
-        if self._required and number == 1:
+        if self._must_call(number):
             own["grammar"] = self._call_grammar
         return own
+
+    def _must_call(self, number: int) -> bool:
+        return self._required and number == 1
 
     @cached_property
     def _call_grammar(self) -> str:

@@ -13,16 +13,13 @@ from typing import Any
 
 from ..bundle import Bundle
 from ..errors import TemplateError
+from ..file_names import CHAT_TEMPLATE, CHAT_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG
 from ..special_tokens import named_tokens, with_special_tokens_map
 from . import sandbox
 from .messages import normalize_messages, plain
 
 __all__ = ["ChatTemplate"]
 
-FILE = "chat_template.jinja"
-FOLDER = "additional_chat_templates"
-CONFIG = "tokenizer_config.json"
-SPECIAL_TOKENS = "special_tokens_map.json"
 _DEFAULT, _TOOL_USE = "default", "tool_use"
 
 
@@ -61,12 +58,12 @@ class ChatTemplate:
         Raises:
             TemplateError: there is none, or one does not compile.
         """
-        config = _read_object(bundle, CONFIG)
+        config = _read_object(bundle, TOKENIZER_CONFIG)
         sources = _files(bundle) or _embedded(config.get("chat_template"))
         if not sources:
             raise TemplateError(
-                f"{bundle.folder}: no {FILE} and none in {CONFIG}, so this model takes no chat; "
-                "use generate"
+                f"{bundle.folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
+                "model takes no chat; use generate"
             )
         config = with_special_tokens_map(config, _read_object(bundle, SPECIAL_TOKENS))
         control = config.get("chat_control_tokens")
@@ -124,10 +121,12 @@ class ChatTemplate:
 
 def _files(bundle: Bundle) -> dict[str, str]:
     """The templates in files of their own, by name."""
-    names = {FILE: _DEFAULT} | {
-        name: name.removeprefix(f"{FOLDER}/").removesuffix(".jinja")
+    names = {CHAT_TEMPLATE: _DEFAULT} | {
+        name: name.removeprefix(f"{CHAT_TEMPLATES}/").removesuffix(".jinja")
         for name in sorted(bundle.manifest.files)
-        if name.startswith(f"{FOLDER}/") and name.count("/") == 1 and name.endswith(".jinja")
+        if name.startswith(f"{CHAT_TEMPLATES}/")
+        and name.count("/") == 1
+        and name.endswith(".jinja")
     }
     texts = {name: bundle.read_text(file) for file, name in names.items()}
     return {name: text for name, text in texts.items() if text is not None}

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from ..bundle import Bundle, Function, StateTensor
 from ..errors import BundleError, one_line_errors
 from ..extras import missing_dependency
-from ..runtime import Conv, StateAccess, require_ports, require_roles, state_shape
+from ..runtime import (
+    Conv,
+    StateAccess,
+    require_fixed_room,
+    require_ports,
+    require_roles,
+    state_shape,
+)
+from ..weights import require_weights
 
 try:
     from coreai.authoring import AIModelAsset
@@ -49,8 +57,10 @@ class CoreAIRuntime:
         self.access = StateAccess(conv=True)
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
-        require_roles(bundle, ("position",))
+        require_roles(bundle, ["position"])
         _check_state(bundle)
+        require_fixed_room(bundle)
+        require_weights(bundle, packed=False)
         self.vocab_size = bundle.manifest.model.vocab_size
         self.context = bundle.manifest.model.max_context
         if f"{self.graph.file}/{_PROGRAM}" not in bundle.manifest.files:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import stays_within
+from ..bundle_folder import stays_within
 from ..errors import BundleError
 from ..extras import missing_dependency
 from .weights import Stored, WeightFile

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle, Function
 from ..errors import BundleError
-from ..runtime import Conv, StateAccess, require_ports, require_roles, state_shape
+from ..runtime import (
+    Conv,
+    StateAccess,
+    require_fixed_room,
+    require_ports,
+    require_roles,
+    state_shape,
+)
+from ..weights import require_weights
 from .evaluator import Evaluator, Mode
 from .package import Package, TensorType
 
@@ -72,6 +80,8 @@ class CoreMLRuntime:
         self.access = StateAccess(conv=all(tensor in self.passed for tensor in conv))
         require_roles(bundle, ("position", "valid"))
         _check_signature(bundle, package)
+        require_fixed_room(bundle)
+        require_weights(bundle, packed=False)
 
     def bind(self, capacity: int) -> CoreMLState:
         """The state of a new conversation; its room is the program's, whatever the capacity."""

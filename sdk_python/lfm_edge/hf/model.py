@@ -18,7 +18,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..errors import InvalidRequestError
-from ..generation_config import GENERATION_CONFIG
+from ..file_names import GENERATION_CONFIG
 from ..model import Model, load
 from .cache import LfmEdgeCache
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -17,8 +17,9 @@ from ..chat.events import End, Reasoning, Text
 from ..errors import InvalidRequestError
 from ..logprobs import TokenLogprob
 from .errors import error_body
+from .limits import MAX_PROMPTS
 from .requests import Asked, JsonObject, Messages, Tools, sampling, text_of
-from .service import DONE, Piece, Question, Service, Whole, data_frame, streamed, unless_hung_up
+from .service import DONE, Question, Service, Whole, data_frame, streamed, unless_hung_up
 
 __all__ = ["choice_of", "form_of", "message_of", "router", "usage_of"]
 
@@ -32,7 +33,7 @@ class ChatRequest(Asked):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    n: Literal[1] = 1
+    n: Annotated[int, Field(ge=1, le=MAX_PROMPTS)] = 1
     tools: Tools | None = None
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool = True
@@ -53,11 +54,12 @@ class ChatRequest(Asked):
             logprobs=self.top_logprobs if self.logprobs else None,
             schema=form_of(self.response_format),
         )
+        choice, tools = choice_of(self.tool_choice, self.tools)
         return Question(
             [message_of(message, f"messages[{i}]") for i, message in enumerate(self.messages)],
             options,
-            self.tools,
-            choice_of(self.tool_choice),
+            tools,
+            choice,
             self.parallel_tool_calls,
             self.chat_template_kwargs,
         )
@@ -70,19 +72,19 @@ def router(service: Service) -> APIRouter:
     @routes.post(PATH)
     async def chat(request: Request, body: ChatRequest) -> Response:
         question = body.question()
-        ticket = service.ask(question)
+        ticket = service.ask_often(question, body.n)
         head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
             "model": service.name,
         }
-        prompt = await unless_hung_up(request, ticket, anext(ticket))
+        _, prompt = await unless_hung_up(request, ticket, anext(ticket))
         if body.stream:
             with_usage = bool((body.stream_options or {}).get("include_usage"))
             frames = _frames(ticket, head, prompt, body.logprobs, with_usage)
             return streamed(ticket, frames, lambda *e: data_frame(error_body(PATH, *e)) + DONE)
-        whole = await unless_hung_up(request, ticket, Whole.of(ticket))
-        return JSONResponse(_completion(whole, head, prompt, body.logprobs))
+        wholes = await unless_hung_up(request, ticket, _wholes(ticket))
+        return JSONResponse(_completion(wholes, head, prompt, body.logprobs))
 
     return routes
 
@@ -109,6 +111,16 @@ def form_of(format: JsonObject | None) -> Any:
     return None
 
 
+def _usage(ends: Sequence[End], prompt: int) -> JsonObject:
+    """The tokens of all answers to one prompt, which counts once."""
+    usage = usage_of(ends[0], prompt)
+    for end in ends[1:]:
+        usage["completion_tokens"] += end.generated
+        usage["total_tokens"] += end.generated
+        usage["completion_tokens_details"]["reasoning_tokens"] += end.usage.reasoning
+    return usage
+
+
 def usage_of(end: End, prompt: int) -> JsonObject:
     """The tokens of an answer."""
     return {
@@ -133,22 +145,48 @@ def message_of(message: JsonObject, where: str) -> JsonObject:
     return {**message, "role": role, "content": text_of(message.get("content"), where)}
 
 
-def choice_of(choice: str | JsonObject | None) -> str:
-    """A `tool_choice` as a `Question` has it.
+def choice_of(
+    choice: str | JsonObject | None, tools: Sequence[JsonObject] | None
+) -> tuple[str, Sequence[JsonObject] | None]:
+    """A `tool_choice` as a `Question` has it, and the tools that it leaves.
 
     Raises:
-        InvalidRequestError: it is malformed.
+        InvalidRequestError: it is malformed, or allows a tool that there is not.
     """
     if choice is None or choice in ("auto", "none", "required"):
-        return str(choice or "auto")
-    function = choice.get("function", choice) if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(name, str):
+        return str(choice or "auto"), tools
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        return _allowed(choice.get("allowed_tools", choice), tools)  # /v1/responses has it flat
+    name = _name(choice)
+    if name is None:
         raise InvalidRequestError(
-            "tool_choice: expected auto, none, required or "
-            '{"type": "function", "function": {"name": ...}}'
+            "tool_choice: expected auto, none, required, "
+            '{"type": "function", "function": {"name": ...}} or {"type": "allowed_tools", ...}'
         )
-    return name
+    return name, tools
+
+
+def _allowed(
+    choice: object, tools: Sequence[JsonObject] | None
+) -> tuple[str, Sequence[JsonObject]]:
+    """What `allowed_tools` stands for: the others are left out of the prompt."""
+    listed = choice.get("tools") if isinstance(choice, dict) else None
+    mode = choice.get("mode", "auto") if isinstance(choice, dict) else None
+    if mode not in ("auto", "required") or not isinstance(listed, list):
+        raise InvalidRequestError(
+            "tool_choice: allowed_tools needs a mode, auto or required, and a list of tools"
+        )
+    names, known = [_name(tool) for tool in listed], [_name(tool) for tool in tools or ()]
+    if unknown := [name for name in names if name is None or name not in known]:
+        raise InvalidRequestError(f"tool_choice: there is no tool {unknown[0]!r}")
+    return mode, [tool for tool in tools or () if _name(tool) in names]
+
+
+def _name(tool: object) -> str | None:
+    """The name of a function, in either form of OpenAI's; None where there is none."""
+    function = tool.get("function", tool) if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _reason(end: End, *, called: bool) -> str:
@@ -175,7 +213,26 @@ def _logprobs(entries: list[TokenLogprob]) -> JsonObject:
     return {"content": content, "refusal": None}
 
 
-def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> JsonObject:
+async def _wholes(items: AsyncIterator[tuple[int, Any]]) -> list[Whole]:
+    """The answers, which come one after the other."""
+    wholes = [Whole()]
+    async for index, item in items:
+        if index == len(wholes):  # the tokens of its prompt, which are the first one's
+            wholes.append(Whole())
+        else:
+            wholes[index].take(item)
+    return wholes
+
+
+def _completion(
+    wholes: Sequence[Whole], head: JsonObject, prompt: int, logprobs: bool
+) -> JsonObject:
+    choices = [_choice(index, whole, logprobs) for index, whole in enumerate(wholes)]
+    usage = _usage([whole.end for whole in wholes if whole.end is not None], prompt)
+    return {**head, "object": "chat.completion", "choices": choices, "usage": usage}
+
+
+def _choice(index: int, whole: Whole, logprobs: bool) -> JsonObject:
     assert whole.end is not None
     message: JsonObject = {"role": "assistant", "content": whole.text or None, "refusal": None}
     if not whole.calls:
@@ -184,35 +241,37 @@ def _completion(whole: Whole, head: JsonObject, prompt: int, logprobs: bool) -> 
         message["reasoning_content"] = whole.reasoning
     if whole.calls:
         message["tool_calls"] = [_call(call) for call in whole.calls]
-    choice = {
-        "index": 0,
+    return {
+        "index": index,
         "message": message,
         "logprobs": _logprobs(whole.logprobs) if logprobs else None,
         "finish_reason": _reason(whole.end, called=bool(whole.calls)),
     }
-    usage = usage_of(whole.end, prompt)
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 async def _frames(
-    pieces: AsyncIterator[Piece],
+    items: AsyncIterator[tuple[int, Any]],
     head: JsonObject,
     prompt: int,
     logprobs: bool,
     with_usage: bool,
 ) -> AsyncIterator[str]:
     head = {**head, "object": "chat.completion.chunk"}
+    index, calls, ends = 0, 0, list[End]()
 
     def chunk(delta: JsonObject, reason: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, **more}
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason, **more}
         return data_frame({**head, "choices": [choice]})
 
     yield chunk({"role": "assistant", "content": ""})
-    calls = 0
-    async for piece in pieces:
-        match piece.event:
+    async for of, item in items:
+        if of > index:  # the tokens of the next one's prompt
+            index, calls = of, 0
+            yield chunk({"role": "assistant", "content": ""})
+            continue
+        match item.event:
             case Text(text) | InvalidToolCall(text):
-                found = _logprobs(piece.logprobs) if logprobs else None
+                found = _logprobs(item.logprobs) if logprobs else None
                 yield chunk({"content": text}, logprobs=found)
             case Reasoning(text):
                 yield chunk({"reasoning_content": text})
@@ -220,7 +279,8 @@ async def _frames(
                 yield chunk({"tool_calls": [{"index": calls, **_call(call)}]})
                 calls += 1
             case End() as end:
+                ends.append(end)
                 yield chunk({}, _reason(end, called=calls > 0))
-                if with_usage:
-                    yield data_frame({**head, "choices": [], "usage": usage_of(end, prompt)})
+    if with_usage:
+        yield data_frame({**head, "choices": [], "usage": _usage(ends, prompt)})
     yield DONE

@@ -55,7 +55,7 @@ class ResponsesRequest(Asked):
             thinking_budget=self.thinking_budget,
             schema=form_of((self.text or {}).get("format")),
         )
-        choice, tools = choice_of(self.tool_choice), _tools(self.tools)
+        choice, tools = choice_of(self.tool_choice, _tools(self.tools))
         return Question(turns, options, tools, choice, self.parallel_tool_calls)
 
 

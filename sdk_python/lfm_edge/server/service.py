@@ -87,17 +87,21 @@ class Whole:
         """Gathers the pieces."""
         whole = cls()
         async for piece in pieces:
-            match piece.event:
-                case Text(text) | InvalidToolCall(text):
-                    whole.text += text
-                    whole.logprobs += piece.logprobs
-                case Reasoning(text):
-                    whole.reasoning += text
-                case ToolCall() as call:
-                    whole.calls.append(call)
-                case End() as end:
-                    whole.end = end
+            whole.take(piece)
         return whole
+
+    def take(self, piece: Piece) -> None:
+        """Adds the next piece."""
+        match piece.event:
+            case Text(text) | InvalidToolCall(text):
+                self.text += text
+                self.logprobs += piece.logprobs
+            case Reasoning(text):
+                self.reasoning += text
+            case ToolCall() as call:
+                self.calls.append(call)
+            case End() as end:
+                self.end = end
 
 
 class Service:
@@ -110,33 +114,49 @@ class Service:
 
     def ask(self, question: Question) -> Ticket:
         """A chat's answer: a `Ticket` of the number of its prompt's tokens, then of `Piece`s."""
-        parallel = question.parallel and question.tool_choice in {"auto", "required"}
-
-        def events(**options: Unpack[AnswerOptions]) -> EventStream:
-            forced, tools = self._with_calls(question)  # takes its time, so not in the event loop
-            own: AnswerOptions = {**options, **forced}
-            return self.model.events(question.messages, tools, question.template_options, **own)
-
+        events, parallel = self._asked(question)
         given = question.options
         return self.engine.submit(lambda cancel: self._pieces(events, given, cancel, parallel))
+
+    def ask_often(self, question: Question, choices: int) -> Ticket:
+        """Several answers to one chat; their items have the form of `complete`'s."""
+        events, parallel = self._asked(question)
+        return self._one_by_one([events] * choices, question.options, parallel)
 
     def complete(self, prompts: Sequence[str | Sequence[int]], options: AnswerOptions) -> Ticket:
         """Continuations of texts, one after the other, each with a seed of its own.
 
         Each item has a prompt's index before what `ask` gives; all pieces are text.
         """
+        makes = [partial(self.model.generate, prompt) for prompt in prompts]
+        return self._one_by_one(makes, options, parallel=True)
 
-        def continued(cancel: threading.Event) -> Iterator[Any]:
-            for index, prompt in enumerate(prompts):
+    def _asked(self, question: Question) -> tuple[Callable[..., EventStream], bool]:
+        """What answers a chat, and whether it may call several tools at once."""
+
+        def events(**options: Unpack[AnswerOptions]) -> EventStream:
+            forced, tools = self._with_calls(question)  # takes its time, so not in the event loop
+            own: AnswerOptions = {**options, **forced}
+            return self.model.events(question.messages, tools, question.template_options, **own)
+
+        return events, question.parallel and question.tool_choice in {"auto", "required"}
+
+    def _one_by_one(
+        self,
+        makes: Sequence[Callable[..., EventStream | Generation]],
+        options: AnswerOptions,
+        parallel: bool,
+    ) -> Ticket:
+        def made(cancel: threading.Event) -> Iterator[Any]:
+            for index, make in enumerate(makes):
                 own: AnswerOptions = {**options}
                 if (seed := own.get("seed")) is not None:
                     own["seed"] = (seed + index) % 2**64
-                generate = partial(self.model.generate, prompt)
-                with closing(self._pieces(generate, own, cancel, True)) as pieces:  # type: ignore[type-var]
+                with closing(self._pieces(make, own, cancel, parallel)) as pieces:  # type: ignore[type-var]
                     for item in pieces:
                         yield index, item
 
-        return self.engine.submit(continued)
+        return self.engine.submit(made)
 
     def _pieces(
         self,

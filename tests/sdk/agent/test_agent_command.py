@@ -55,6 +55,13 @@ def test_tools_are_listed_and_the_end_of_input_ends_it(bundle: Path, config: Pat
     assert any(line.startswith("/tools") for line in lines[COUNT:])
 
 
+def test_a_forced_call_that_is_cut_off_is_told(bundle: Path, config: Path) -> None:
+    given = ["--mcp", config, "--tool-choice", "required", "--max-tokens", 1, "--seed", 1]
+    code, out, err = agent(bundle, *given, stdin="go\n")
+    assert (code, err) == (0, "")
+    assert "stopped: the answer ended before the required call; raise --max-tokens" in out
+
+
 def test_forced_calls_are_asked_run_and_logged(bundle: Path, config: Path, tmp_path: Path) -> None:
     log, cache = tmp_path / "calls.jsonl", tmp_path / "prompt"
     given = ["--mcp", config, "--log", log, "--prompt-cache", cache, *FORCED, "--seed", 1]

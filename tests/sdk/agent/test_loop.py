@@ -188,6 +188,15 @@ def test_a_call_is_forced_by_grammar(model: lfm_edge.Model, servers: Servers) ->
     assert ran
 
 
+def test_a_required_call_that_was_cut_off_is_no_answer(
+    model: lfm_edge.Model, servers: Servers
+) -> None:
+    agent = Agent(model, servers, tool_choice="required")
+    *_, done = agent.ask("go", seed=0, max_tokens=1)
+    assert done == Done("uncalled", 1)
+    assert not agent.conversation.messages[-1].get("tool_calls")
+
+
 def test_python_functions_are_tools_too(model: lfm_edge.Model, script: Script) -> None:
     def half(of: int) -> float:
         """Halves."""

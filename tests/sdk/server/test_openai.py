@@ -105,7 +105,19 @@ def test_a_second_turn_counts_what_was_read_before(client: openai.OpenAI) -> Non
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}]
+    "choice",
+    [
+        "required",
+        {"type": "function", "function": {"name": "get_weather"}},
+        {
+            "type": "allowed_tools",
+            "allowed_tools": {
+                "mode": "required",
+                "tools": [{"type": "function", "function": {"name": "get_weather"}}],
+            },
+        },
+    ],
+    ids=["required", "function", "allowed_tools"],
 )
 def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream: bool) -> None:
     options: dict[str, Any] = {
@@ -132,6 +144,28 @@ def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream
         json.loads(call.function.arguments),
         WEATHER["function"]["parameters"],
     )
+
+
+def test_tools_that_are_not_allowed_are_left_out_of_the_prompt(client: openai.OpenAI) -> None:
+    """As in OpenAI's two forms, of which `/v1/responses` has the flat one."""
+    both: list[Any] = [WEATHER, CLOCK]
+    flat: list[Any] = [{"type": "function", **tool["function"]} for tool in both]
+    asked: Any = {"model": "any", "temperature": 0}
+    chat: Any = {**asked, "messages": QUESTION, "max_tokens": 1}
+    inner = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "clock"}}]}
+    choice: Any = {"type": "allowed_tools", "allowed_tools": inner}
+    alone = client.chat.completions.create(**chat, tools=both[1:]).usage
+    held = client.chat.completions.create(**chat, tools=both, tool_choice=choice).usage
+    assert alone is not None
+    assert held is not None
+    assert held.prompt_tokens == alone.prompt_tokens
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"name": "clock"}]}
+    said: Any = {**asked, "input": "What is a function?", "max_output_tokens": 16}
+    by_itself = client.responses.create(**said, tools=flat[1:]).usage
+    response = client.responses.create(**said, tools=flat, tool_choice=choice).usage
+    assert by_itself is not None
+    assert response is not None
+    assert response.input_tokens == by_itself.input_tokens
 
 
 def test_results_of_tools_are_read(client: openai.OpenAI) -> None:
@@ -213,6 +247,48 @@ def test_langchain_talks_and_calls(served: Served) -> None:
     (call, *_) = bound.invoke("The weather in Rome?").tool_calls
     assert call["name"] == "get_weather"
     jsonschema.validate(call["args"], WEATHER["function"]["parameters"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers_are_each_as_it_would_be_alone(
+    client: openai.OpenAI, shipped: lfm_edge.Model, stream: bool
+) -> None:
+    options: dict[str, Any] = {"max_tokens": 24, "temperature": 1}
+    more: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    answer: Any = client.chat.completions.create(
+        model="any", messages=QUESTION, seed=7, n=3, stream=stream, **options, **more
+    )
+    texts, reasons, usage = dict[int, str](), dict[int, Any](), None
+    for part in answer if stream else [answer]:
+        usage = part.usage
+        for choice in part.choices:
+            said = choice.delta if stream else choice.message
+            texts[choice.index] = texts.get(choice.index, "") + (said.content or "")
+            reasons[choice.index] = choice.finish_reason
+    ends = [list(shipped.events(QUESTION, seed=7 + i, **options))[-1] for i in range(3)]
+    assert texts == {i: straight(shipped, QUESTION, seed=7 + i, **options) for i in range(3)}
+    assert len(set(texts.values())) > 1
+    assert set(reasons.values()) <= {"length", "stop"}
+    assert usage is not None
+    generated = [end.generated for end in ends if isinstance(end, lfm_edge.chat.End)]
+    assert usage.completion_tokens == sum(generated)
+    alone = client.chat.completions.create(model="any", messages=QUESTION, **options).usage
+    assert alone is not None
+    assert usage.prompt_tokens == alone.prompt_tokens
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+
+
+def test_each_of_several_answers_has_its_calls(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model="any", messages=QUESTION, tools=[WEATHER], tool_choice="required",
+        max_tokens=200, temperature=0.7, seed=3, n=2,
+    ) as events:  # fmt: skip
+        choices = events.get_final_completion().choices
+    assert [choice.index for choice in choices] == [0, 1]
+    for choice in choices:
+        calls = choice.message.tool_calls or []
+        assert calls or choice.finish_reason == "length"
+        assert {call.function.name for call in calls} <= {"get_weather"}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -50,7 +50,8 @@ MALFORMED = {
     "not a number": '{"messages": [{"role": "user", "content": "Hi"}], "temperature": NaN}',
     "a text for temperature": ok(temperature="hot"),
     "top_p": ok(top_p=2),
-    "several": ok(n=2),
+    "none": ok(n=0),
+    "many": ok(n=129),
     "no tokens": ok(max_tokens=0),
     "a bias of no token": ok(logit_bias={"99999999": 1}),
     "a bias that is no number": ok(logit_bias={"a": 1}),
@@ -63,6 +64,16 @@ MALFORMED = {
     "a choice without tools": ok(tool_choice="required"),
     "an unknown choice": ok(tools=[TOOL], tool_choice={"function": {"name": "g"}}),
     "a malformed choice": ok(tools=[TOOL], tool_choice={"function": 7}),
+    "an allowed tool that is unknown": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "tools": [{"name": "g"}]}
+    ),
+    "allowed tools of no mode": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "mode": "none", "tools": []}
+    ),
+    "no list of allowed tools": ok(tools=[TOOL], tool_choice={"type": "allowed_tools"}),
+    "no allowed tool": ok(
+        tools=[TOOL], tool_choice={"type": "allowed_tools", "mode": "required", "tools": []}
+    ),
     "an unknown format": ok(response_format={"type": "xml"}),
     "a format without a schema": ok(response_format={"type": "json_schema"}),
     "an unsupported schema": ok(

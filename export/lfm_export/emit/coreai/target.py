@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
+from lfm_edge.targets import COREAI
 from lfm_ops import reference as ops
 from lfm_ops.quantized import BLOCK_SIZE
 
@@ -25,7 +26,7 @@ _BYTES = {"f32": 4.0, "q8": 1 + 4 / BLOCK_SIZE, "q4": 0.5 + 4 / BLOCK_SIZE}  # o
 class CoreAI(Target):
     """Apple's newer format, written and run by its own beta packages, which need torch."""
 
-    name = "coreai"
+    name = COREAI
     summary = "experimental: Apple's newer format, up to 2 GB of weights"
     options = (kv_option(("f16", "f32")),)
     usual_context = 4096  # the whole cache is allocated at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from lfm_edge.targets import COREML
 from lfm_ops import reference as ops
 
 from ...reference import Numerics
@@ -19,7 +20,7 @@ _FLOAT16_DISTURBANCE = 2 * _FLOAT16_ROUNDING  # a part rounds several times
 class CoreML(Target):
     """A stateful program with the functions `decode` and `prefill`."""
 
-    name = "coreml"
+    name = COREML
     summary = "a Core ML package for iOS 18 and macOS 15"
     options = (
         Option("moe", ("wide", "gather", "gatherq"), "how experts are multiplied"),

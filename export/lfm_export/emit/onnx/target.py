@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
+from lfm_edge.targets import ONNX
 from lfm_ops import reference as ops
 from lfm_ops.layout import LAYOUT_VERSION
 
@@ -29,7 +30,7 @@ _KV_TYPES: dict[str, StateType] = {"f16": "float16", "f32": "float32", "int8": "
 class Onnx(Target):
     """Our operators, fastest; they need their library, which the SDKs register."""
 
-    name = "onnx"
+    name = ONNX
     summary = "our operators (domain ai.lfm), fastest"
     options = (kv_option(("f16", "f32", "int8")),)
     layout_version = LAYOUT_VERSION

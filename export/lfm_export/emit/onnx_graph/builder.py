@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from lfm_edge.bundle import MAX_CONTEXT
 from numpy.typing import NDArray
 
 from .initializers import Initializers
@@ -101,8 +102,11 @@ class GraphBuilder:
             ir.tensor(np.float32(value), name=name)
         )
 
-    def save(self, path: Path, producer: str) -> None:
-        """Writes the model; the external file is complete by then."""
+    def save(self, path: Path, producer: str, max_context: int) -> None:
+        """Writes the model, which has tables of so many positions.
+
+        The external file is complete by then.
+        """
         graph = ir.Graph(
             self._inputs,
             self._outputs,
@@ -111,7 +115,13 @@ class GraphBuilder:
             opset_imports=self._opsets,
             name="lfm",
         )
-        ir.save(ir.Model(graph, ir_version=_IR_VERSION, producer_name=producer), path)
+        model = ir.Model(
+            graph,
+            ir_version=_IR_VERSION,
+            producer_name=producer,
+            metadata_props={MAX_CONTEXT: str(max_context)},
+        )
+        ir.save(model, path)
 
     def _initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
         name = tensor.name

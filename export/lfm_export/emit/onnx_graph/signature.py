@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import onnx_ir as ir
-from lfm_edge.bundle import Function, Graph, StateTensor
+from lfm_edge.bundle import Function, Graph, InputRole, StateTensor
 from msgspec.structs import replace
 
 from ...architecture import Attention, Rope
@@ -46,7 +46,7 @@ class Signature:
     def __init__(self, graph: GraphBuilder, max_context: int) -> None:
         self._graph, self._max_context = graph, max_context
         self._state: list[StateTensor] = []
-        self._counts: dict[str, ir.Value] = {}
+        self._counts: dict[InputRole, ir.Value] = {}
         self._rows: str | None = None
         self._rope: dict[Rope, tuple[ir.Value, ir.Value]] = {}
         self.input_ids = graph.input("input_ids", ir.DataType.INT64, [1, "sequence_length"])
@@ -78,7 +78,7 @@ class Signature:
             assert tensor.output is not None
             self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
 
-    def count(self, role: Literal["replayed", "conv_columns"]) -> ir.Value:
+    def count(self, role: InputRole) -> ir.Value:
         """An input `[1]` that says how many tokens or columns; see `lfm_edge.bundle.Function`."""
         if role not in self._counts:
             self._counts[role] = self._graph.input(role, ir.DataType.INT64, [1])

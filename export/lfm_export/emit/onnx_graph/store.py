@@ -42,5 +42,5 @@ class GraphStore:
         signature = Signature(graph, job.context)
         logits = decode(job.architecture, self._make_operations(graph, signature))
         signature.logits(logits, job.architecture.vocab_size)
-        graph.save(job.folder / GRAPH_FILE, job.producer)
+        graph.save(job.folder / GRAPH_FILE, job.producer, job.context)
         return signature.describe(job.target)

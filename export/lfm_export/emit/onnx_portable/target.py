@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lfm_edge.bundle import Graph
+from lfm_edge.targets import ONNX_PORTABLE
 from lfm_ops import reference as ops
 
 from ...architecture import Architecture
@@ -27,7 +28,7 @@ __all__ = ["OnnxPortable"]
 class OnnxPortable(Target):
     """Operators of ONNX Runtime itself; ONNX Runtime GenAI runs the bundle as it is."""
 
-    name = "onnx-portable"
+    name = ONNX_PORTABLE
     summary = "operators of ONNX and com.microsoft only; ONNX Runtime GenAI runs it too"
     options = (kv_option(("f32",)),)
 
