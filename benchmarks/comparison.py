@@ -76,9 +76,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What `benchmarks/peers.py --json` writes; the peers come last."""
 
-    peers_format: int = 2
+    peers_format: int = 3
     model: str
     threads: int
+    depth: int
+    """Tokens that stand before everything that is timed."""
     prompt_tokens: int
     decoded_tokens: int
     decode_bytes: float

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,7 @@ Logits = npt.NDArray[np.float32]
 class Engine(Protocol):
     """A loaded model and one conversation of it.
 
-    `prefill` and `decode` append tokens and return the last one's logits [vocab]; `reset` forgets
-    all tokens.
+    `prefill` and `decode` append tokens and return the last one's logits [vocab].
     """
 
     about: str
@@ -39,8 +39,11 @@ class Engine(Protocol):
     def decode(self, token: int) -> Logits:
         """Appends one token."""
 
+    def begin_with(self, ids: Tokens) -> None:
+        """Reads what stands before everything else."""
+
     def reset(self) -> None:
-        """Starts afresh."""
+        """Goes back to what it began with, or to nothing."""
 
 
 class LfmEdge:
@@ -49,10 +52,12 @@ class LfmEdge:
     def __init__(self, folder: str, threads: int, capacity: int) -> None:
         # Only this engine's process imports it: the others' memory must not hold it.
         import lfm_edge  # noqa: PLC0415
+        from lfm_ops.library import instruction_set  # noqa: PLC0415
 
         self.session = lfm_edge.load(folder, threads=threads).session(context=capacity)
-        isa = os.environ.get("LFM_OPS_ISA", "the best instruction set")
-        self.about = f"lfm-edge {version('lfm-edge')}, onnxruntime {version('onnxruntime')}, {isa}"
+        packages = f"lfm-edge {version('lfm-edge')}, onnxruntime {version('onnxruntime')}"
+        self.about = f"{packages}, {instruction_set()}"
+        self.begun = 0
 
     def prefill(self, ids: Tokens) -> Logits:
         """Appends many tokens."""
@@ -62,9 +67,14 @@ class LfmEdge:
         """Appends one token."""
         return self.session.decode(token)
 
+    def begin_with(self, ids: Tokens) -> None:
+        """Reads what stands before everything else."""
+        self.session.prefill(ids)
+        self.begun = len(ids)
+
     def reset(self) -> None:
-        """Starts afresh."""
-        self.session.reset()
+        """Goes back to it, or to nothing."""
+        self.session.rewind(self.begun)
 
 
 class GenAi:
@@ -84,6 +94,7 @@ class GenAi:
         self.params = og.GeneratorParams(self.model)
         self.params.set_search_options(max_length=capacity, batch_size=1, do_sample=False)
         self.new_generator = og.Generator
+        self.begun = np.empty(0, np.int32)
         self.about = f"onnxruntime-genai {version('onnxruntime-genai')}"
         self.reset()
 
@@ -97,9 +108,16 @@ class GenAi:
         """Appends one token."""
         return self.prefill(np.array([token], np.int32))
 
+    def begin_with(self, ids: Tokens) -> None:
+        """Reads what stands before everything else."""
+        self.begun = ids
+        self.reset()
+
     def reset(self) -> None:
-        """Starts afresh: GenAI cannot rewind this family."""
+        """Reads it again: GenAI cannot rewind this family."""
         self.generator = self.new_generator(self.model, self.params)
+        if len(self.begun):
+            self.generator.append_tokens(self.begun)
 
 
 class LlamaCpp:
@@ -127,6 +145,7 @@ class LlamaCpp:
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         system = llama_cpp.llama_print_system_info().decode().strip(" |")
         self.about = f"llama-cpp-python {llama_cpp.__version__}, {system}"
+        self.begun: Any = None
 
     def prefill(self, ids: Tokens) -> Logits:
         """Appends many tokens."""
@@ -142,9 +161,22 @@ class LlamaCpp:
         """Appends one token."""
         return self.prefill(np.array([token], np.int32))
 
+    def begin_with(self, ids: Tokens) -> None:
+        """Reads what stands before everything else, and keeps the state."""
+        for at in range(0, len(ids), LLAMA_CPP_BATCH):
+            self.prefill(ids[at : at + LLAMA_CPP_BATCH])
+        size = self.api.llama_state_seq_get_size(self.context, 0)
+        self.begun = (ctypes.c_uint8 * size)()
+        self.api.llama_state_seq_get_data(self.context, self.begun, size, 0)
+
     def reset(self) -> None:
-        """Starts afresh."""
+        """Takes the kept state, if any: llama.cpp cannot rewind this family."""
         self.api.llama_memory_clear(self.memory, True)
+        if self.begun is None:
+            return
+        size = len(self.begun)
+        if self.api.llama_state_seq_set_data(self.context, self.begun, size, 0) != size:
+            raise RuntimeError("llama_state_seq_set_data: the state was not restored")
 
 
 def _print_errors(level: int, text: bytes, _: object) -> None:

@@ -10,7 +10,8 @@ other and each first in turn, since a machine's speed drifts from second to seco
 of a pair does not. What the machine allows is measured between the two of every pair. All processes
 but the one being timed are stopped.
 
-- prefill: a prompt of 512 tokens, from an empty state to its last logits on the host;
+- prefill: a prompt of 512 tokens, from an empty state, or from behind `--depth` tokens, to its last
+  logits on the host;
 - decode: 32 tokens one by one after 32 others, with the logits of each on the host. All engines
   are fed the same random tokens, so nothing is sampled;
 - of bandwidth: the weight bytes that a token needs at 4.5 bits a weight, per second, of what a bare
@@ -53,9 +54,10 @@ from benchmarks.limits import Machine
 from benchmarks.worker import Answer, Task, Worker
 
 VOCAB_SIZE = 128_000
-PROMPT_TOKENS, PREFILL_PAIRS = 512, 7
-DECODED_TOKENS, DECODE_PAIRS = 32, 15
-CAPACITY = 1024
+PROMPT_TOKENS, DECODED_TOKENS = 512, 32
+PAIRS = {"prefill": 7, "decode": 15}
+PAIRS_AT_DEPTH = {"prefill": 3, "decode": 5}  # GenAI reads all that stands before for each
+ROOM = 1024
 LEAST_CORRELATION = 0.95  # quantized apart, the same weights reach 0.98; other models about 0
 PACKAGES = {"gguf": "test", "llama_cpp": "peers", "onnxruntime_genai": "test"}
 """What the peers need, and the extra that installs it."""
@@ -109,17 +111,14 @@ def contenders(layers: int, avx2: bool) -> tuple[list[Contender], list[Contender
 
 
 def time_pairs(
-    ours: Worker, peer: Worker, machine: Machine, kind: Kind
+    ours: Worker, peer: Worker, machine: Machine, kind: Kind, count: int
 ) -> tuple[list[Pair], tuple[list[float], list[float]]]:
     """Times one of ours against a peer; the first pair is a warm-up.
 
     Returns:
         The pairs, and the last logits of ours and of the peer.
     """
-    tokens, count = {
-        "prefill": (PROMPT_TOKENS, PREFILL_PAIRS),
-        "decode": (DECODED_TOKENS, DECODE_PAIRS),
-    }[kind]
+    tokens = {"prefill": PROMPT_TOKENS, "decode": DECODED_TOKENS}[kind]
     task = Task(kind, np.random.default_rng(0).integers(VOCAB_SIZE, size=tokens).tolist())
     pairs = []
     for number in range(count + 1):
@@ -135,7 +134,7 @@ def time_pairs(
     return pairs[1:], (answers[ours].logits, answers[peer].logits)
 
 
-def compare(layers: int, threads: int, avx2: bool) -> Comparison:
+def compare(layers: int, threads: int, avx2: bool, depth: int) -> Comparison:
     """Exports what is missing, then loads and times everything.
 
     Raises:
@@ -149,22 +148,30 @@ def compare(layers: int, threads: int, avx2: bool) -> Comparison:
         for entry in everything:
             console.print(f"loading {entry.name}")
             workers[entry.name] = stack.enter_context(
-                Worker(entry.engine, entry.folder, threads, CAPACITY, entry.environment)
+                Worker(
+                    entry.engine,
+                    entry.folder,
+                    threads,
+                    depth + ROOM,
+                    entry.environment,
+                    depth,
+                )
             )
-        timings = [_timings(one, peer, workers, machine) for one in ours for peer in peers]
+        timings = [_timings(one, peer, workers, machine, depth) for one in ours for peer in peers]
         architecture = describe(
             json.loads((exports.checkpoint(layers) / "config.json").read_text())
         )
         entries = [
-            _entry(entry, workers[entry.name], timings, architecture) for entry in everything
+            _entry(entry, workers[entry.name], timings, architecture, depth) for entry in everything
         ]
     return Comparison(
         model=f"{layers} layers of LFM2.5-8B-A1B's shapes",
         threads=threads,
+        depth=depth,
         prompt_tokens=PROMPT_TOKENS,
         decoded_tokens=DECODED_TOKENS,
         decode_bytes=work.decode_bytes(architecture),
-        prefill_multiply_adds=work.prefill_multiply_adds(architecture, PROMPT_TOKENS),
+        prefill_multiply_adds=work.prefill_multiply_adds(architecture, PROMPT_TOKENS, depth),
         device=this_device(),
         limits=Limits(
             read=_limit(timings, "decode", "read"),
@@ -176,28 +183,37 @@ def compare(layers: int, threads: int, avx2: bool) -> Comparison:
 
 
 def _timings(
-    ours: Contender, peer: Contender, workers: Mapping[str, Worker], machine: Machine
+    ours: Contender,
+    peer: Contender,
+    workers: Mapping[str, Worker],
+    machine: Machine,
+    depth: int,
 ) -> Timings:
     console.print(f"timing {ours.name} against {peer.name}")
+    counts = PAIRS_AT_DEPTH if depth else PAIRS
     both = workers[ours.name], workers[peer.name]
-    prefill, logits = time_pairs(*both, machine, "prefill")
+    prefill, logits = time_pairs(*both, machine, "prefill", counts["prefill"])
     correlation = float(np.corrcoef(*logits)[0, 1])
     if not correlation > LEAST_CORRELATION:
         raise RuntimeError(
             f"{ours.name} and {peer.name} compute different models: their logits correlate by "
             f"{correlation:.3f}, expected more than {LEAST_CORRELATION}"
         )
-    decode, _ = time_pairs(*both, machine, "decode")
+    decode, _ = time_pairs(*both, machine, "decode", counts["decode"])
     return Timings(ours, peer, prefill, decode, correlation)
 
 
 def _entry(
-    entry: Contender, worker: Worker, timings: Sequence[Timings], architecture: Architecture
+    entry: Contender,
+    worker: Worker,
+    timings: Sequence[Timings],
+    architecture: Architecture,
+    depth: int,
 ) -> Entry:
     memory = linux_memory(worker.pid)
     decode, prefill = (_speeds(entry, timings, kind) for kind in ("decode", "prefill"))
     read = work.decode_bytes(architecture)
-    multiplied = work.prefill_multiply_adds(architecture, PROMPT_TOKENS) / PROMPT_TOKENS
+    multiplied = work.prefill_multiply_adds(architecture, PROMPT_TOKENS, depth) / PROMPT_TOKENS
     return Entry(
         name=entry.name,
         about=worker.ready.about,
@@ -255,6 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--layers", type=int, default=8, help="of 24; at least 3 (default: 8)")
     parser.add_argument("--threads", type=int, default=2, help="of each engine (default: 2)")
+    parser.add_argument("--depth", type=int, default=0, help="tokens read before (default: 0)")
     parser.add_argument("--avx2", action="store_true", help="compare what is left without AVX512")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
@@ -268,7 +285,7 @@ def main() -> None:
     for file in filter(None, (options.json, options.markdown, options.plot)):
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        comparison = compare(options.layers, options.threads, options.avx2)
+        comparison = compare(options.layers, options.threads, options.avx2, options.depth)
     except RuntimeError as error:
         parser.exit(2, f"{error}\n")
     Console().print(report.table(comparison))

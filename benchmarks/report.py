@@ -107,7 +107,7 @@ def _bar(series: Series) -> Bar:
 def _conditions(comparison: Comparison) -> str:
     device = comparison.device
     return (
-        f"{comparison.model}, prompt of {comparison.prompt_tokens}, "
+        f"{comparison.model}, prompt of {comparison.prompt_tokens} at depth {comparison.depth:,}, "
         f"{comparison.threads} threads on {device.cpu}, {device.os}"
     )
 

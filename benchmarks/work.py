@@ -17,9 +17,12 @@ def decode_bytes(architecture: Architecture) -> float:
     return (_weights(architecture) + _head(architecture)) * BITS / 8
 
 
-def prefill_multiply_adds(architecture: Architecture, tokens: int) -> float:
-    """Of matrices and causal attention for a prompt of which only the last logits are wanted."""
-    pairs = tokens * (tokens + 1) / 2
+def prefill_multiply_adds(architecture: Architecture, tokens: int, depth: int = 0) -> float:
+    """Of matrices and causal attention for a prompt of which only the last logits are wanted.
+
+    It stands behind `depth` other tokens.
+    """
+    pairs = tokens * (tokens + 1) / 2 + tokens * depth
     attention = sum(
         2 * pairs * operator.num_heads * operator.head_dim
         for operator in (layer.operator for layer in architecture.layers)

@@ -1,6 +1,6 @@
 """A process that holds one engine and times it on request.
 
-    python -m benchmarks.worker ENGINE FOLDER THREADS CAPACITY
+    python -m benchmarks.worker ENGINE FOLDER THREADS CAPACITY DEPTH
 
 It says `Ready` once, then answers each `Task` on standard input with an `Answer`, one JSON line
 each. `Worker` is its other end: it lets the process run only while it times something. Stopped by
@@ -27,6 +27,7 @@ __all__ = ["Answer", "Task", "Worker"]
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP_TOKENS = 32
+MOST_ID = 256  # that any vocabulary has
 LOGITS_STEP = 16
 
 
@@ -40,7 +41,7 @@ class Ready(msgspec.Struct):
 class Task(msgspec.Struct):
     """Reads `ids` after an untimed warm-up of the first 32 of them.
 
-    `prefill` then starts afresh and reads them at once; `decode` appends them one by one.
+    `prefill` then goes back and reads them at once; `decode` appends them one by one.
     """
 
     kind: Literal["prefill", "decode"]
@@ -65,6 +66,7 @@ class Worker:
         folder: the model that it loads.
         threads: how many it computes with.
         capacity: the most tokens that it is going to hold.
+        depth: how many of them stand before everything else, read once and untimed.
         environment: variables that it gets besides those of this process.
 
     Raises:
@@ -78,9 +80,10 @@ class Worker:
         threads: int,
         capacity: int,
         environment: Mapping[str, str] | None = None,
+        depth: int = 0,
     ) -> None:
         self.name = f"{engine} on {folder}"
-        command = ["-m", "benchmarks.worker", engine, folder.resolve(), threads, capacity]
+        command = ["-m", "benchmarks.worker", engine, folder.resolve(), threads, capacity, depth]
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             stdin=subprocess.PIPE,
@@ -141,13 +144,16 @@ def _perform(engine: Engine, task: Task) -> Answer:
 
 def main() -> None:
     """The process."""
-    name, folder, threads, capacity = sys.argv[1:]
+    name, folder, threads, capacity, depth = sys.argv[1:]
     # What a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     start = time.perf_counter()
     engine = ENGINES[name](folder, int(threads), int(capacity))
-    _send(answers, Ready(time.perf_counter() - start, engine.about))
+    load_seconds = time.perf_counter() - start
+    if int(depth):
+        engine.begin_with(np.arange(int(depth), dtype=np.int32) * 7 % MOST_ID)
+    _send(answers, Ready(load_seconds, engine.about))
     for line in sys.stdin.buffer:
         _send(answers, _perform(engine, msgspec.json.decode(line, type=Task)))
 

@@ -34,6 +34,8 @@ def test_work_of_the_published_model() -> None:
 
     once, three = (work.prefill_multiply_adds(architecture, tokens) for tokens in (1, 3))
     assert once == weights + 6 * 2 * 2048
+    behind = work.prefill_multiply_adds(architecture, 1, depth=10)
+    assert behind == once + 6 * 2 * 2048 * 10
     assert three == 3 * (weights - head) + head + 6 * 2 * 2048 * (1 + 2 + 3)
 
 

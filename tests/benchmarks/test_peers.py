@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lfm_edge
 import msgspec
 import psutil
 import pytest
@@ -93,6 +94,7 @@ def comparison() -> Comparison:
     return Comparison(
         model="3 layers",
         threads=2,
+        depth=0,
         prompt_tokens=512,
         decoded_tokens=32,
         decode_bytes=4e8,
@@ -103,15 +105,13 @@ def comparison() -> Comparison:
     )
 
 
-def test_pairs_take_turns_and_drop_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PREFILL_PAIRS", 2)
-    monkeypatch.setattr(peers, "DECODE_PAIRS", 1)
+def test_pairs_take_turns_and_drop_the_warm_up() -> None:
     log: list[str] = []
     ours = fake("ours", log, 9.0, 1.0, 2.0, 9.0, 4.0)
     peer = fake("theirs", log, 9.0, 2.0, 2.0, 9.0, 8.0)
     machine = fake_machine(log)
-    prefill, logits = peers.time_pairs(ours, peer, machine, "prefill")
-    decode, _ = peers.time_pairs(ours, peer, machine, "decode")
+    prefill, logits = peers.time_pairs(ours, peer, machine, "prefill", 2)
+    decode, _ = peers.time_pairs(ours, peer, machine, "decode", 1)
 
     assert log == [
         *("theirs prefill 512", "multiply", "ours prefill 512"),
@@ -133,7 +133,7 @@ def test_different_models_are_not_compared() -> None:
     }
     ours, theirs = (peers.Contender(name, "engine", Path()) for name in both)
     with pytest.raises(RuntimeError, match="ours and theirs compute different models"):
-        peers._timings(ours, theirs, both, fake_machine(log))
+        peers._timings(ours, theirs, both, fake_machine(log), 0)
 
 
 def test_ratio_is_taken_pair_by_pair() -> None:
@@ -145,7 +145,9 @@ def test_an_entry_relates_its_speeds_to_the_limits_beside_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "decode_bytes", lambda _: 10.0)
-    monkeypatch.setattr(work, "prefill_multiply_adds", lambda _, tokens: tokens * 4.0)
+    monkeypatch.setattr(
+        work, "prefill_multiply_adds", lambda _, tokens, depth: tokens * 4.0 + depth
+    )
     (tmp_path / "weights").write_bytes(bytes(100))
     ours = peers.Contender("ours", "lfm-edge", tmp_path, runs_kernels=True)
     first, second = (peers.Contender(name, "engine", tmp_path) for name in ("first", "second"))
@@ -156,7 +158,7 @@ def test_an_entry_relates_its_speeds_to_the_limits_beside_them(
     ]
     worker: Any = SimpleNamespace(pid=os.getpid(), ready=Ready(1.0, "version"))
     architecture: Any = None
-    got = peers._entry(ours, worker, timings, architecture)
+    got = peers._entry(ours, worker, timings, architecture, 0)
     assert got.decode.samples == [5, 10]
     assert got.decode_of_bandwidth.samples == [0.5, 0.5]
     assert got.decode_of_kernels
@@ -168,7 +170,7 @@ def test_an_entry_relates_its_speeds_to_the_limits_beside_them(
     ]
     assert got.size_bytes == 100
 
-    got = peers._entry(second, worker, timings, architecture)
+    got = peers._entry(second, worker, timings, architecture, 0)
     assert (got.decode.samples, got.prefill.samples) == ([2], [5])
     assert (got.decode_of_bandwidth.samples, got.prefill_of_peak.samples) == ([0.1], [0.1])
     assert (got.decode_of_kernels, got.versus) == (None, [])
@@ -231,6 +233,18 @@ def test_a_worker_runs_only_while_it_has_a_task(tmp_path: Path) -> None:
             assert len(answer.logits) == -(-VOCAB // 16)
             wait_until_stopped(worker.pid)
     assert worker.process.returncode is not None
+
+
+def test_a_worker_goes_back_to_what_it_began_with(tmp_path: Path) -> None:
+    bundle = write_toy_bundle(tmp_path / "bundle", ToyModel())
+    task = Task("prefill", list(range(40)))
+    with Worker("lfm-edge", bundle, 1, 128, depth=50) as worker:
+        behind = [worker.run(task).logits for _ in range(2)]
+    with Worker("lfm-edge", bundle, 1, 128) as worker:
+        assert behind[0] == behind[1] != worker.run(task).logits
+    session = lfm_edge.load(bundle).session(128)
+    session.prefill([at * 7 % 256 for at in range(50)])
+    assert behind[0] == session.prefill(task.ids)[::16].tolist()
 
 
 def test_a_worker_that_dies_says_so(tmp_path: Path) -> None:
