@@ -51,7 +51,7 @@ native: $(VENV)/test.done
 # what their inner loops may reach.
 arm: native-arm $(ARM)/onnxruntime.done
 	$(BIN)/pytest -n 0 tests/ops/test_run_graph.py
-	$(BIN)/python ops/tests/estimate_arm.py
+	$(BIN)/python ops/tests/estimate.py arm
 
 native-arm: $(VENV)/test.done
 	$(call arm-tests,$(ARM))
