@@ -128,8 +128,15 @@ LFM_INLINE void pin(__m256i& value) { asm("" : "+x"(value)); }
 template <class Format>
 struct Packed {
   const uint8_t* tiles;
+  ptrdiff_t prefetch;
 
-  LFM_INLINE Packed(const uint8_t* first, int64_t) : tiles(first) {}
+  LFM_INLINE Packed(const uint8_t* first, int64_t, ptrdiff_t ahead)
+      : tiles(first), prefetch(ahead) {}
+  // One tile ahead with each that is used: a few tokens wait for memory, not for products.
+  LFM_INLINE void fetch(int64_t group) const {
+    prefetch_tile<Format>(tiles + group * Format::kTileBytes, prefetch);
+  }
+  LFM_INLINE void fetched() { prefetch = 0; }
   LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
     Format::load_digits(tiles + group * Format::kTileBytes, step, part, digits);
   }
@@ -140,8 +147,9 @@ template <class Format>
 struct Unpacked {
   alignas(32) uint8_t bytes[kParts / Format::kTogether][kChunk][kSteps][64];
 
-  LFM_INLINE Unpacked(const uint8_t* tile, int64_t groups) {
+  LFM_INLINE Unpacked(const uint8_t* tile, int64_t groups, ptrdiff_t prefetch) {
     for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+      prefetch_tile<Format>(tile, prefetch);
       for (int part = 0; part < kParts; part += Format::kTogether) {
         LFM_UNROLL
         for (int s = 0; s < kSteps; ++s) {
@@ -154,6 +162,8 @@ struct Unpacked {
       }
     }
   }
+  LFM_INLINE void fetch(int64_t) const {}
+  LFM_INLINE void fetched() {}
   LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
     const uint8_t* from = bytes[part / Format::kTogether][group][step];
     digits[0] = load(from);
@@ -175,6 +185,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
     }
   }
   for (int64_t g = 0; g < groups; ++g) {
+    if (part == 0) weights.fetch(g);
     const int64_t at = x.index(group + g, first);
     const int8_t* inputs = x.int8_at(group + g, first);
     __m256i dots[Tokens][2];
@@ -228,14 +239,16 @@ LFM_INLINE void add_rows(const Weights& weights, const Scales* scales, const Row
 /// Up to `kChunk` groups of any tokens, added to the sums in `out`.
 template <class Format, class Weights>
 LFM_INLINE void add_chunk(const uint8_t* tiles, const Rows& x, int64_t group, int64_t groups,
-                          int64_t first, int64_t tokens, float* out, ptrdiff_t out_stride) {
-  const Weights weights(tiles, groups);
+                          int64_t first, int64_t tokens, float* out, ptrdiff_t out_stride,
+                          ptrdiff_t prefetch) {
+  Weights weights(tiles, groups, prefetch);
   Scales scales[kChunk];
   for (int64_t g = 0; g < groups; ++g) {
     scales[g].set(tiles + g * Format::kTileBytes + Format::kScalesAt);
   }
   for (; tokens >= kTokens; tokens -= kTokens, first += kTokens, out += kTokens * out_stride) {
     add_rows<Format, kTokens>(weights, scales, x, group, groups, first, out, out_stride);
+    weights.fetched();
   }
   if (tokens == 3) add_rows<Format, 3>(weights, scales, x, group, groups, first, out, out_stride);
   if (tokens == 2) add_rows<Format, 2>(weights, scales, x, group, groups, first, out, out_stride);
@@ -256,13 +269,12 @@ void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t f
   for (int64_t g = 0; g < groups; g += kChunk) {
     const int64_t count = groups - g < kChunk ? groups - g : kChunk;
     const uint8_t* tiles = tile + g * Format::kTileBytes;
-    for (int64_t i = 0; i < count; ++i) {
-      prefetch_tile<Format>(tiles + i * Format::kTileBytes, prefetch);
-    }
     if (tokens <= kFewTokens) {
-      add_chunk<Format, Packed<Format>>(tiles, x, g, count, first, tokens, out, out_stride);
+      add_chunk<Format, Packed<Format>>(tiles, x, g, count, first, tokens, out, out_stride,
+                                        prefetch);
     } else {
-      add_chunk<Format, Unpacked<Format>>(tiles, x, g, count, first, tokens, out, out_stride);
+      add_chunk<Format, Unpacked<Format>>(tiles, x, g, count, first, tokens, out, out_stride,
+                                          prefetch);
     }
   }
 }

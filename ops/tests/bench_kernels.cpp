@@ -44,14 +44,15 @@ std::vector<uint8_t> made_up(const Format& format, int64_t blocks) {
   return data;
 }
 
-void decode(const Kernels& kernels, const Format& format, int threads, ptrdiff_t prefetch) {
+void decode(const Kernels& kernels, const Format& format, int threads, int64_t tokens,
+            ptrdiff_t prefetch) {
   const int64_t block_bytes = lfm_ops_block_bytes(&format, kHidden);
   const int64_t blocks = (int64_t{512} << 20) / block_bytes / threads * threads;
   const std::vector<uint8_t> data = made_up(format, blocks);
   truth::Random random(1);
-  const std::vector<float> x = truth::normal_values(random, kHidden);
-  truth::RowsMemory memory(format, 1, kHidden);
-  kernels.activations(format).prepare(x.data(), kHidden, kHidden, 0, 1, memory.rows);
+  const std::vector<float> x = truth::normal_values(random, size_t(tokens * kHidden));
+  truth::RowsMemory memory(format, tokens, kHidden);
+  kernels.activations(format).prepare(x.data(), kHidden, kHidden, 0, tokens, memory.rows);
   const int64_t each = blocks / threads;
   std::vector<double> speed, limit, ratio;
   for (int round = 0; round < kRounds; ++round) {
@@ -59,12 +60,12 @@ void decode(const Kernels& kernels, const Format& format, int threads, ptrdiff_t
       sink += read_all(kernels.isa, data.data() + thread * each * block_bytes, each * block_bytes);
     });
     const double ours = timed(threads, [&](int thread) {
-      float out[32];
+      std::vector<float> out(size_t(tokens * 32));
       float sum = 0;
       for (int64_t b = thread * each; b < (thread + 1) * each; ++b) {
-        kernels.matmul(format)(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0, 1, out,
-                               32, prefetch);
-        sum += out[b % 32];
+        kernels.matmul(format)(data.data() + b * block_bytes, memory.rows, kHidden / 32, 0, tokens,
+                               out.data(), 32, prefetch);
+        sum += out[size_t(b % 32)];
       }
       sink += uint64_t(std::fabs(sum));
     });
@@ -73,9 +74,10 @@ void decode(const Kernels& kernels, const Format& format, int threads, ptrdiff_t
     limit.push_back(gigabytes / bare);
     ratio.push_back(bare / ours);
   }
-  std::printf("decode  %-12s %-3s %d threads, prefetch %5ld: %6.1f GB/s of %6.1f: %.3f\n",
-              isa_name(kernels.isa), format.name, threads, long(prefetch), median(speed),
-              median(limit), median(ratio));
+  std::printf(
+      "decode  %-12s %-3s %d threads, %ld tokens, prefetch %5ld: %6.1f GB/s of %6.1f: %.3f\n",
+      isa_name(kernels.isa), format.name, threads, long(tokens), long(prefetch), median(speed),
+      median(limit), median(ratio));
 }
 
 void prefill(const Kernels& kernels, const Format& format, int threads, int64_t tokens,
@@ -126,7 +128,7 @@ int main(int argc, char** argv) {
     const Kernels& kernels = kernels_for(isa);
     for (const Format& format : lfm_ops_formats) {
       for (ptrdiff_t prefetch : {0, 1152, 2304, 4608, 9216}) {
-        decode(kernels, format, threads, prefetch);
+        for (int64_t tokens : {1, 4}) decode(kernels, format, threads, tokens, prefetch);
       }
       if (format.activations != LFM_OPS_INT8) continue;
       for (int64_t tokens : {4, 16, 64, 128}) {

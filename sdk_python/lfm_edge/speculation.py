@@ -12,7 +12,6 @@ often guesses come true, and guesses are made where they pay.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ _LENGTHS = (3, 7, 15)
 _SHORTEST_MATCH, _LONGEST_MATCH = 3, 16
 _LOSS = 0.005
 """Part of a model's time that may be lost in finding out whether guesses pay."""
-_FEWEST_RUNS = 3
+_FEWEST_RUNS, _GUESS = 3, 0.5
 _CREDIT, _MOST_CREDIT = 1.5, 8
 """Runs of one token that may be lost at first, and those saved that are remembered."""
 
@@ -90,12 +89,12 @@ class Pace:
         self._spent = self._lost = 0.0
 
     def ran(self, tokens: int, seconds: float) -> None:
-        """Takes a measured run of so many tokens; of some, one that was held up counts nothing."""
+        """Takes a measured run of so many tokens; of the last ones the fastest counts."""
         self._spent += seconds
         if tokens > 1 and self.measured:
             self._lost += seconds - self._seconds[1]
         self._lately[tokens].append(seconds)
-        self._seconds[tokens] = statistics.median(self._lately[tokens])
+        self._seconds[tokens] = min(self._lately[tokens])
 
     def saved(self, tokens: int) -> None:
         """Takes how many runs of one token were not needed."""
@@ -114,13 +113,16 @@ class Pace:
     def of(self, tokens: int) -> float:
         """What a run takes, in runs of one: measured, or from the nearest number that was.
 
-        Before any was measured they are taken to be cheap, so that one is tried.
+        Before any was measured, and after the first, which may be slow, a guess is not taken to
+        cost more than half a run.
         """
         measured = [count for count in [*self._seconds] if count > 1]  # others may add to it
         if not measured:
-            return 1 + 0.2 * (tokens - 1)
+            return 1 + _GUESS * (tokens - 1)
         nearest = min(measured, key=lambda count: abs(count - tokens))
         each = (self._seconds[nearest] / self._seconds[1] - 1) / (nearest - 1)
+        if len(self._lately[nearest]) == 1:
+            each = min(each, _GUESS)
         return 1 + each * (tokens - 1)
 
     def affords(self, tokens: int, credit: float) -> bool:
