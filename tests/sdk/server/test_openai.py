@@ -232,7 +232,7 @@ def test_completions_continue_a_text(client: openai.OpenAI, shipped: lfm_edge.Mo
 
 
 def test_what_is_cached_of_a_prompt_counts_once_however_many_choices(served: Served) -> None:
-    body = {"prompt": ["def area(radius):", "What is a loop?"], "n": 3, "max_tokens": 2}
+    body = {"prompt": "def area(radius): return 3 * radius\n" * 12, "n": 3, "max_tokens": 2}
     for _ in range(2):  # the second time everything is in the cache
         usage = served.post("/v1/completions", **body).json()["usage"]
     assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
