@@ -82,7 +82,7 @@ def golden_vectors(
         probe_ids=probe_ids.tolist(),
         probe_logits=logits[:, probe_ids].tolist(),
         tolerance=tolerance,
-        outliers=missed + 2 if tolerance > _LEAST_TOLERANCE else 0,
+        outliers=missed + 2 if missed or tolerance > _LEAST_TOLERANCE else 0,
     )
 
 

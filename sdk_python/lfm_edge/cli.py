@@ -134,7 +134,8 @@ def _fail_usage(error: Any) -> NoReturn:
     if not message:  # without arguments, the help was shown instead
         raise SystemExit(2)
     # Those without a context come from the command's own options.
-    command = error.ctx.command_path if error.ctx else f"lfm-edge {sys.argv[1]}"
+    own = "" if sys.argv[1].startswith("-") else f" {sys.argv[1]}"
+    command = error.ctx.command_path if error.ctx else f"lfm-edge{own}"
     _fail(f"{message[0].lower()}{message[1:]}; see {command} --help")
 
 

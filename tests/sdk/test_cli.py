@@ -375,6 +375,7 @@ def test_a_wrong_option_of_a_chat_is_said_before_anyone_speaks(
         (["agent", "a", "--tool-choice", "x"], "invalid value for '--tool-choice': .*'auto'.*"),
         (["export", "a"], "missing argument '.*'; see .*export --help"),
         (["nothing"], "no such command 'nothing'; see .* --help"),
+        (["--version=1"], "option '--version' does not take a value; see lfm-edge --help"),
         (["--nothing"], "no such option: --nothing; see .* --help"),
     ],
 )

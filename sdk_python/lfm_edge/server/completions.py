@@ -183,10 +183,11 @@ class _Made:
 
     def _count(self, index: int, end: End) -> None:
         """Adds a choice's tokens; those of a prompt with several choices count once."""
-        prompt = self._prompt if index % self._asked.n == 0 else 0
-        self.usage = _sum(self.usage, usage_of(end, self._prompt))
-        self.usage["prompt_tokens"] -= self._prompt - prompt
-        self.usage["total_tokens"] -= self._prompt - prompt
+        usage = usage_of(end, self._prompt)
+        if index % self._asked.n:  # the first choice has counted what was cached of the prompt, too
+            usage["prompt_tokens"] = usage["prompt_tokens_details"]["cached_tokens"] = 0
+            usage["total_tokens"] = end.generated
+        self.usage = _sum(self.usage, usage)
 
 
 def _sum(one: JsonObject, other: JsonObject) -> JsonObject:

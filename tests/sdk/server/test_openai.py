@@ -231,6 +231,14 @@ def test_completions_continue_a_text(client: openai.OpenAI, shipped: lfm_edge.Mo
     assert "".join(piece.choices[0].text for piece in pieces) == want
 
 
+def test_what_is_cached_of_a_prompt_counts_once_however_many_choices(served: Served) -> None:
+    body = {"prompt": "def area(radius): return 3 * radius\n" * 12, "n": 3, "max_tokens": 2}
+    for _ in range(2):  # the second time everything is in the cache
+        usage = served.post("/v1/completions", **body).json()["usage"]
+    assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
 def test_models_are_listed(client: openai.OpenAI, served: Served) -> None:
     (model,) = client.models.list().data
     assert model.id == served.service.name == client.models.retrieve(model.id).id
