@@ -128,15 +128,22 @@ LFM_INLINE void pin(__m256i& value) { asm("" : "+x"(value)); }
 template <class Format>
 struct Packed {
   const uint8_t* tiles;
-  ptrdiff_t prefetch;
+  bool fetching;
 
-  LFM_INLINE Packed(const uint8_t* first, int64_t, ptrdiff_t ahead)
-      : tiles(first), prefetch(ahead) {}
-  // One tile ahead with each that is used: a few tokens wait for memory, not for products.
-  LFM_INLINE void fetch(int64_t group) const {
-    prefetch_tile<Format>(tiles + group * Format::kTileBytes, prefetch);
+  LFM_INLINE Packed(const uint8_t* first, int64_t, ptrdiff_t prefetch)
+      : tiles(first), fetching(prefetch != 0) {}
+  // Of the next chunk what `part` is of this one, so that memory is never idle: a few tokens wait
+  // for it as much as for products.
+  LFM_INLINE void fetch(int64_t group, int part) const {
+    constexpr int kPartBytes = Format::kTileBytes / kParts;
+    if (!fetching) return;
+    const uint8_t* from = tiles + (kChunk + group) * Format::kTileBytes + part * kPartBytes;
+    LFM_UNROLL
+    for (int at = 0; at < Format::kTogether * kPartBytes; at += LFM_OPS_LINE_BYTES) {
+      _mm_prefetch(reinterpret_cast<const char*>(from) + at, _MM_HINT_T0);
+    }
   }
-  LFM_INLINE void fetched() { prefetch = 0; }
+  LFM_INLINE void fetched() { fetching = false; }
   LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
     Format::load_digits(tiles + group * Format::kTileBytes, step, part, digits);
   }
@@ -162,7 +169,7 @@ struct Unpacked {
       }
     }
   }
-  LFM_INLINE void fetch(int64_t) const {}
+  LFM_INLINE void fetch(int64_t, int) const {}
   LFM_INLINE void fetched() {}
   LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
     const uint8_t* from = bytes[part / Format::kTogether][group][step];
@@ -185,7 +192,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
     }
   }
   for (int64_t g = 0; g < groups; ++g) {
-    if (part == 0) weights.fetch(g);
+    weights.fetch(g, part);
     const int64_t at = x.index(group + g, first);
     const int8_t* inputs = x.int8_at(group + g, first);
     __m256i dots[Tokens][2];

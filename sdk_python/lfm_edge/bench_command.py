@@ -195,6 +195,7 @@ def _unlike(results: Sequence[BenchResult]) -> list[str]:
         "compute units": [result.settings.compute_units or "-" for result in results],
         "cpu": [result.device.cpu for result in results],
         "onnxruntime": [result.device.onnxruntime for result in results],
+        "instruction set": [result.device.isa or "-" for result in results],
     }
     return [
         f"{name} differs: {' | '.join(values)}"
