@@ -67,12 +67,15 @@ void keep_columns(const ShortConv& conv, int64_t begin, int64_t end) {
   const int64_t state = conv.kernel - 1, first = state + conv.tokens - conv.kept;
   for (int64_t i = 0; i < conv.kept; ++i) {
     const int64_t token = first + i - state;
+    float* column = conv.columns + i;
+    if (token < 0) {
+      const float* past = conv.past + state + token;
+      for (int64_t c = begin; c < end; ++c) column[c * conv.kept] = past[c * state];
+      continue;
+    }
     const float* before = conv.projected + token * 3 * conv.hidden;
     const float* values = before + 2 * conv.hidden;
-    for (int64_t c = begin; c < end; ++c) {
-      conv.columns[c * conv.kept + i] =
-          token < 0 ? conv.past[c * state + state + token] : before[c] * values[c];
-    }
+    for (int64_t c = begin; c < end; ++c) column[c * conv.kept] = before[c] * values[c];
   }
 }
 
