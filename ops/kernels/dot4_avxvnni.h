@@ -1,9 +1,7 @@
-// Sums of four products of bytes: what AVX-VNNI adds to AVX2.
+// Sums of four products of bytes: what AVX-VNNI adds to AVX2, and how a `Format` uses it.
 #pragma once
 
-#include <immintrin.h>
-
-#include "compiler.h"
+#include "matmul_int8_256.h"
 
 namespace lfm {
 namespace {
@@ -22,6 +20,34 @@ LFM_INLINE __m256i dot4(__m256i sums, __m256i weights, __m256i input) {
   return _mm256_dpbusd_avx_epi32(sums, weights, input);
 }
 #endif
+
+/// Sums of a group in 32 bits, of weights that are 8 * `kOffsets` too large.
+template <int32_t kOffsets>
+struct VnniSums {
+  static constexpr int kTogether = 2;
+
+  static LFM_INLINE __m256i add(__m256i dots, __m256i weights, __m256i input) {
+    return dot4(dots, weights, input);
+  }
+
+  static LFM_INLINE __m256i finish(__m256i dots, int32_t offset) {
+    return _mm256_add_epi32(dots, _mm256_set1_epi32(kOffsets * offset));
+  }
+
+  static LFM_INLINE __m256i start(const int32_t* offset) {
+    return _mm256_set1_epi32(kOneBits + kOffsets * *offset);
+  }
+
+  static LFM_INLINE __m256i add_digits(__m256i dots, __m256i digits, __m256i input) {
+    return dot4(dots, digits, input);
+  }
+
+  static LFM_INLINE void finish_digits(const __m256i (&dots)[2], const int32_t*,
+                                       __m256i (&sums)[2]) {
+    sums[0] = dots[0];
+    sums[1] = dots[1];
+  }
+};
 
 }  // namespace
 }  // namespace lfm

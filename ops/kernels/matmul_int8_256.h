@@ -40,6 +40,30 @@ LFM_INLINE __m256i low_nibbles(__m256i bytes) {
 }
 LFM_INLINE __m256i high_nibbles(__m256i bytes) { return low_nibbles(_mm256_srli_epi16(bytes, 4)); }
 
+/// Where the weights of a tile of 4 bits lie.
+struct Q4Tile {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      weights[i] = low_nibbles(both);
+      weights[2 + i] = high_nibbles(both);
+    }
+  }
+
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+                                     __m256i (&digits)[2]) {
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
+      digits[i] = part == 0 ? low_nibbles(both) : high_nibbles(both);
+    }
+  }
+};
+
 LFM_INLINE void load_scales(const uint8_t* scales, __m256 (&into)[kParts]) {
   LFM_UNROLL
   for (int i = 0; i < kParts; ++i) {

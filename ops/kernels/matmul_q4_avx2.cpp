@@ -4,28 +4,8 @@
 namespace lfm {
 namespace {
 
-struct Q4 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+struct Q4 : Q4Tile {
   static constexpr int kTogether = 2;  // parts, of one digit each
-
-  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
-      weights[i] = low_nibbles(both);
-      weights[2 + i] = high_nibbles(both);
-    }
-  }
-
-  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
-                                     __m256i (&digits)[2]) {
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
-      digits[i] = part == 0 ? low_nibbles(both) : high_nibbles(both);
-    }
-  }
 
   // A group fits 16 bits: 8 steps of at most 2 * 15 * 127 make 30480.
   static LFM_INLINE __m256i add(__m256i dots, __m256i weights, __m256i input) {

@@ -1,6 +1,6 @@
 // Finds out how far ahead weights are best fetched on this machine: no distance changes a result,
-// so a node tries some while it decodes. One is for all nodes: who reads a matrix
-// begins with the next.
+// so a node tries some while it decodes. One is taken for all nodes: who reads a matrix begins with
+// the next.
 #pragma once
 
 #include <atomic>

@@ -35,6 +35,7 @@ from .errors import InvalidRequestError
 from .memory import own_memory
 from .model import Model
 from .progress import Progress, Quiet
+from .targets import ONNX
 from .threads import usable_cores
 
 __all__ = ["measure", "this_device", "time_session"]
@@ -199,7 +200,7 @@ def _bundle_info(bundle: Bundle) -> BundleInfo:
 def _device(bundle: Bundle) -> Device:
     """Where this process runs, and what the bundle's operators found here."""
     device = this_device()
-    if bundle.manifest.graph.target != "onnx":
+    if bundle.manifest.graph.target != ONNX:
         return device
     return msgspec.structs.replace(device, isa=instruction_set(), prefetch_bytes=prefetch_bytes())
 

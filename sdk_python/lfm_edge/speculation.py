@@ -34,7 +34,10 @@ _LENGTHS = (3, 7, 15)
 _SHORTEST_MATCH, _LONGEST_MATCH = 3, 16
 _LOSS = 0.005
 """Part of a model's time that may be lost in finding out whether guesses pay."""
-_FEWEST_RUNS, _GUESS = 3, 0.5
+_FEWEST_RUNS = 3
+"""Of one token, before anything is guessed."""
+_GUESS = 0.5
+"""Of a run of one token: what another token in it may take, where that is hardly measured."""
 _CREDIT, _MOST_CREDIT = 1.5, 8
 """Runs of one token that may be lost at first, and those saved that are remembered."""
 

@@ -268,7 +268,7 @@ def test_a_call_is_recorded_from_its_beginning(
     assert [line.get("result") for line in lines] == ["x" * 500, None, ""]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT RUN: no /dev/full here")
 def test_what_cannot_be_recorded_does_not_run(model: lfm_edge.Model, script: Script) -> None:
     ran: list[int] = []
     tool = Tool.from_function(lambda: ran.append(1), "three")
