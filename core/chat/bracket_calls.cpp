@@ -56,7 +56,8 @@ ParsedCalls Parser::parse(bool closed) {
   const size_t begin = behind_space(text_, 0);
   const bool is_list = begin < text_.size() && text_[begin] == '[';
   size_t first = begin;
-  while (is_list && first < text_.size() && (text_[first] == '[' || is_space(text_[first]))) ++first;
+  while (is_list && first < text_.size() && (text_[first] == '[' || is_space(text_[first])))
+    ++first;
   const std::u32string_view whole = stripped(text_);
   const bool may_be_cut = !closed && is_list && whole.back() != ']';
   std::optional<size_t> at = first;
@@ -190,8 +191,8 @@ std::string Parser::read_string(const StringHead& opening, size_t begin, size_t 
   if (opening.prefix == 'f' && text.find(U'{') != text.npos) {
     throw CallError{"a string with {} in it is no literal", begin, 1};
   }
-  const bool escapes = opening.prefix != 'r' && has_quote(text, 0, true) &&
-                       !has_quote(text, opening.quote, false);
+  const bool escapes =
+      opening.prefix != 'r' && has_quote(text, 0, true) && !has_quote(text, opening.quote, false);
   return to_utf8(escapes ? unescaped(text) : std::u32string(text));
 }
 

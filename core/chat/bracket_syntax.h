@@ -12,13 +12,14 @@ struct CallHead {  // `name(`
   size_t begin, end;
 };
 
-struct ArgumentHead {  // `name=`, or nothing where an object of arguments follows: f(**{..}), f({..})
+struct ArgumentHead {  // `name=`, or nothing where an object of arguments follows: f(**{..}),
+                       // f({..})
   std::u32string_view parameter;
   size_t end;
 };
 
 struct StringHead {  // a quote, with a prefix or without
-  char32_t prefix;  // in lower case, or 0
+  char32_t prefix;   // in lower case, or 0
   char32_t quote;
   size_t end;
 };

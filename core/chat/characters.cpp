@@ -69,8 +69,8 @@ std::u32string to_characters(std::string_view utf8) {
   characters.reserve(utf8.size());
   for (size_t at = 0; at < utf8.size();) {
     const Decoded decoded = decode_utf8(utf8, at);
-    characters += static_cast<char32_t>(decoded.character == kInvalid ? kReplacement
-                                                                      : decoded.character);
+    characters +=
+        static_cast<char32_t>(decoded.character == kInvalid ? kReplacement : decoded.character);
     at += static_cast<size_t>(decoded.size);
   }
   return characters;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "chat/call_block.h"
 #include "chat/characters.h"

@@ -119,8 +119,8 @@ class Reader {
     at = behind_space(text_, at + 1);
     while (!stands('}', at)) {
       const size_t word = bare_name_end(at);
-      Literal item = word > at ? Literal{to_utf8(text_.substr(at, word - at)), word}
-                               : value(at, depth + 1);
+      Literal item =
+          word > at ? Literal{to_utf8(text_.substr(at, word - at)), word} : value(at, depth + 1);
       const size_t after = behind_space(text_, item.end);
       if (items.empty() && stands(':', after)) {
         Literal entry = value(behind_space(text_, after + 1), depth + 1);
@@ -224,8 +224,7 @@ std::u32string unescaped(std::u32string_view text) {
     }
     const char32_t letter = text[at + 1];
     const size_t digits = letter == 'u' ? 4 : letter == 'U' ? 8 : letter == 'x' ? 2 : 0;
-    const char32_t meaning =
-        digits > 0 ? hex_number(text, at + 2, digits) : simple_escape(letter);
+    const char32_t meaning = digits > 0 ? hex_number(text, at + 2, digits) : simple_escape(letter);
     if (meaning == kNoEscape) {
       read += text.substr(at, 2);
     } else if (meaning != kNothing) {

@@ -1,6 +1,7 @@
 // Notices when a model repeats itself without end.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -10,7 +10,7 @@
 namespace lfm::core {
 namespace {
 
-constexpr size_t kMostDigits = 4300;     // as many as Python reads
+constexpr size_t kMostDigits = 4300;       // as many as Python reads
 constexpr size_t kMostBasedDigits = 3500;  // fewer decimal ones than that, in base 16
 
 bool is_digit(char32_t c) { return c >= '0' && c <= '9'; }
@@ -123,7 +123,8 @@ void multiply_add(std::vector<uint32_t>& parts, uint32_t factor, uint32_t summan
 }
 
 std::optional<Json> based_value(std::u32string_view text, bool negative, int base) {
-  const std::u32string_view digits = text.substr(std::min(text.find_first_not_of(U'0'), text.size()));
+  const std::u32string_view digits =
+      text.substr(std::min(text.find_first_not_of(U'0'), text.size()));
   if (digits.size() > kMostBasedDigits) return std::nullopt;
   std::vector<uint32_t> parts;
   for (const char32_t digit : digits) {

@@ -19,8 +19,8 @@ enum Rank : signed char { kUnranked = -1, kDead, kListReads, kCallReads, kAllRea
 
 // What follows a value: the next argument, the next call, or the end.
 struct Step {
-  size_t at;                       // where the argument's value begins, or the call
-  bool argument = false;           // whether an argument follows
+  size_t at;                        // where the argument's value begins, or the call
+  bool argument = false;            // whether an argument follows
   std::u32string_view parameter{};  // its name; empty for an object of arguments
   std::u32string_view call{};
   Rank rank = kDead;  // of an end: kAllReads at the end of the text, kListReads before other text

@@ -25,9 +25,8 @@ std::string text_of(const std::vector<Event>& events) {
 
 template <typename Kind>
 bool has(const std::vector<Event>& events) {
-  return std::any_of(events.begin(), events.end(), [](const Event& event) {
-    return std::holds_alternative<Kind>(event);
-  });
+  return std::any_of(events.begin(), events.end(),
+                     [](const Event& event) { return std::holds_alternative<Kind>(event); });
 }
 
 }  // namespace

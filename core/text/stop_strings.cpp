@@ -1,6 +1,7 @@
 #include "text/stop_strings.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lfm::core {
 
