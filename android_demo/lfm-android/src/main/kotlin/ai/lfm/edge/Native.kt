@@ -16,6 +16,25 @@ internal object Native {
         loadLibraries()
     }
 
+    /** The error that C++ throws for a status. */
+    @JvmStatic
+    fun errorOf(status: Int, message: ByteArray): RuntimeException {
+        val text = message.decodeToString()
+        return when (status) {
+            10 -> BundleError(text)
+            11 -> UnsupportedBundleError(text)
+            12 -> IntegrityError(text)
+            13 -> InvalidRequestError(text)
+            14 -> UnknownTokenError(text)
+            15 -> ContextFullError(text)
+            16 -> SessionFileError(text)
+            17 -> SessionTakenError(text)
+            18 -> TemplateError(text)
+            19 -> NoMemoryError(text)
+            else -> IllegalStateException("lfm_core, status $status: $text")
+        }
+    }
+
     // library.cpp
     external fun version(): ByteArray
 
