@@ -16,7 +16,7 @@ import kotlinx.serialization.json.jsonPrimitive
 private val ROOT = File(System.getProperty("lfm.root"))
 
 /** What Python made for these tests: bundles, and what it got from them. */
-val MADE = File(System.getProperty("lfm.bundles"))
+val MADE: File = File(System.getProperty("lfm.bundles")).canonicalFile
 
 /** A file of tests/vectors. */
 fun vectors(name: String): JsonElement =
