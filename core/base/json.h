@@ -2,6 +2,7 @@
 // and every other number keeps the text it was read from.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -29,9 +30,12 @@ class Json {
   Json(Array value) : kind_(Kind::kArray), array_(std::move(value)) {}
   Json(Object value) : kind_(Kind::kObject), object_(std::move(value)) {}
 
+  // A number that is not whole, or beyond 64 bits, as JSON spells it.
+  static Json of_number_text(std::string text);
+
   // A value of `text`, which holds nothing else. Refused: what RFC 8259 refuses (NaN too), halves
   // of surrogate pairs, invalid UTF-8, nesting beyond 200. Of members of one name the last counts,
-  // at the first one's place. `what` names the text in the error, whose status is given.
+  // at the first one's place. `what` names the text in the error, which is LFM_INVALID_REQUEST.
   static Json parse(std::string_view text, const std::string& what);
 
   Kind kind() const { return kind_; }

@@ -22,4 +22,7 @@ class Sha256 {
 
 std::string sha256_hex(std::string_view bytes);
 
+// Whether the CPU has instructions for it.
+bool sha256_uses_the_cpu();
+
 }  // namespace lfm::core

@@ -11,9 +11,9 @@
  *   too; whatever else is asked of a closed one is LFM_INVALID_REQUEST. A handle that others stand
  *   on may be closed before them: what they need lives as long as they do.
  * - What is variable in length goes into a buffer of the caller: `size` is its room, and `*needed`
- *   what the answer takes, with the zero byte of a text. LFM_BUFFER says that it did not fit; nothing
- *   has changed then, and the same call with a larger buffer gives the same answer. `buffer` may be
- *   null where `size` is 0.
+ *   what the answer takes, with the zero byte of a text. LFM_BUFFER says that it did not fit;
+ * nothing has changed then, and the same call with a larger buffer gives the same answer. `buffer`
+ * may be null where `size` is 0.
  * - A model may be used by several threads, a session or a conversation by one at a time; lfm_stop
  *   and lfm_close by any thread at any time.
  * - Structured values are JSON: options as the fields of Python's AnswerOptions, messages and tools
@@ -82,22 +82,23 @@ LFM_CORE_API LfmStatus lfm_use_onnxruntime(const char* path);
 LFM_CORE_API LfmStatus lfm_bundle_plan(const char* folder, int64_t context, char* buffer,
                                        size_t size, size_t* needed);
 
-/* Hashes every file: events {"type": "progress", "what", "done", "total"} in bytes, then LFM_END, or
- * LFM_INTEGRITY for a file that differs. */
+/* Hashes every file: events {"type": "progress", "what", "done", "total"} in bytes, then LFM_END,
+ * or LFM_INTEGRITY for a file that differs. */
 LFM_CORE_API LfmStatus lfm_bundle_check(const char* folder, LfmEvents* events);
 
 /* ---- Models ---- */
 
-/* Opens a bundle and makes it ready to run. `options`: {"threads": N} or null; by default one thread
- * per physical core, on phones one per core that is not of the slowest kind. */
+/* Opens a bundle and makes it ready to run. `options`: {"threads": N} or null; by default one
+ * thread per physical core, on phones one per core that is not of the slowest kind. */
 LFM_CORE_API LfmStatus lfm_model_open(const char* folder, const char* options, LfmModel* model);
 
-/* {"folder", "digest", "family", "target", "vocab_size", "max_context", "default_context", "threads",
- * "isa", "prefetch_bytes", "onnxruntime", "eos_token_ids", "sampling": {...the bundle's defaults...},
- * "text": null or why it has no tokenizer, "chat": null or why it takes no chat}. */
+/* {"folder", "digest", "family", "target", "vocab_size", "max_context", "default_context",
+ * "threads", "isa", "prefetch_bytes", "onnxruntime", "eos_token_ids", "sampling": {...the bundle's
+ * defaults...}, "text": null or why it has no tokenizer, "chat": null or why it takes no chat}. */
 LFM_CORE_API LfmStatus lfm_model_info(LfmModel model, char* buffer, size_t size, size_t* needed);
 
-/* Replays the golden vectors: events {"type": "progress", "what", "done", "total"} in positions, then
+/* Replays the golden vectors: events {"type": "progress", "what", "done", "total"} in positions,
+ * then
  * {"type": "golden", "passed": true, "worst", "tolerance"} and LFM_END, or LFM_INTEGRITY. */
 LFM_CORE_API LfmStatus lfm_model_verify(LfmModel model, LfmEvents* events);
 
@@ -178,7 +179,8 @@ LFM_CORE_API LfmStatus lfm_stop(LfmHandle events);
 
 /* ---- Conversations ---- */
 
-/* `setting`: {"system", "tools", "template_options", "clock", "messages", "context"}; null: none. */
+/* `setting`: {"system", "tools", "template_options", "clock", "messages", "context"}; null: none.
+ */
 LFM_CORE_API LfmStatus lfm_conversation_open(LfmModel model, const char* setting,
                                              LfmConversation* conversation);
 
@@ -192,7 +194,8 @@ LFM_CORE_API LfmStatus lfm_conversation_send(LfmConversation conversation, const
 LFM_CORE_API LfmStatus lfm_conversation_regenerate(LfmConversation conversation,
                                                    const char* options, LfmEvents* events);
 
-/* Says `text` in the user's turn `turn` (from 0; negative: from the last), forgets what followed. */
+/* Says `text` in the user's turn `turn` (from 0; negative: from the last), forgets what followed.
+ */
 LFM_CORE_API LfmStatus lfm_conversation_edit(LfmConversation conversation, int64_t turn,
                                              const char* text, const char* options,
                                              LfmEvents* events);

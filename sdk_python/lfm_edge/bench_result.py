@@ -16,6 +16,7 @@ __all__ = [
     "BundleInfo",
     "Device",
     "GoldenErrors",
+    "Moment",
     "Series",
     "Settings",
     "read_result",
@@ -119,6 +120,22 @@ class GoldenErrors(msgspec.Struct, frozen=True):
     prefill_outliers: Size
 
 
+class Moment(msgspec.Struct, frozen=True):
+    """A stretch of a sustained run: how fast the device was, and how hot.
+
+    What a device does not tell is None.
+    """
+
+    seconds: Positive
+    """Since the beginning of the run, at the stretch's end."""
+    tokens_per_second: Positive
+    temperature_celsius: float | None = None
+    frequency_mhz: Positive | None = None
+    """Mean of the cores."""
+    thermal_status: Size | None = None
+    """Android's, from 0 (none) to 6 (about to shut down)."""
+
+
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `lfm-edge bench --json` writes. Speeds and times are medians over the repetitions."""
 
@@ -143,6 +160,8 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     device: Device
     golden: GoldenErrors | None = None
     """Where they were replayed in the same process (`tools/macos_check`)."""
+    sustained: list[Moment] | None = None
+    """A run without a pause, on devices that it heats (`lfm_bench --sustained`)."""
 
 
 def write_result(path: Path, result: BenchResult) -> None:
