@@ -19,7 +19,7 @@ ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$P
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 .PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
-    wheels sanitize check-full fuzz bench quality train tokenizer schema api check-checkpoints lint clean
+    wheels sanitize check-full fuzz bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -152,6 +152,11 @@ quality: $(VENV)/test.done
 
 train: $(VENV)/test.done
 	$(BIN)/python -m tools.train_demo_model.train
+
+# A second model, on other text and from another seed, to measure what is tuned on neither.
+train-other: $(VENV)/test.done
+	$(BIN)/python -m tools.train_demo_model.train --settings tools/train_demo_model/other.json \
+	    --out $(BUILD)/other_model --work $(BUILD)/train_other
 
 # As large as the 8B's, for `lfm-edge export synthetic:... --tokenizer build/tokenizer`; minutes.
 tokenizer: $(VENV)/test.done
