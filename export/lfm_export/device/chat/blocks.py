@@ -9,9 +9,9 @@ from typing import Any
 
 from .fit import Observe
 from .probe import Failure, InexpressibleError, Observed, Probe
-from .spelling import MISSING, truthy
+from .spelling import MISSING, kind_of, truthy
 
-__all__ = ["EMPTY", "FALSY", "Asked", "Block", "ask_slot", "cases_of", "conditions_of"]
+__all__ = ["EMPTY", "FALSY", "Asked", "Block", "ask_slot", "cases_of", "conditions_of", "empty_kinds"]
 
 Block = dict[str, Any]
 Ask = Callable[[Mapping[str, Any]], Observed]
@@ -74,6 +74,22 @@ def _condition_of_empty_text(
     """For a slot that is written as nothing where it is empty: other empty values tell."""
     falsy = [ask({**others, name: value}) for value in slot.falsy]
     return "truthy" if falsy and all(text == bare for text in falsy) else None
+
+
+def empty_kinds(ask: Ask, name: str, beside: Mapping[str, Any]) -> list[str] | None:
+    """The kinds of values of which an empty one is no value; None if all are.
+
+    Args:
+        ask: what the template writes.
+        name: a slot that is left out where its value is empty.
+        beside: another slot with which that has to hold too.
+    """
+    kinds = [
+        kind_of(value)
+        for value in ("", [], 0, 0.0, False, {})
+        if all(ask({**more, name: value}) == ask(more) for more in ({}, beside))
+    ]
+    return None if len(kinds) == 6 else kinds
 
 
 def cases_of(

@@ -159,7 +159,7 @@ def fit_parts(observe: Observe, types: Sequence[str]) -> Action | None:
     lists = [[_text("Zq1jx"), _text(_RICH)], [_text("Zq1jx"), {"type": "image", "n": None}], []]
     samples = [(value, observe(value)) for value in lists]
     if whole := fit(samples, iter([{"as": "text"}, *_trims({"as": "text"}, "trim"), *JSON_FORMS])):
-        return whole
+        return _with_cut(whole, observe) if isinstance(whole, dict) and "as" in whole else whole
     two = observe([_text("Zq1jx"), _text("Zq2jx")])
     if not isinstance(two, str) or two.count("Zq1jx") != 1 or two.count("Zq2jx") != 1:
         return None
@@ -193,7 +193,7 @@ def _with_cut(action: dict[str, Any], observe: Observe) -> Action | None:
     values += [[_text("  Zq1jx"), _text("\n")], []]
     samples = [(value, observe(value)) for value in values]
     wholes = (whole for whole in _candidates("str") if whole["as"] == "text")
-    return fit(samples, ({**action, **whole, "as": "each"} for whole in wholes))
+    return fit(samples, ({**action, **whole, "as": action["as"]} for whole in wholes))
 
 
 def _text(text: str) -> dict[str, Any]:

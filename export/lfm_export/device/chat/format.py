@@ -185,6 +185,8 @@ def _block(
         condition = slot.get("if")
         if condition:
             shown = shown and given.given and (condition == "given" or truthy(given.value))
+            if given.given and not truthy(given.value) and "empty" in slot:
+                _require_empty(slot["empty"], given)
         if shown and (given.given or name not in _HEAD):
             spelling = slot["spell"] if keeps else slot["past"]
             written[name] = spell(spelling, given.value, given.theirs, given.where)
@@ -192,6 +194,15 @@ def _block(
         if shown and is_flagged(slot):
             flags.append(name)
     return _case(block["cases"]["+".join(flags)], written, role, clock)
+
+
+def _require_empty(kinds: list[str], given: _Value) -> None:
+    """That an empty value of this kind is none to the template."""
+    if kind_of(given.value) not in kinds:
+        raise InvalidRequestError(
+            f"{given.where}: got an empty {kind_of(given.value)}, "
+            "which the chat format has no way to write"
+        )
 
 
 def is_flagged(slot: Mapping[str, Any]) -> bool:

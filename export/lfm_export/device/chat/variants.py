@@ -9,7 +9,7 @@ from typing import Any
 
 from lfm_edge.chat.template import ChatTemplate
 
-from .blocks import EMPTY, FALSY, Asked, Block, ask_slot, cases_of, conditions_of
+from .blocks import EMPTY, FALSY, Asked, Block, ask_slot, cases_of, conditions_of, empty_kinds
 from .calls import example_calls
 from .fit import JSON_FORMS, fit
 from .format import RULES
@@ -168,15 +168,31 @@ def _head(probe: Probe) -> dict[str, Any]:
         if name == "tools":
             slot["spell"] = {"list": tools}
         else:
-            spelling = content_spelling(ask_slot(ask, slots, name, condition, ()), probe)
+            spelling = _system_spelling(ask, slots, condition, probe)
             spelling.pop("missing", None)
             slot["spell"] = {**spelling, **_without_content(ask, condition)}
+            tools_too = {"tools": _TOOLS} if "tools" in slots else {}
+            if condition in ("truthy", "text") and (
+                (kinds := empty_kinds(ask, name, tools_too)) is not None
+            ):
+                slot["empty"] = kinds
     flagged = [name for name, condition in conditions.items() if condition]
     return {
         "takes": takes,
         "slots": found,
         "cases": cases_of(ask, slots, conditions, flagged, probe, {}),
     }
+
+
+def _system_spelling(
+    ask: Any, slots: Mapping[str, Asked], condition: str | None, probe: Probe
+) -> Spelling:
+    """How a system message is written, as far as that is the same with tools and without."""
+    alone = content_spelling(ask_slot(ask, slots, "system", condition, ()), probe)
+    if "tools" not in slots:
+        return alone
+    beside = content_spelling(ask_slot(ask, slots, "system", condition, ("tools",)), probe)
+    return {kind: action for kind, action in alone.items() if beside.get(kind) == action}
 
 
 def _without_content(ask: Any, condition: str | None) -> Spelling:
