@@ -14,6 +14,7 @@ from lfm_ops.formats import format_named
 from .architecture import Architecture
 from .checkpoint import Checkpoint
 from .companions import read_companions
+from .device import add_device_file
 from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
@@ -82,7 +83,9 @@ def export_bundle(
             note,
         )
         write_manifest(_write(checkpoint, target, job, progress), folder)
-        Bundle(folder)  # before it takes the place of one that opens
+        bundle = Bundle(folder)  # before it takes the place of one that opens
+        if target.on_devices:
+            add_device_file(bundle, note)
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 

@@ -97,6 +97,8 @@ class Target(abc.ABC):
     """The context by default, where that is not all that the model can do."""
     layout_version: ClassVar[int | None] = None
     """Of our packed layout, where its weights lie in that."""
+    on_devices: ClassVar[bool] = False
+    """Whether the device core runs it, for which `device.bin` is written."""
 
     def choose(
         self, given: Mapping[str, str], architecture: Architecture, scheme: Scheme
