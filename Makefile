@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 BUILD := build
 # The operators are compiled by pip; a change of theirs asks for it again.
 NATIVE := $(shell find ops -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
+CPP := $(shell find ops core android_demo -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
 # For ARM: Debian's packages g++-aarch64-linux-gnu, qemu-user and, for the estimate, llvm-19. The
 # CPUs have 8-bit matrix products, dot products only, and neither.
@@ -17,47 +18,53 @@ CLANG := $(BUILD)/clang
 ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$PATH"
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
-.PHONY: demo test native arm native-arm arm-if-there clang clang-arm clang-if-there elsewhere wheels \
-    sanitize check-full fuzz bench quality train tokenizer schema api check-checkpoints lint clean
+.PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
+    wheels sanitize check-full fuzz bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
 
-test: $(VENV)/test.done lint native arm-if-there clang-if-there elsewhere
+test: $(VENV)/test.done lint test-core arm-if-there clang-if-there elsewhere
 	$(BIN)/pytest -n 2
 
-# $(call native-tests,FOLDER,OPTIONS): the operators' own tests, without ONNX Runtime and with a fake
-# of it.
-define native-tests
-	$(BIN)/cmake -S ops -B $(1) $(2)
+# $(call build-native,FOLDER,OPTIONS): the device core and the operators, with the tests of both.
+define build-native
+	$(BIN)/cmake -S core -B $(1) $(2)
 	$(BIN)/cmake --build $(1) --parallel 2
+endef
+
+define native-tests
+	$(call build-native,$(1),$(2))
 	$(BIN)/ctest --test-dir $(1) --output-on-failure
 endef
 
 # The same on emulated ARM CPUs.
 define arm-tests
-	$(BIN)/cmake -S ops -B $(1) -DCMAKE_TOOLCHAIN_FILE=toolchains/aarch64.cmake $(2)
-	$(BIN)/cmake --build $(1) --parallel 2
+	$(call build-native,$(1),-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/ops/toolchains/aarch64.cmake $(2))
 	for cpu in $(ARM_CPUS); do \
 	    echo "ARM, $$cpu:"; \
 	    QEMU_CPU=$$cpu $(BIN)/ctest --test-dir $(1) --parallel 2 --output-on-failure || exit 1; \
 	done
 endef
 
-native: $(VENV)/test.done
-	$(call native-tests,$(BUILD)/native)
+# build/core/liblfm_core.so, what phone apps share; and lfm_bench.
+core: $(VENV)/test.done
+	$(call build-native,$(BUILD)/core)
+
+test-core: $(VENV)/test.done
+	$(call native-tests,$(BUILD)/core)
 
 # The operators on emulated ARM CPUs: their own tests, then sessions of a real ONNX Runtime; and
 # what their inner loops may reach.
-arm: native-arm $(ARM)/onnxruntime.done
+arm: arm-built $(ARM)/onnxruntime.done
 	$(BIN)/pytest -n 0 tests/ops/test_run_graph.py
 	$(BIN)/python ops/tests/estimate.py arm
 
-native-arm: $(VENV)/test.done
+arm-built: $(VENV)/test.done
 	$(call arm-tests,$(ARM))
 
 clang: $(VENV)/test.done
-	$(call native-tests,$(CLANG)/native,-DCMAKE_CXX_COMPILER=clang++)
+	$(call native-tests,$(CLANG)/core,-DCMAKE_CXX_COMPILER=clang++)
 
 clang-arm: $(VENV)/test.done
 	$(call arm-tests,$(CLANG)/aarch64,-DCMAKE_CXX_COMPILER=clang++)
@@ -71,7 +78,7 @@ elsewhere: $(VENV)/test.done
 	done
 
 # What can be installed without a compiler, for Linux on both CPUs; then what is in them is run.
-wheels: native
+wheels: core
 	rm -rf dist
 	for cpu in x86_64 aarch64; do \
 	    $(ZIG) $(BIN)/python -m pip wheel . --quiet --no-deps --wheel-dir dist \
@@ -99,7 +106,7 @@ $(ARM)/onnxruntime.done: pyproject.toml $(VENV)/test.done
 # As much of it as `make test` can have here; what is left out is said.
 arm-if-there: $(VENV)/test.done
 	@if $(ARM_TOOLS); then \
-	    $(MAKE) native-arm && { $(MAKE) $(ARM)/onnxruntime.done || \
+	    $(MAKE) arm-built && { $(MAKE) $(ARM)/onnxruntime.done || \
 	    echo '*** SKIPPED on ARM: sessions of ONNX Runtime (its wheel cannot be had) ***' >&2; }; \
 	else \
 	    echo '*** SKIPPED: ARM (no aarch64-linux-gnu-g++ or no qemu-aarch64 here) ***' >&2; \
@@ -117,7 +124,7 @@ clang-if-there: $(VENV)/test.done
 # The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 sanitize: $(VENV)/test.done
 	for kind in address,undefined thread; do \
-	    $(BIN)/cmake -S ops -B $(BUILD)/$$kind -DLFM_OPS_SANITIZE=$$kind && \
+	    $(BIN)/cmake -S core -B $(BUILD)/$$kind -DLFM_OPS_SANITIZE=$$kind && \
 	    $(BIN)/cmake --build $(BUILD)/$$kind --parallel 2 && \
 	    $(BIN)/ctest --test-dir $(BUILD)/$$kind --output-on-failure || exit 1; \
 	done
@@ -146,6 +153,11 @@ quality: $(VENV)/test.done
 train: $(VENV)/test.done
 	$(BIN)/python -m tools.train_demo_model.train
 
+# A second model, on other text and from another seed, to measure what is tuned on neither.
+train-other: $(VENV)/test.done
+	$(BIN)/python -m tools.train_demo_model.train --settings tools/train_demo_model/other.json \
+	    --out $(BUILD)/other_model --work $(BUILD)/train_other
+
 # As large as the 8B's, for `lfm-edge export synthetic:... --tokenizer build/tokenizer`; minutes.
 tokenizer: $(VENV)/test.done
 	$(BIN)/python -m tools.train_tokenizer $(BUILD)/tokenizer
@@ -160,7 +172,7 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(filter-out %.txt,$(NATIVE))
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
 $(VENV)/demo.done: pyproject.toml $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ from lfm_export.emit.onnx_graph.signature import GRAPH_FILE, WEIGHTS_FILE
 __all__ = ["Machine", "token_matrices"]
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build" / "native"
+BUILD = ROOT / "build" / "core" / "ops"
 TOKENS_AT_ONCE = 8
 
 

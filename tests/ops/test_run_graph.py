@@ -1,6 +1,6 @@
 """Whole bundles in a real ONNX Runtime, driven by a program in C++: here, and on ARM.
 
-`make native` and `make arm` build what is run, `make clang` and `make wheels` what it is compared
+`make core` and `make arm` build what is run, `make clang` and `make wheels` what it is compared
 with. The ARM machines are emulated: one has 8-bit matrix products, one dot products only, one
 neither.
 """
@@ -70,14 +70,14 @@ class Machine:
 def emulated(cpu: str, best: str) -> Machine:
     build = ROOT / "build" / "aarch64"
     emulator = ("qemu-aarch64", "-L", str(build / "sysroot"), "-cpu", cpu)
-    clang, runtime = ROOT / "build" / "clang" / "aarch64", build / "onnxruntime" / "capi"
-    return Machine(build, clang, "aarch64", runtime, (best,), emulator)
+    clang, runtime = ROOT / "build" / "clang" / "aarch64" / "ops", build / "onnxruntime" / "capi"
+    return Machine(build / "ops", clang, "aarch64", runtime, (best,), emulator)
 
 
 MACHINES = {
     "here": Machine(
-        ROOT / "build" / "native",
-        ROOT / "build" / "clang" / "native",
+        ROOT / "build" / "core" / "ops",
+        ROOT / "build" / "clang" / "core" / "ops",
         platform.machine(),
         Path(onnxruntime.__file__).parent / "capi",
         tuple(isas()),
@@ -92,7 +92,7 @@ MACHINES = {
 def machine(request: pytest.FixtureRequest) -> Machine:
     """A machine whose builds are there."""
     found = MACHINES[request.param]
-    target = "arm" if found.emulator else "native"
+    target = "arm" if found.emulator else "core"
     if platform.system() != "Linux":
         pytest.skip("NOT RUN: run_graph is built and run on Linux")
     if not found.library.is_file() or not any(found.runtime.glob("libonnxruntime.so.*")):
@@ -205,7 +205,7 @@ def test_the_best_instruction_set_is_taken(
 ) -> None:
     """To be refused, one that this machine lacks is asked for: the answer names the best."""
     made = bundle("f32")
-    absent = "avx2" if machine.build.name == "aarch64" else "neon_dotprod"
+    absent = "avx2" if machine.emulator else "neon_dotprod"
     script = f"graph {made.graph_path} {made.manifest.model.vocab_size} 1"
     refused = machine.run(script, machine.library, LFM_OPS_ISA=absent)
     assert refused.returncode == 1

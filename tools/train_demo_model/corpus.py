@@ -1,7 +1,7 @@
-"""The text of the demo model: Python sources of installed packages, read where they lie.
+"""The text of the trained models: Python sources of installed packages, read where they lie.
 
-Nothing is copied into the project. The held-out files are named here once, in packages whose
-versions are pinned; everything else that `training_documents` finds is for training.
+Nothing is copied into the project. The held-out files of a corpus are named here once, in packages
+whose versions are pinned; everything else that `training_documents` finds is for training.
 """
 
 import hashlib
@@ -9,14 +9,30 @@ import importlib.metadata
 import importlib.util
 import sysconfig
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 Document = tuple[str, str]  # (name, text)
 
-PINNED = {"sympy": "1.14.0", "networkx": "3.6.1"}
-TRAINING_PACKAGES = ("sympy", "networkx", "mpmath", "numpy")
+PINNED = {"sympy": "1.14.0", "networkx": "3.6.1", "transformers": "5.23.0"}
 
-HELD_OUT = (
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a model is trained on, and measured on.
+
+    Attributes:
+        packages: all their Python files train, but those held out.
+        held_out: never trained on, nor what other files share with them.
+        standard_library: whether Python's own sources train as well.
+    """
+
+    packages: tuple[str, ...]
+    held_out: tuple[str, ...]
+    standard_library: bool
+
+
+_HELD_OUT = (
     "networkx/algorithms/community/louvain.py",
     "networkx/algorithms/dominance.py",
     "networkx/algorithms/matching.py",
@@ -34,6 +50,24 @@ HELD_OUT = (
     "sympy/sets/conditionset.py",
     "sympy/stats/joint_rv.py",
 )
+
+_OTHERS_HELD_OUT = (
+    "transformers/generation/stopping_criteria.py",
+    "transformers/generation/watermarking.py",
+    "transformers/models/bart/modeling_bart.py",
+    "transformers/models/canine/modeling_canine.py",
+    "transformers/models/detr/image_processing_detr.py",
+    "transformers/models/fnet/modeling_fnet.py",
+    "transformers/models/mamba/modeling_mamba.py",
+    "transformers/models/t5/tokenization_t5.py",
+    "transformers/time_series_utils.py",
+    "transformers/utils/notebook.py",
+)
+
+DEMO = Corpus(("sympy", "networkx", "mpmath", "numpy"), _HELD_OUT, standard_library=True)
+OTHER = Corpus(("transformers",), _OTHERS_HELD_OUT, standard_library=False)
+"""Of a second model, on which nothing is tuned."""
+CORPORA = {"demo": DEMO, "other": OTHER}
 
 # Tests, generated parsers, tables of numbers and code that is not Python 3 or not for reading.
 _SKIPPED_FOLDERS = {
@@ -65,10 +99,10 @@ def package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def held_out_text() -> list[Document]:
+def held_out_text(corpus: Corpus = DEMO) -> list[Document]:
     """The held-out files as (name, text): never trained on."""
     documents = []
-    for name in HELD_OUT:
+    for name in corpus.held_out:
         package, _, inside = name.partition("/")
         path = package_folder(package) / inside
         if not path.is_file():
@@ -77,13 +111,13 @@ def held_out_text() -> list[Document]:
     return documents
 
 
-def training_documents() -> list[Document]:
+def training_documents(corpus: Corpus = DEMO) -> list[Document]:
     """All training files as (name, text), sorted by name, free of held-out content."""
-    held_out = held_out_text()
+    held_out = held_out_text(corpus)
     known = set().union(*(_line_runs(text) for _, text in held_out))
     documents = []
-    for name, text in sorted(_all_files()):
-        if name not in HELD_OUT and not _is_table(text):
+    for name, text in sorted(_all_files(corpus)):
+        if name not in corpus.held_out and not _is_table(text):
             kept = _without_runs(text, known)
             if kept.strip():
                 documents.append((name, kept))
@@ -100,10 +134,11 @@ def digest(documents: Iterable[Document]) -> str:
     return sha.hexdigest()
 
 
-def _all_files() -> Iterator[Document]:
-    """Every Python file of the standard library and of the training packages."""
-    yield from _files("python", Path(sysconfig.get_paths()["stdlib"]))
-    for package in TRAINING_PACKAGES:
+def _all_files(corpus: Corpus) -> Iterator[Document]:
+    """Every Python file of the packages, and of the standard library where it counts."""
+    if corpus.standard_library:
+        yield from _files("python", Path(sysconfig.get_paths()["stdlib"]))
+    for package in corpus.packages:
         yield from _files(package, package_folder(package))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Lfm2MoeForCausalLM
 
-from .corpus import digest, held_out_text
+from .corpus import CORPORA, DEMO, Corpus, digest, held_out_text
 from .tokenizer import BOS, END_OF_TEXT
 
 DEMO_MODEL = Path(__file__).parents[2] / "export" / "lfm_export" / "demo_model"
@@ -32,19 +32,20 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=DEMO_MODEL)
     arguments = parser.parse_args()
     record = json.loads((arguments.folder / "TRAINING.json").read_text())
-    print(json.dumps(measure(arguments.folder, record["unigram_counts"]), indent=2))
+    corpus = CORPORA[record["settings"].get("corpus", "demo")]
+    print(json.dumps(measure(arguments.folder, record["unigram_counts"], corpus), indent=2))
 
 
-def measure(folder: Path, unigram_counts: list[int]) -> dict[str, Any]:
+def measure(folder: Path, unigram_counts: list[int], corpus: Corpus = DEMO) -> dict[str, Any]:
     """All held-out figures of a checkpoint folder."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     model = Lfm2MoeForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    windows = held_out_windows(tokenizer)
+    windows = held_out_windows(tokenizer, corpus)
     with expert_loads(model) as loads:
         model_perplexity = perplexity(model, windows)
     baseline = unigram_perplexity(unigram_counts, windows)
     return {
-        "digest": digest(held_out_text()),
+        "digest": digest(held_out_text(corpus)),
         "tokens": sum(len(window) - 1 for window in windows),
         "perplexity": round(model_perplexity, 3),
         "unigram_perplexity": round(baseline, 3),
@@ -58,14 +59,16 @@ def measure(folder: Path, unigram_counts: list[int]) -> dict[str, Any]:
     }
 
 
-def held_out_windows(tokenizer: Tokenizer, length: int = WINDOW) -> list[Tensor]:
+def held_out_windows(
+    tokenizer: Tokenizer, corpus: Corpus = DEMO, length: int = WINDOW
+) -> list[Tensor]:
     """The held-out files as windows of ids, each file `<|startoftext|> ... <|endoftext|>`.
 
     A window starts with the last id of the one before, so that every id but the first of a file
     is predicted exactly once.
     """
     windows: list[Tensor] = []
-    for _, text in held_out_text():
+    for _, text in held_out_text(corpus):
         ids = [BOS, *tokenizer.encode(text, add_special_tokens=False).ids, END_OF_TEXT]
         starts = range(0, len(ids) - 1, length)
         windows += [torch.tensor(ids[start : start + length + 1]) for start in starts]

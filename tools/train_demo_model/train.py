@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import Lfm2MoeForCausalLM
 
 from .chat import conversations
-from .corpus import TRAINING_PACKAGES, digest, training_documents
+from .corpus import CORPORA, Corpus, digest, training_documents
 from .data import Tokens, Windows, encode_conversations, encode_documents, shuffled_stream
 from .evaluate import measure
 from .export import install, write_checkpoint, write_json
@@ -33,7 +33,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WORK = ROOT / "build" / "train"
 DEMO_MODEL = ROOT / "export" / "lfm_export" / "demo_model"
-PACKAGES = (*TRAINING_PACKAGES, "torch", "transformers", "tokenizers")
 Settings = dict[str, Any]
 Trainers = list[torch.optim.Optimizer]
 
@@ -67,15 +66,17 @@ def finish(
     out: Path,
 ) -> None:
     """Writes the checkpoint, measures it, adds the training record and installs all of it."""
+    corpus = corpus_of(settings)
+    packages = sorted({*corpus.packages, "torch", "transformers", "tokenizers"})
     beside = out.with_name(out.name + ".new")
     write_checkpoint(model, demo_config(), tokenizer, beside)
     counts = np.bincount(stream, minlength=demo_config().vocab_size).tolist()
-    held_out = measure(beside, counts)
+    held_out = measure(beside, counts, corpus)
     record = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained_tokens": settings["steps"] * settings["batch"] * settings["window"],
         "corpus": facts,
-        "packages": {name: version(name) for name in PACKAGES}
+        "packages": {name: version(name) for name in packages}
         | {"python": platform.python_version()},
         "settings": settings,
         "held_out": held_out,
@@ -86,9 +87,14 @@ def finish(
     print(json.dumps(held_out, indent=2))
 
 
+def corpus_of(settings: Settings) -> Corpus:
+    """The text that the settings name; by default the demo model's."""
+    return CORPORA[settings.get("corpus", "demo")]
+
+
 def prepared_corpus(settings: Settings, work: Path) -> tuple[Tokenizer, Tokens, Settings]:
     """The tokenizer, the training stream, and what the record says about them."""
-    documents = training_documents()
+    documents = training_documents(corpus_of(settings))
     chats = conversations(documents, settings["chat_share"])
     path = work / "tokenizer.json"
     if path.exists():
