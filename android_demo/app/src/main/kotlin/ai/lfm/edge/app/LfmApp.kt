@@ -44,9 +44,11 @@ open class LfmApp : Application() {
     val loader by lazy {
         ModelLoader(engine, File(filesDir, "choice.json"), ::memory, getString(R.string.no_model))
     }
-    val chats by lazy {
+    open val chats by lazy(::newChats)
+
+    protected fun newChats(): ChatController {
         val texts = ChatController.Texts(getString(R.string.interrupted), getString(R.string.declined))
-        ChatController(engine, store, tools(), scope, loader::ensure, texts)
+        return ChatController(engine, store, tools(), scope, loader::ensure, texts)
     }
 
     private fun tools() = ToolBox(

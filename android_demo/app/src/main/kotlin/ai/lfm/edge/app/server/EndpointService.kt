@@ -30,6 +30,9 @@ class EndpointService : Service() {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private var server: Server? = null
 
+    /** Where it listens; null while it does not. */
+    val address: String? get() = server?.address
+
     override fun onBind(intent: Intent): IBinder? = null
 
     override fun onStartCommand(intent: Intent?, flags: Int, startId: Int): Int {
