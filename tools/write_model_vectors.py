@@ -1,7 +1,9 @@
-"""Writes what the shipped model's bundle must give to tests/vectors, in three files.
+"""Writes what the shipped model's bundle must give to tests/vectors.
 
 python -m tools.write_model_vectors
 """
+
+# ruff: noqa: RUF001 - letters of many scripts
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ from typing import Any
 import lfm_edge
 import numpy as np
 from lfm_edge.chat.prompt import prompt_ids
+from lfm_edge.file_names import DEVICE
 from lfm_edge.tokenizer import Detokenizer
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.demo import DEMO_MODEL
+from lfm_export.device.proof_texts import proof_texts
 from lfm_export.export import ExportOptions, export_bundle
 
 __all__ = ["VECTORS", "demo_model", "rewind_cases", "vectors"]
@@ -42,6 +46,38 @@ TEXTS = [
     "👩‍👩‍👧‍👦 🇩🇪 é vs e\u0301",
     "<|im_start|>user\nhi<|im_end|> <think>no</think>",
     "\u0000\u200b\ufeff\r\n",
+    "Guten Tag, wie geht's Ihnen? Größe: 12,5 m²",
+    "Bonjour, où est l'hôtel ? Ça coûte 3 €.",
+    "¡Hola! ¿Cómo estás, mañana o pasado mañana?",
+    "Dzień dobry, źdźbło i żółw; příliš žluťoučký kůň",
+    "Xin chào, hôm nay trời đẹp quá",
+    "İstanbul'da ılık bir gün, ığdır",
+    "Καλημέρα, τι κάνεις; Ο καιρός είναι καλός.",
+    "Добрый день! Как дела? Съешь ещё булок.",
+    "Բարև, ինչպե՞ս ես",
+    "שלום, מה שלומך היום? 42",
+    "صباح الخير، كيف حالك؟ ١٢٣",
+    "نمی‌دانم، امروز هوا خوب است",
+    "नमस्ते, आप कैसे हैं? १२ सेब",
+    "আপনি কেমন আছেন? ভালো।",
+    "ਤੁਸੀਂ ਕਿਵੇਂ ਹੋ?",
+    "તમે કેમ છો?",
+    "வணக்கம், எப்படி இருக்கிறீர்கள்?",
+    "మీరు ఎలా ఉన్నారు?",
+    "ನೀವು ಹೇಗಿದ್ದೀರಿ?",
+    "നിങ്ങൾക്ക് സുഖമാണോ?",
+    "ඔබට කොහොමද?",
+    "สวัสดีครับ วันนี้อากาศดี ๑๒ วัน",
+    "ສະບາຍດີ ມື້ນີ້",
+    "བཀྲ་ཤིས་བདེ་ལེགས།",
+    "မင်္ဂလာပါ နေကောင်းလား",
+    "გამარჯობა, როგორ ხარ?",
+    "ሰላም፣ እንዴት ነህ?",
+    "សួស្តី អ្នកសុខសប្បាយទេ",
+    "今日はいい天気ですね。12個、全角１２３。",
+    "안녕하세요, 오늘 날씨가 좋네요. 3개",
+    "你好，今天天气很好。𠮷野家",
+    "𐍈𐌰𐌹 𞤢𞤣 ᎣᏏᏲ ᠮᠣᠩᠭᠣᠯ",
 ]
 CHATS: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "Hello"}]},
@@ -62,6 +98,7 @@ CHATS: list[dict[str, Any]] = [
         "tools": [TOOL],
     },
 ]
+MOST_CHARACTERS = 64
 TOLERANCE = 0.05
 
 
@@ -74,7 +111,10 @@ def demo_model(folder: Path) -> lfm_edge.Model:
 
 def vectors(model: lfm_edge.Model) -> dict[str, str]:
     """The files that do not depend on the machine, by name, one case a line."""
-    tokens = [_tokenized(model, text) for text in TEXTS]
+    vocabulary = [model.tokenizer.decode([token]) for token in range(300, model.tokenizer.size)]
+    added = [text for text, _ in model.tokenizer.added_tokens().values()]
+    made = [text[:MOST_CHARACTERS] for text in proof_texts(vocabulary, added)]
+    tokens = [_tokenized(model, text) for text in dict.fromkeys(TEXTS + made)]
     return {
         "tokenization.json": _lines(tokens),
         "templates.json": _lines([_rendered(model, chat) for chat in CHATS]),
@@ -145,8 +185,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = demo_model(Path(folder))
         files = {**vectors(model), "rewind.json": _lines(rewind_cases(model))}
+        device = (model.bundle.folder / DEVICE).read_bytes()
     for name, text in files.items():
         (VECTORS / name).write_text(text, encoding="utf-8")
+    (VECTORS / DEVICE).write_bytes(device)
 
 
 if __name__ == "__main__":

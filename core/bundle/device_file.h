@@ -1,6 +1,7 @@
 // device.bin: what a phone need not parse, mapped and read in place (docs/bundle.md).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -10,7 +11,8 @@ namespace lfm::core {
 
 class DeviceFile {
  public:
-  // LFM_BUNDLE where it cannot be read or is damaged, LFM_UNSUPPORTED_BUNDLE where it is newer.
+  // LFM_BUNDLE where it cannot be read or is damaged, LFM_UNSUPPORTED_BUNDLE where its version is
+  // another.
   explicit DeviceFile(const std::string& path);
 
   bool has(std::string_view name) const;
@@ -19,9 +21,6 @@ class DeviceFile {
   std::string_view section(std::string_view name) const;
 
  private:
-  struct Entry;
-  const char* find(std::string_view name) const;
-
   MappedFile file_;
   size_t sections_ = 0;
 };

@@ -96,7 +96,7 @@ class Tables {
   }
 
  private:
-  void check_offsets() const;
+  void check() const;
   void check_added(const View<AddedToken>& tokens) const;
 
   Splitter splitter_;

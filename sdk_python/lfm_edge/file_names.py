@@ -1,6 +1,6 @@
 """The names of a bundle's files, for who writes them and who reads them.
 
-All but the manifest's are the names that a checkpoint's own files have.
+All but the first two are the names that a checkpoint's own files have.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "CHAT_TEMPLATE",
     "CHAT_TEMPLATES",
+    "DEVICE",
     "GENERATION_CONFIG",
     "MANIFEST",
     "SPECIAL_TOKENS",
@@ -16,6 +17,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+DEVICE = "device.bin"
+"""Tokenizer and chat format as a phone reads them."""
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"

@@ -16,7 +16,7 @@ from .bundle import Bundle
 from .errors import BundleError, ContextFullError, InvalidRequestError
 from .file_names import TOKENIZER
 
-__all__ = ["Detokenizer", "Tokenizer", "no_panics"]
+__all__ = ["BYTE_OF", "Detokenizer", "Tokenizer", "no_panics"]
 
 _LONG = 10_000
 """Characters of a text that takes milliseconds to read."""
@@ -98,7 +98,7 @@ class Tokenizer:
 
     def fewest(self, text: str) -> int:
         """Tokens that `text` has at least, as its length says."""
-        return len(text) // self._longest
+        return len(text) // self.longest
 
     def encode_with_offsets(self, text: str, most: int | None = None) -> list[tuple[int, int, int]]:
         """As `encode`, up to `most` ids, each with where its text starts and stops in `text`."""
@@ -106,7 +106,7 @@ class Tokenizer:
         return [(token, *span) for token, span in zip(encoding.ids, encoding.offsets, strict=True)]
 
     @cached_property
-    def _longest(self) -> int:
+    def longest(self) -> int:
         """Characters that one token stands for at most."""
         added = self._native.get_added_tokens_decoder().values()
         if self._native.normalizer is not None or any(t.lstrip or t.rstrip for t in added):
@@ -194,7 +194,7 @@ class Tokenizer:
         if name is None:
             return f"<|{token}|>".encode()
         try:
-            return bytes(_BYTE_OF[character] for character in name)
+            return bytes(BYTE_OF[character] for character in name)
         except KeyError:  # an added token with a character outside the alphabet is its own text
             return name.encode()
 
@@ -256,4 +256,5 @@ def _byte_alphabet() -> dict[str, int]:
     }
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF = _byte_alphabet()
+"""Its inverse is how a byte is written there."""

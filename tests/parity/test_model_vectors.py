@@ -9,6 +9,7 @@ from typing import Any
 import lfm_edge
 import numpy as np
 import pytest
+from lfm_edge.file_names import DEVICE
 
 from tools.write_model_vectors import TOLERANCE, VECTORS, demo_model, rewind_cases, vectors
 
@@ -23,6 +24,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> lfm_edge.Model:
 def test_tokens_and_templates_are_fresh(model: lfm_edge.Model) -> None:
     for name, text in vectors(model).items():
         assert (VECTORS / name).read_text(encoding="utf-8") == text, AGAIN
+
+
+def test_the_device_file_is_fresh(model: lfm_edge.Model) -> None:
+    found = (model.bundle.folder / DEVICE).read_bytes()
+    assert (VECTORS / DEVICE).read_bytes() == found, AGAIN
 
 
 def test_a_session_that_goes_back_gives_what_is_written(model: lfm_edge.Model) -> None:

@@ -66,6 +66,8 @@ class Job:
     companions: Companions
     """The checkpoint's tokenizer, templates and defaults."""
     folder: Path
+    model_name: str
+    """Of the checkpoint."""
     producer: str
     """The program that exports, with its version."""
     note: Note
@@ -97,6 +99,8 @@ class Target(abc.ABC):
     """The context by default, where that is not all that the model can do."""
     layout_version: ClassVar[int | None] = None
     """Of our packed layout, where its weights lie in that."""
+    on_devices: ClassVar[bool] = False
+    """Whether the device core runs it, for which `device.bin` is written."""
 
     def choose(
         self, given: Mapping[str, str], architecture: Architecture, scheme: Scheme

@@ -29,7 +29,7 @@ from ..tokenizer import Tokenizer
 from .messages import normalize_messages, plain
 from .template import ChatTemplate
 
-__all__ = ["prompt_ids"]
+__all__ = ["marker_ids", "prompt_ids"]
 
 _TRUSTED_ROLES = frozenset({"system", "developer", "assistant"})
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
@@ -104,7 +104,7 @@ def _prompt_ids(
         raise TemplateError("the chat template made an empty prompt of these messages")
     tokens = tokenizer.encode_with_offsets(prompt, most)  # spelled markers only make it longer
     ids = [token for token, _, _ in tokens]
-    markers = _markers(tokenizer, template, tools)
+    markers = marker_ids(tokenizer, template, tools)
     found = markers.intersection(ids)
     if trust_markers or not found:
         return ids
@@ -147,8 +147,10 @@ def _begin(prompt: str, start: int, stop: int) -> int:
     return next((at for at in range(start, stop) if not prompt[at].isspace()), start)
 
 
-def _markers(
-    tokenizer: Tokenizer, template: ChatTemplate, tools: Sequence[Mapping[str, Any]] | None
+def marker_ids(
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> set[int]:
     """The added tokens that mean something to the model rather than spell text.
 

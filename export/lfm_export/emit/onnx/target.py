@@ -32,6 +32,7 @@ class Onnx(Target):
 
     name = ONNX
     summary = "our operators (domain ai.lfm), fastest"
+    on_devices = True
     options = (kv_option(("f16", "f32", "int8")),)
     layout_version = LAYOUT_VERSION
 

@@ -30,6 +30,7 @@ class OnnxPortable(Target):
 
     name = ONNX_PORTABLE
     summary = "operators of ONNX and com.microsoft only; ONNX Runtime GenAI runs it too"
+    on_devices = True
     options = (kv_option(("f32",)),)
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

@@ -18,12 +18,9 @@ import kotlinx.serialization.json.long
 /**
  * A text as the core takes it.
  *
- * @throws InvalidRequestError it holds half of a surrogate pair or a zero character.
+ * @throws InvalidRequestError it holds half of a surrogate pair.
  */
 internal fun utf8(text: String): ByteArray {
-    if ('\u0000' in text) {
-        throw InvalidRequestError("the text holds a zero character, where it would end")
-    }
     val bytes =
         try {
             Charsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text))
@@ -31,6 +28,16 @@ internal fun utf8(text: String): ByteArray {
             throw InvalidRequestError("the text holds half of a surrogate pair, which is no character")
         }
     return ByteArray(bytes.remaining()).also(bytes::get)
+}
+
+/**
+ * The same, where the core takes it to end at its first zero.
+ *
+ * @throws InvalidRequestError it holds one, or half of a surrogate pair.
+ */
+internal fun line(text: String): ByteArray {
+    if ('\u0000' in text) throw InvalidRequestError("the text holds a zero character; leave it out")
+    return utf8(text)
 }
 
 internal fun utf8(json: JsonElement): ByteArray = utf8(json.toString())

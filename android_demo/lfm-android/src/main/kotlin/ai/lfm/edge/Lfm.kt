@@ -18,5 +18,5 @@ public object Lfm {
      *
      * @throws BundleError it does not load.
      */
-    public fun useOnnxRuntime(library: File): Unit = Native.useOnnxRuntime(utf8(library.path))
+    public fun useOnnxRuntime(library: File): Unit = OnnxRuntime.use(library)
 }

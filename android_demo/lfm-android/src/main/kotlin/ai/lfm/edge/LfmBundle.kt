@@ -41,7 +41,7 @@ public object LfmBundle {
      * @throws InvalidRequestError [context] is out of range.
      */
     public suspend fun plan(dir: File, context: Int? = null): MemoryPlan =
-        computing { planOf(parsed(Native.bundlePlan(utf8(dir.path), capacity(context))).jsonObject) }
+        computing { planOf(parsed(Native.bundlePlan(line(dir.path), capacity(context))).jsonObject) }
 
     /**
      * Hashes every file of a bundle, and tells how far it is in bytes.
@@ -50,7 +50,7 @@ public object LfmBundle {
      * for one that is missing.
      */
     public fun check(dir: File): Flow<Event.Progress> =
-        eventsOf({ Native.bundleCheck(utf8(dir.path)) }) { eventOf(it) as Event.Progress }
+        eventsOf({ Native.bundleCheck(line(dir.path)) }) { eventOf(it) as Event.Progress }
 }
 
 private fun planOf(plan: JsonObject) =

@@ -60,7 +60,7 @@ public class LfmConversation internal constructor(
      */
     public fun edit(turn: Int, text: String, options: AnswerOptions = AnswerOptions()): Flow<Event> =
         answer {
-            Native.conversationEdit(handle, turn.toLong(), utf8(text), utf8(options.json()))
+            Native.conversationEdit(handle, turn.toLong(), line(text), utf8(options.json()))
         }
 
     /** Ends the answer that is being given, if one is, at its next token; from any thread. */
@@ -76,7 +76,7 @@ public class LfmConversation internal constructor(
      * @throws SessionFileError the file cannot be written; nothing is left of it.
      */
     public suspend fun save(file: File): Unit =
-        computing { Native.conversationSave(handle, utf8(file.path)) }
+        computing { Native.conversationSave(handle, line(file.path)) }
 
     /** Gives it back; may be called twice. An answer that is being given ends at its next token. */
     override fun close(): Unit = Native.close(handle)
@@ -96,7 +96,7 @@ public class LfmConversation internal constructor(
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmConversation =
             opening {
-                val handle = Native.conversationLoad(model.handle, utf8(file.path), capacity(context))
+                val handle = Native.conversationLoad(model.handle, line(file.path), capacity(context))
                 LfmConversation(handle, model.info.vocabSize)
             }
     }

@@ -201,8 +201,9 @@ public class LfmModel private constructor(internal val handle: Long) : Closeable
          */
         public suspend fun load(dir: File, threads: Int? = null): LfmModel =
             opening {
+                OnnxRuntime.settle()
                 val options = threads?.let { utf8(jsonOf("threads" to it)) }
-                LfmModel(Native.modelOpen(utf8(dir.path), options))
+                LfmModel(Native.modelOpen(line(dir.path), options))
             }
     }
 }

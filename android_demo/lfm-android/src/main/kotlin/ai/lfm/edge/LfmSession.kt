@@ -76,7 +76,7 @@ public class LfmSession internal constructor(
      * @throws SessionFileError the file cannot be written; nothing is left of it.
      */
     public suspend fun save(file: File): Unit =
-        computing { Native.sessionSave(handle, utf8(file.path)) }
+        computing { Native.sessionSave(handle, line(file.path)) }
 
     /** Gives it back; may be called twice. */
     override fun close(): Unit = Native.close(handle)
@@ -93,7 +93,7 @@ public class LfmSession internal constructor(
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmSession =
             opening {
-                val handle = Native.sessionLoad(model.handle, utf8(file.path), capacity(context))
+                val handle = Native.sessionLoad(model.handle, line(file.path), capacity(context))
                 LfmSession(handle, model.info.vocabSize)
             }
     }

@@ -13,7 +13,7 @@ internal object Native {
     const val END = -1
 
     init {
-        loadLibraries()
+        System.loadLibrary("lfm_android")
     }
 
     /** The error that C++ throws for a status. */
