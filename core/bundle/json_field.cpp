@@ -56,11 +56,16 @@ std::optional<int64_t> JsonField::optional_integer(int64_t least) const {
   return whole(least, "`int | null`");
 }
 
-double JsonField::number() const {
-  if (!value_->is_number()) expected("`float`");
+double JsonField::real(const char* type) const {
+  if (!value_->is_number()) expected(type);
   const double number = value_->number();
   if (!std::isfinite(number)) fail("Number out of range");
   return number;
+}
+
+std::optional<double> JsonField::optional_number() const {
+  if (is_null()) return std::nullopt;
+  return real("`float | null`");
 }
 
 double JsonField::number_above(double least) const {
@@ -69,8 +74,9 @@ double JsonField::number_above(double least) const {
   return found;
 }
 
-bool JsonField::boolean() const {
-  if (!value_->is_bool()) expected("`bool`");
+std::optional<bool> JsonField::optional_boolean() const {
+  if (is_null()) return std::nullopt;
+  if (!value_->is_bool()) expected("`bool | null`");
   return value_->boolean();
 }
 

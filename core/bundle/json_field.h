@@ -30,9 +30,10 @@ class JsonField {
 
   int64_t integer(int64_t least) const { return whole(least, "`int`"); }
   std::optional<int64_t> optional_integer(int64_t least) const;
-  double number() const;
+  double number() const { return real("`float`"); }
+  std::optional<double> optional_number() const;
   double number_above(double least) const;
-  bool boolean() const;
+  std::optional<bool> optional_boolean() const;
   const std::string& text() const { return string("`str`"); }
   std::optional<std::string> optional_text() const;
   // A text that `fits`; `pattern` says in regex what does.
@@ -61,6 +62,7 @@ class JsonField {
       : value_(&value), document_(&document), place_(std::move(place)) {}
 
   int64_t whole(int64_t least, const char* type) const;
+  double real(const char* type) const;
   const std::string& string(const char* type) const;
   const Json::Object& members() const;
 

@@ -39,6 +39,7 @@ LFM_ORT_SLOT(36, OrtStatus*, SessionGetInputName, const OrtSession*, size_t, Ort
              char** out)
 LFM_ORT_SLOT(37, OrtStatus*, SessionGetOutputName, const OrtSession*, size_t, OrtAllocator*,
              char** out)
+LFM_ORT_SLOT(39, OrtStatus*, CreateRunOptions, OrtRunOptions** out)
 LFM_ORT_SLOT(49, OrtStatus*, CreateTensorWithDataAsOrtValue, const OrtMemoryInfo*, void* data,
              size_t bytes, const int64_t* dims, size_t rank, OrtElementType, OrtValue** out)
 LFM_ORT_SLOT(55, OrtStatus*, CastTypeInfoToTensorInfo, const OrtTypeInfo*,
@@ -51,6 +52,7 @@ LFM_ORT_SLOT(92, void, ReleaseEnv, OrtEnv*)
 LFM_ORT_SLOT(94, void, ReleaseMemoryInfo, OrtMemoryInfo*)
 LFM_ORT_SLOT(95, void, ReleaseSession, OrtSession*)
 LFM_ORT_SLOT(96, void, ReleaseValue, OrtValue*)
+LFM_ORT_SLOT(97, void, ReleaseRunOptions, OrtRunOptions*)
 LFM_ORT_SLOT(98, void, ReleaseTypeInfo, OrtTypeInfo*)
 LFM_ORT_SLOT(100, void, ReleaseSessionOptions, OrtSessionOptions*)
 LFM_ORT_SLOT(111, OrtStatus*, SessionGetModelMetadata, const OrtSession*, OrtModelMetadata** out)
