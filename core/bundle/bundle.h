@@ -1,6 +1,7 @@
 // The bundle: a folder with one graph, its tokenizer files and `manifest.json`.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,12 +55,8 @@ class HashCheck {
   std::optional<Progress> next();
 
  private:
-  void begin_file();
-  void end_file();
-
   std::shared_ptr<const Bundle> bundle_;
   size_t file_ = 0;  // index into the manifest's
-  bool open_ = false;
   MappedFile mapped_;
   Sha256 hash_;
   size_t at_ = 0;  // in the file

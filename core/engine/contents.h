@@ -12,12 +12,11 @@
 #include <memory>
 #include <vector>
 
+#include "engine/checkpoints.h"
 #include "engine/state.h"
 #include "engine/token_ids.h"
 
 namespace lfm::core {
-
-constexpr int64_t kPrefillChunk = 512;  // most tokens of one run
 
 // A part [begin, end) of some tokens.
 struct Run {
@@ -27,29 +26,6 @@ struct Run {
 // The runs in which `count` tokens are read; `replay` others are read again before them, and share
 // their first run.
 std::vector<Run> runs_of(int64_t count, int64_t replay = 0);
-
-// A conv state and where it stands; position -1: none is known.
-struct KnownConv {
-  int64_t position = -1;
-  Conv conv;
-};
-
-// Conv states at some positions, from the first to the last. Beyond 64 those go that leave the
-// smallest gaps.
-class Checkpoints {
- public:
-  // The last position with a conv state; 0, where it is empty, if there is none.
-  int64_t last() const { return kept_.empty() ? 0 : kept_.back().position; }
-  void add(int64_t position, Conv conv);
-  // The last position up to this one with a known conv state, and this state.
-  KnownConv before(int64_t position) const;
-  void drop_after(int64_t position);
-
- private:
-  size_t up_to(int64_t position) const;
-
-  std::vector<KnownConv> kept_;
-};
 
 // Tokens and the state that they led to.
 class Contents {
@@ -76,29 +52,26 @@ class Contents {
   // turn's beginning.
   KnownConv conv_to_save() const;
   // Takes ids whose keys and values were written to the state, and a conv state of them.
-  void fill(std::vector<int32_t> ids, const KnownConv& known);
+  void fill(TokenIds ids, const KnownConv& known);
   // Takes a conv state of one of its positions for what `conv` gave there.
   void set_conv(const KnownConv& known);
   // Fills empty contents with others of the same runtime and capacity.
   void copy_from(const Contents& other);
 
  private:
-  // Where the next run begins, and the conv state it needs there.
+  // Where the next run begins, and the conv state it needs there, if not the one it has.
   struct Start {
     int64_t position;
-    bool keeps;  // the conv state is right as it is
+    bool keeps_conv;
     Conv conv;
   };
   Start start() const;
-  void run(TokenIds tokens, const Start& start);
-  void pass(int64_t position, size_t reading);
+  void keep_conv(int64_t position, size_t reading);
 
   State state_;
   std::vector<int32_t> ids_;
   int64_t conv_position_ = 0;  // where the conv state stands, which may be where ids went on to
   Checkpoints checkpoints_;
-  std::vector<int32_t> unread_;  // of one append; kept for its memory
-  float* logits_ = nullptr;
 };
 
 }  // namespace lfm::core

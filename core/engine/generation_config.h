@@ -6,17 +6,14 @@
 #include <vector>
 
 #include "bundle/bundle.h"
-#include "lfm_ops/sampling.h"
+#include "engine/sampling_options.h"
 
 namespace lfm::core {
 
 struct GenerationDefaults {
-  LfmSamplingOptions sampling;         // the seed is 0 and means nothing
+  SamplingOptions sampling;
   std::vector<int32_t> eos_token_ids;  // of the manifest and the file, sorted
 };
-
-// Python's ranges: LFM_INVALID_REQUEST names the first option that is out of its own.
-void check_sampling(const LfmSamplingOptions& options);
 
 // LFM_BUNDLE: the file is malformed or holds a value out of range.
 GenerationDefaults read_generation_config(const Bundle& bundle);

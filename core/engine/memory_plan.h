@@ -15,7 +15,7 @@ struct MemoryPlan {
   int64_t scratch = 0;          // an estimate: of a run, and of ONNX Runtime itself
   int64_t bytes_per_token = 0;  // of the state
 
-  int64_t total() const { return weights + state + scratch; }
+  int64_t total() const;
 };
 
 // `context` as capacity_for takes it.

@@ -37,7 +37,7 @@ class Runtime {
  private:
   friend class State;
 
-  void load(const std::string& path, bool ours);
+  void load(bool ours);
 
   std::shared_ptr<const Bundle> bundle_;
   int threads_;

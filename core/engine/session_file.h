@@ -1,13 +1,13 @@
-// A session as a file, the same as Python's: a safetensors file of its ids, keys and values, and of
-// its conv state. lfm_edge/session_file.py says what it holds.
+// A session as a file, the same as Python's: lfm_edge/session_file.py says what it holds.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/contents.h"
+#include "engine/safetensors.h"
 
 namespace lfm::core {
 
@@ -20,8 +20,8 @@ class SavedSession {
   // LFM_SESSION_FILE: it is missing, damaged, no saved session, of another version or bundle.
   SavedSession(const std::string& path, const Runtime& runtime);
 
-  int64_t capacity() const { return capacity_; }
-  int64_t position() const { return position_; }
+  int64_t capacity() const { return capacity_; }  // of the session that was saved
+  int64_t position() const { return position_; }  // how many tokens it holds
   const std::string& attached() const { return attached_; }
 
   // Fills empty contents, whose capacity holds `position` tokens. LFM_SESSION_FILE: the tensors are
@@ -29,18 +29,19 @@ class SavedSession {
   void read_into(Contents& contents) const;
 
  private:
-  struct Tensor {
-    std::string dtype;
-    std::vector<int64_t> shape;
-    std::string_view bytes;
-  };
+  [[noreturn]] void damaged(const std::string& what) const;
+  std::string text(const char* name) const;
+  int64_t number(const char* name, int64_t least, int64_t most) const;
+  const StoredTensor& tensor(const std::string& name, const char* dtype) const;
+  void check_metadata(const Bundle& bundle) const;
+  void check_tensors(const std::vector<StateTensor>& state) const;
+  bool is_stored(const StateTensor& described) const;
+  std::string digest() const;
 
   std::string path_;
-  MappedFile file_;
-  const Runtime* runtime_;
-  std::map<std::string, std::string> metadata_;
-  std::map<std::string, Tensor> tensors_;
-  std::string sha256_, attached_;
+  SafetensorsFile file_;
+  int64_t vocab_size_;
+  std::string attached_;
   int64_t capacity_ = 0, position_ = 0, conv_position_ = -1;
 };
 

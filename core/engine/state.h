@@ -6,25 +6,11 @@
 #include <vector>
 
 #include "engine/runtime.h"
+#include "engine/zero_pages.h"
 
 namespace lfm::core {
 
-// Memory that is zeros, and costs nothing before it is written.
-class ZeroPages {
- public:
-  ZeroPages() = default;
-  explicit ZeroPages(size_t size);  // std::bad_alloc where there is none
-  ~ZeroPages();
-  ZeroPages(ZeroPages&& other) noexcept;
-  ZeroPages& operator=(ZeroPages&& other) noexcept;
-
-  char* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  char* data_ = nullptr;
-  size_t size_ = 0;
-};
+constexpr int64_t kPrefillChunk = 512;  // most tokens of one run
 
 // The conv state at some position: the bytes of its tensors in the manifest's order, which nobody
 // changes; null: empty.
@@ -39,9 +25,9 @@ class State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // Appends tokens at `position` and returns the last one's logits [vocab], which hold until the
-  // next run. The first `replayed` of them stand in the cache already and are not appended.
-  // LFM_BUNDLE: the graph failed to run; the state is then undefined.
+  // Appends tokens, at most kPrefillChunk, at `position` and returns the last one's logits [vocab],
+  // which hold until the next run. The first `replayed` of them stand in the cache already and are
+  // not appended. LFM_BUNDLE: the graph failed to run; the state is then undefined.
   float* run(const int32_t* ids, int64_t count, int64_t position, int64_t replayed);
 
   // Forgets everything. Only the conv state is zeroed: attention never reads beyond the position.
@@ -67,5 +53,13 @@ class State {
 // they are more).
 std::vector<int64_t> state_shape(const StateTensor& tensor, int64_t capacity);
 int64_t state_bytes(const StateTensor& tensor, int64_t capacity);
+
+// Where the first `held` positions of a tensor that grows lie in its memory: `count` parts of
+// `size` bytes, one at every `stride`.
+struct HeldParts {
+  HeldParts(const StateTensor& tensor, int64_t capacity, int64_t held);
+
+  size_t count = 1, size, stride;
+};
 
 }  // namespace lfm::core

@@ -12,6 +12,7 @@ are let pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from lfm_edge.bundle import GoldenVectors
@@ -19,12 +20,22 @@ from lfm_ops import reference as ops
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
-from .architecture import Architecture, Attention, Embedding, Mlp, Norm, ShortConv, SparseMoe
+from .architecture import (
+    Architecture,
+    Attention,
+    Embedding,
+    Linear,
+    Mlp,
+    Norm,
+    ShortConv,
+    SparseMoe,
+    Vector,
+)
 from .decoder import Operations, decode
 from .errors import ExportError
 from .weights import WeightStream
 
-__all__ = ["Numerics", "Reference", "golden_vectors"]
+__all__ = ["Numerics", "Reference", "Tensors", "golden_vectors"]
 
 Array = NDArray[np.float32]
 
@@ -33,6 +44,22 @@ _DISTURBED_RUNS = 6
 _USUAL = 0.75  # of the positions, which an error is measured on
 _TOLERANCE = 3.0  # times that error
 _LEAST_TOLERANCE = 2e-4  # the parity that every float32 graph is held to
+
+
+class Tensors(Protocol):
+    """Who has a model's weights: `WeightStream`, or what stands for a part of it."""
+
+    def matrix(self, linear: Linear) -> QuantizedTensor:
+        """A linear layer's weight."""
+        ...
+
+    def vector(self, vector: Vector) -> Array:
+        """A small tensor in float32."""
+        ...
+
+    def optional(self, vector: Vector | None) -> Array | None:
+        """The same for one that the model may not have."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +123,7 @@ class Reference(Operations[Array, Array]):
 
     def __init__(
         self,
-        weights: WeightStream,
+        weights: Tensors,
         ids: list[int],
         numerics: Numerics,
         disturbed_runs: int,

@@ -7,8 +7,9 @@ Which template that is, and which special tokens it sees, is decided as transfor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
@@ -18,7 +19,7 @@ from ..special_tokens import named_tokens, with_special_tokens_map
 from . import sandbox
 from .messages import normalize_messages, plain
 
-__all__ = ["ChatTemplate"]
+__all__ = ["ChatTemplate", "embedded_templates"]
 
 _DEFAULT, _TOOL_USE = "default", "tool_use"
 
@@ -43,12 +44,14 @@ class ChatTemplate:
         variables: Mapping[str, str] | None = None,
         control_tokens: Sequence[str] | None = None,
     ) -> None:
-        self._sources = {_DEFAULT: source} if isinstance(source, str) else dict(source)
-        self._variables = dict(variables or {})
-        self.special_tokens = frozenset(self._variables.values())
+        self.sources = {_DEFAULT: source} if isinstance(source, str) else dict(source)
+        """The templates' texts by name."""
+        self.variables = dict(variables or {})
+        """What every rendering sees."""
+        self.special_tokens = frozenset(self.variables.values())
         """The texts of the tokens that templates write by name, such as `bos_token`."""
         self.control_tokens = control_tokens
-        for text in self._sources.values():
+        for text in self.sources.values():
             sandbox.render(text, None)
 
     @classmethod
@@ -58,14 +61,34 @@ class ChatTemplate:
         Raises:
             TemplateError: there is none, or one does not compile.
         """
-        config = _read_object(bundle, TOKENIZER_CONFIG)
-        sources = _files(bundle) or _embedded(config.get("chat_template"))
+        return cls.of_files(bundle.manifest.files, bundle.read_text, bundle.folder)
+
+    @classmethod
+    def of_files(
+        cls, names: Iterable[str], read: Callable[[str], str | None], folder: Path
+    ) -> ChatTemplate:
+        """The same of files that are no bundle yet.
+
+        Args:
+            names: all there are.
+            read: the text of one of a name, or None where there is none.
+            folder: where they lie, for messages.
+
+        Raises:
+            TemplateError: there is none, or one does not compile.
+        """
+
+        def read_object(name: str) -> dict[str, Any]:
+            return _object(read(name), folder / name)
+
+        config = read_object(TOKENIZER_CONFIG)
+        sources = _files(names, read) or embedded_templates(config.get("chat_template"))
         if not sources:
             raise TemplateError(
-                f"{bundle.folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
+                f"{folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
                 "model takes no chat; use generate"
             )
-        config = with_special_tokens_map(config, _read_object(bundle, SPECIAL_TOKENS))
+        config = with_special_tokens_map(config, read_object(SPECIAL_TOKENS))
         control = config.get("chat_control_tokens")
         return cls(sources, _special_tokens(config), control if isinstance(control, list) else None)
 
@@ -75,14 +98,14 @@ class ChatTemplate:
         Raises:
             TemplateError: there are several, but none for such a chat.
         """
-        if tools is not None and _TOOL_USE in self._sources:
-            return self._sources[_TOOL_USE]
-        if _DEFAULT not in self._sources:
+        if tools is not None and _TOOL_USE in self.sources:
+            return self.sources[_TOOL_USE]
+        if _DEFAULT not in self.sources:
             raise TemplateError(
-                f"the model has the chat templates {', '.join(sorted(self._sources))}, "
+                f"the model has the chat templates {', '.join(sorted(self.sources))}, "
                 f"but no {_DEFAULT} one, which a chat without tools needs"
             )
-        return self._sources[_DEFAULT]
+        return self.sources[_DEFAULT]
 
     def render(
         self,
@@ -110,7 +133,7 @@ class ChatTemplate:
         """
         given = {
             "documents": None,
-            **self._variables,
+            **self.variables,
             **variables,
             "tools": tools,
             "add_generation_prompt": add_generation_prompt,
@@ -119,20 +142,20 @@ class ChatTemplate:
         return sandbox.render(self.source(tools), values, clock)
 
 
-def _files(bundle: Bundle) -> dict[str, str]:
+def _files(names: Iterable[str], read: Callable[[str], str | None]) -> dict[str, str]:
     """The templates in files of their own, by name."""
-    names = {CHAT_TEMPLATE: _DEFAULT} | {
+    found = {CHAT_TEMPLATE: _DEFAULT} | {
         name: name.removeprefix(f"{CHAT_TEMPLATES}/").removesuffix(".jinja")
-        for name in sorted(bundle.manifest.files)
+        for name in sorted(names)
         if name.startswith(f"{CHAT_TEMPLATES}/")
         and name.count("/") == 1
         and name.endswith(".jinja")
     }
-    texts = {name: bundle.read_text(file) for file, name in names.items()}
+    texts = {name: read(file) for file, name in found.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _embedded(value: Any) -> dict[str, str]:
+def embedded_templates(value: Any) -> dict[str, str]:
     """A template is a string, or a list or an object of named ones."""
     if isinstance(value, str):
         return {_DEFAULT: value}
@@ -143,16 +166,15 @@ def _embedded(value: Any) -> dict[str, str]:
     return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
-def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
-    text = bundle.read_text(name)
+def _object(text: str | None, path: Path) -> dict[str, Any]:
     if text is None:
         return {}
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TemplateError(f"{bundle.folder / name}: {error}") from None
+        raise TemplateError(f"{path}: {error}") from None
     if not isinstance(value, dict):
-        raise TemplateError(f"{bundle.folder / name}: expected a JSON object")
+        raise TemplateError(f"{path}: expected a JSON object")
     return value
 
 

@@ -37,20 +37,3 @@ public class TemplateError(message: String) : LfmError(message)
 
 /** There is no memory for what was asked for; what was there before is as it was. */
 public class NoMemoryError(message: String) : LfmError(message)
-
-/** The error of a status of `lfm_core.h`; called from C++. */
-@JvmSynthetic
-internal fun errorOf(status: Int, message: String): RuntimeException =
-    when (status) {
-        10 -> BundleError(message)
-        11 -> UnsupportedBundleError(message)
-        12 -> IntegrityError(message)
-        13 -> InvalidRequestError(message)
-        14 -> UnknownTokenError(message)
-        15 -> ContextFullError(message)
-        16 -> SessionFileError(message)
-        17 -> SessionTakenError(message)
-        18 -> TemplateError(message)
-        19 -> NoMemoryError(message)
-        else -> IllegalStateException("lfm_core, status $status: $message")
-    }

@@ -1,6 +1,7 @@
 package ai.lfm.edge
 
 import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.jsonObject
 
 /** What an answer is made of, as it comes. */
 public sealed interface Event {
@@ -82,3 +83,42 @@ public data class Usage(
  * @property total from the request to the end.
  */
 public data class Timings(val timeToFirstToken: Double, val total: Double)
+
+/** An event as `lfm_core.h` writes it. */
+internal fun eventOf(event: JsonObject): Event =
+    when (val type = event.text("type")) {
+        "progress" -> Event.Progress(event.text("what"), event.long("done"), event.long("total"))
+        "reasoning" -> Event.Reasoning(event.text("text"))
+        "text" -> Event.Text(event.text("text"))
+        "tool_call" -> toolCallOf(event)
+        "invalid_tool_call" -> Event.InvalidToolCall(event.text("text"), event.text("message"))
+        "end" -> endOf(event)
+        else -> error("lfm_core gave an event of type $type, which is unknown")
+    }
+
+internal fun proofOf(event: JsonObject): Proof =
+    if (event.text("type") == "golden") {
+        Proof.Golden(event.double("worst"), event.double("tolerance"))
+    } else {
+        eventOf(event) as Event.Progress
+    }
+
+internal fun toolCallOf(call: JsonObject) =
+    Event.ToolCall(call.text("name"), call.getValue("arguments").jsonObject)
+
+private fun endOf(event: JsonObject): Event.End {
+    val usage = event.getValue("usage").jsonObject
+    val timings = event.getValue("timings").jsonObject
+    return Event.End(
+        event.text("reason"),
+        Usage(
+            reused = usage.int("reused"),
+            processed = usage.int("processed"),
+            generated = usage.int("generated"),
+            proposed = usage.int("proposed"),
+            accepted = usage.int("accepted"),
+            reasoning = usage.int("reasoning"),
+        ),
+        Timings(timings.double("time_to_first_token"), timings.double("total")),
+    )
+}

@@ -5,10 +5,10 @@ import java.io.File
 /** The library itself. */
 public object Lfm {
     /** The version of the core, "major.minor". */
-    public val version: String get() = TODO()
+    public val version: String get() = Native.version().decodeToString()
 
     /** How many models, sessions, conversations, answers and samplers are open: 0 where nothing leaks. */
-    public val openHandles: Long get() = TODO()
+    public val openHandles: Long get() = Native.openHandles()
 
     /**
      * Where ONNX Runtime's library lies; to be called before the first model is loaded.
@@ -18,5 +18,5 @@ public object Lfm {
      *
      * @throws BundleError it does not load.
      */
-    public fun useOnnxRuntime(library: File): Unit = TODO()
+    public fun useOnnxRuntime(library: File): Unit = OnnxRuntime.use(library)
 }

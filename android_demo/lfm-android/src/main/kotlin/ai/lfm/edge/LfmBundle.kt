@@ -2,6 +2,8 @@ package ai.lfm.edge
 
 import java.io.File
 import kotlinx.coroutines.flow.Flow
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.jsonObject
 
 /**
  * What a bundle needs, before anything of it is loaded.
@@ -38,7 +40,8 @@ public object LfmBundle {
      * @throws BundleError the bundle is missing or malformed.
      * @throws InvalidRequestError [context] is out of range.
      */
-    public suspend fun plan(dir: File, context: Int? = null): MemoryPlan = TODO()
+    public suspend fun plan(dir: File, context: Int? = null): MemoryPlan =
+        computing { planOf(parsed(Native.bundlePlan(line(dir.path), capacity(context))).jsonObject) }
 
     /**
      * Hashes every file of a bundle, and tells how far it is in bytes.
@@ -46,5 +49,20 @@ public object LfmBundle {
      * The flow throws [IntegrityError] for a file that differs from the manifest, and [BundleError]
      * for one that is missing.
      */
-    public fun check(dir: File): Flow<Event.Progress> = TODO()
+    public fun check(dir: File): Flow<Event.Progress> =
+        eventsOf({ Native.bundleCheck(line(dir.path)) }) { eventOf(it) as Event.Progress }
 }
+
+private fun planOf(plan: JsonObject) =
+    MemoryPlan(
+        weights = plan.long("weights"),
+        state = plan.long("state"),
+        scratch = plan.long("scratch"),
+        total = plan.long("total"),
+        context = plan.int("context"),
+        maxContext = plan.int("max_context"),
+        bytesPerToken = plan.long("bytes_per_token"),
+        family = plan.text("family"),
+        target = plan.text("target"),
+        chat = plan.boolean("chat"),
+    )

@@ -2,7 +2,13 @@ package ai.lfm.edge
 
 import java.io.Closeable
 import java.io.File
+import java.util.concurrent.atomic.AtomicLong
 import kotlinx.coroutines.flow.Flow
+import kotlinx.serialization.json.JsonArray
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.JsonPrimitive
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
 
 /**
  * A chat that goes on: its messages, and a session that has read most of them already; made by
@@ -17,11 +23,16 @@ import kotlinx.coroutines.flow.Flow
  *
  * A conversation answers one turn at a time.
  */
-public class LfmConversation internal constructor(handle: Long) : Closeable {
+public class LfmConversation internal constructor(
+    private val handle: Long,
+    private val vocabSize: Int,
+) : Closeable {
     /** All that was said, as templates take it; may be replaced between turns. */
     public var messages: List<Message>
-        get() = TODO()
-        set(value) = TODO()
+        get() = parsed(Native.conversationMessages(handle)).jsonArray.map { it.jsonObject }
+        set(value) = Native.conversationSetMessages(handle, utf8(JsonArray(value)))
+
+    private val current = AtomicLong() // answer
 
     /**
      * Says [text] and gives the events of the answer: [Event.Progress] while a long prompt is read,
@@ -30,14 +41,16 @@ public class LfmConversation internal constructor(handle: Long) : Closeable {
      * The flow throws [InvalidRequestError] (an option is out of range), [TemplateError] (the template
      * refuses the messages), [ContextFullError], [BundleError].
      */
-    public fun send(text: String, options: AnswerOptions = AnswerOptions()): Flow<Event> = TODO()
+    public fun send(text: String, options: AnswerOptions = AnswerOptions()): Flow<Event> =
+        send(JsonPrimitive(text), options)
 
     /** Says whole messages, such as the results of tools ([toolMessage]); see the other [send]. */
     public fun send(messages: List<Message>, options: AnswerOptions = AnswerOptions()): Flow<Event> =
-        TODO()
+        send(JsonArray(messages), options)
 
     /** Answers the last message anew; the flow throws [InvalidRequestError] where there is none. */
-    public fun regenerate(options: AnswerOptions = AnswerOptions()): Flow<Event> = TODO()
+    public fun regenerate(options: AnswerOptions = AnswerOptions()): Flow<Event> =
+        answer { Native.conversationRegenerate(handle, utf8(options.json())) }
 
     /**
      * Says [text] instead in one of the user's turns, and forgets what followed.
@@ -46,13 +59,15 @@ public class LfmConversation internal constructor(handle: Long) : Closeable {
      *     [InvalidRequestError] where there is no such turn.
      */
     public fun edit(turn: Int, text: String, options: AnswerOptions = AnswerOptions()): Flow<Event> =
-        TODO()
+        answer {
+            Native.conversationEdit(handle, turn.toLong(), line(text), utf8(options.json()))
+        }
 
     /** Ends the answer that is being given, if one is, at its next token; from any thread. */
-    public fun stop(): Unit = TODO()
+    public fun stop(): Unit = Native.stop(current.get())
 
     /** The session that has read the messages; to be closed as well. */
-    public fun session(): LfmSession = TODO()
+    public fun session(): LfmSession = LfmSession(Native.conversationSession(handle), vocabSize)
 
     /**
      * Writes it, with what its session holds, to a file that [open], and Python's
@@ -60,10 +75,16 @@ public class LfmConversation internal constructor(handle: Long) : Closeable {
      *
      * @throws SessionFileError the file cannot be written; nothing is left of it.
      */
-    public suspend fun save(file: File): Unit = TODO()
+    public suspend fun save(file: File): Unit =
+        computing { Native.conversationSave(handle, line(file.path)) }
 
     /** Gives it back; may be called twice. An answer that is being given ends at its next token. */
-    override fun close(): Unit = TODO()
+    override fun close(): Unit = Native.close(handle)
+
+    private fun send(message: JsonElement, options: AnswerOptions) =
+        answer { Native.conversationSend(handle, utf8(message), utf8(options.json())) }
+
+    private fun answer(begin: () -> Long) = eventsOf({ begin().also(current::set) }, ::eventOf)
 
     public companion object {
         /**
@@ -74,6 +95,9 @@ public class LfmConversation internal constructor(handle: Long) : Closeable {
          *     but no conversation.
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmConversation =
-            TODO()
+            opening {
+                val handle = Native.conversationLoad(model.handle, line(file.path), capacity(context))
+                LfmConversation(handle, model.info.vocabSize)
+            }
     }
 }

@@ -3,8 +3,13 @@ package ai.lfm.edge
 import java.io.Closeable
 import java.io.File
 import java.time.LocalDateTime
+import java.time.format.DateTimeFormatter
 import kotlinx.coroutines.flow.Flow
 import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.int
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
 
 /**
  * One turn of a chat, as templates take it: `role`, `content`, and what else the template reads;
@@ -55,9 +60,9 @@ public data class ModelInfo(
  * What was made of it (sessions, conversations, answers) may outlive its [close]: the memory goes
  * when the last of them is closed.
  */
-public class LfmModel private constructor(handle: Long) : Closeable {
+public class LfmModel private constructor(internal val handle: Long) : Closeable {
     /** What it is. */
-    public val info: ModelInfo get() = TODO()
+    public val info: ModelInfo = infoOf(parsed(Native.modelInfo(handle)).jsonObject)
 
     /**
      * An empty session of [context] tokens; by default [ModelInfo.defaultContext].
@@ -65,7 +70,8 @@ public class LfmModel private constructor(handle: Long) : Closeable {
      * @throws InvalidRequestError [context] is out of range.
      * @throws BundleError there is no memory for it.
      */
-    public suspend fun session(context: Int? = null): LfmSession = TODO()
+    public suspend fun session(context: Int? = null): LfmSession =
+        opening { LfmSession(Native.sessionOpen(handle, capacity(context)), info.vocabSize) }
 
     /**
      * A chat that remembers what was said, and reads nothing twice that it need not.
@@ -86,7 +92,20 @@ public class LfmModel private constructor(handle: Long) : Closeable {
         context: Int? = null,
         messages: List<Message>? = null,
         clock: LocalDateTime = LocalDateTime.now(),
-    ): LfmConversation = TODO()
+    ): LfmConversation {
+        val said = messages ?: system?.let { listOf(jsonOf("role" to "system", "content" to it)) }
+        val setting =
+            jsonOf(
+                "messages" to said,
+                "tools" to tools,
+                "template_options" to templateOptions,
+                "context" to context,
+                "clock" to written(clock),
+            )
+        return opening {
+            LfmConversation(Native.conversationOpen(handle, utf8(setting)), info.vocabSize)
+        }
+    }
 
     /**
      * Continues [prompt] in [session], from the longest beginning of it that the session holds.
@@ -102,14 +121,14 @@ public class LfmModel private constructor(handle: Long) : Closeable {
         session: LfmSession,
         prompt: String,
         options: AnswerOptions = AnswerOptions(),
-    ): Flow<Event> = TODO()
+    ): Flow<Event> = generate(session, "text" to prompt, options)
 
     /** As above, of the ids of a prompt; the flow throws [UnknownTokenError] as well. */
     public fun generate(
         session: LfmSession,
         prompt: IntArray,
         options: AnswerOptions = AnswerOptions(),
-    ): Flow<Event> = TODO()
+    ): Flow<Event> = generate(session, "ids" to prompt, options)
 
     /**
      * The ids of a text.
@@ -119,14 +138,15 @@ public class LfmModel private constructor(handle: Long) : Closeable {
      * @throws InvalidRequestError the text holds half of a surrogate pair, which is no character.
      * @throws BundleError the bundle has no usable tokenizer.
      */
-    public fun encode(text: String, special: Boolean = false): IntArray = TODO()
+    public fun encode(text: String, special: Boolean = false): IntArray =
+        Native.encode(handle, utf8(text), special)
 
     /**
      * The text of ids, special tokens included; bytes that are no UTF-8 become U+FFFD.
      *
      * @throws UnknownTokenError an id lies outside the vocabulary.
      */
-    public fun decode(ids: IntArray): String = TODO()
+    public fun decode(ids: IntArray): String = Native.decode(handle, ids).decodeToString()
 
     /**
      * The tokens that the template makes of [messages], up to where the answer begins.
@@ -141,17 +161,32 @@ public class LfmModel private constructor(handle: Long) : Closeable {
         templateOptions: JsonObject? = null,
         clock: LocalDateTime = LocalDateTime.now(),
         trustMarkers: Boolean = false,
-    ): IntArray = TODO()
+    ): IntArray {
+        val request =
+            jsonOf(
+                "messages" to messages,
+                "tools" to tools,
+                "template_options" to templateOptions,
+                "clock" to written(clock),
+                "trust_markers" to trustMarkers,
+            )
+        return Native.prompt(handle, utf8(request))
+    }
 
     /**
      * Replays the golden vectors: [Event.Progress] in positions, and [Proof.Golden] last.
      *
      * The flow throws [IntegrityError] where the graph misses one.
      */
-    public fun verify(): Flow<Proof> = TODO()
+    public fun verify(): Flow<Proof> = eventsOf({ Native.modelVerify(handle) }, ::proofOf)
 
     /** Gives it back; may be called twice. */
-    override fun close(): Unit = TODO()
+    override fun close(): Unit = Native.close(handle)
+
+    private fun generate(session: LfmSession, prompt: Pair<String, Any>, options: AnswerOptions) =
+        eventsOf({
+            Native.generate(session.handle, utf8(JsonObject(options.json() + jsonOf(prompt))))
+        }, ::eventOf)
 
     public companion object {
         /**
@@ -164,6 +199,41 @@ public class LfmModel private constructor(handle: Long) : Closeable {
          * @throws UnsupportedBundleError its format or target is not one that this version runs.
          * @throws InvalidRequestError [threads] is below 1.
          */
-        public suspend fun load(dir: File, threads: Int? = null): LfmModel = TODO()
+        public suspend fun load(dir: File, threads: Int? = null): LfmModel =
+            opening {
+                OnnxRuntime.settle()
+                val options = threads?.let { utf8(jsonOf("threads" to it)) }
+                LfmModel(Native.modelOpen(line(dir.path), options))
+            }
     }
 }
+
+/** A context as the core takes it, where 0 is the default and no number of anyone's. */
+internal fun capacity(context: Int?): Long =
+    when (context) {
+        null -> 0
+        0 -> throw InvalidRequestError("context: got 0, expected a whole number of 1 or more")
+        else -> context.toLong()
+    }
+
+private fun written(clock: LocalDateTime) =
+    clock.format(DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss"))
+
+private fun infoOf(info: JsonObject) =
+    ModelInfo(
+        folder = info.text("folder"),
+        digest = info.text("digest"),
+        family = info.text("family"),
+        target = info.text("target"),
+        vocabSize = info.int("vocab_size"),
+        maxContext = info.int("max_context"),
+        defaultContext = info.int("default_context"),
+        threads = info.int("threads"),
+        isa = info.text("isa"),
+        prefetchBytes = info.long("prefetch_bytes"),
+        onnxruntime = info.text("onnxruntime"),
+        eosTokenIds = info.getValue("eos_token_ids").jsonArray.map { it.jsonPrimitive.int },
+        sampling = info.getValue("sampling").jsonObject,
+        withoutText = info.textOrNull("text"),
+        withoutChat = info.textOrNull("chat"),
+    )

@@ -1,5 +1,7 @@
 package ai.lfm.edge
 
+import kotlinx.serialization.json.JsonObject
+
 /**
  * What one answer can be asked for; null stands for the default everywhere.
  *
@@ -34,3 +36,20 @@ public data class AnswerOptions(
     val stop: List<String>? = null,
     val thinkingBudget: Int? = null,
 )
+
+internal fun AnswerOptions.json(): JsonObject =
+    jsonOf(
+        "max_tokens" to maxTokens,
+        "temperature" to temperature,
+        "top_k" to topK,
+        "top_p" to topP,
+        "min_p" to minP,
+        "repetition_penalty" to repetitionPenalty,
+        "frequency_penalty" to frequencyPenalty,
+        "presence_penalty" to presencePenalty,
+        "logit_bias" to logitBias,
+        "banned" to banned,
+        "seed" to seed,
+        "stop" to stop,
+        "thinking_budget" to thinkingBudget,
+    )

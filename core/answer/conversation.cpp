@@ -1,0 +1,149 @@
+#include "answer/conversation.h"
+
+#include "answer/fields.h"
+#include "chat/characters.h"
+#include "chat/tools.h"
+
+namespace lfm::core {
+namespace {
+
+bool has_role(const Json& message, const char* role) { return message["role"] == Json(role); }
+
+Json user_says(const std::string& text) {
+  return Json::Object{{"role", "user"}, {"content", text}};
+}
+
+Json::Array require_messages(const Json& messages, const char* what) {
+  if (messages.is_null()) return {};
+  if (!messages.is_array())
+    throw invalid_request(std::string(what) + ": expected a list of messages");
+  return messages.array();
+}
+
+// The capacity for the context that was asked for.
+int64_t capacity_of(const Bundle& bundle, const Json& context) {
+  if (context.is_null()) return capacity_for(bundle, 0);
+  if (context.is_integer()) return capacity_for(bundle, context.integer());
+  const int64_t most = bundle.manifest().model.max_context;
+  throw out_of_range("context", context, "1 to " + grouped(most) + ", the most this bundle holds");
+}
+
+}  // namespace
+
+Conversation::Conversation(std::shared_ptr<Model> model, std::shared_ptr<SharedSession> session,
+                           Json::Array messages, Setting setting)
+    : model_(std::move(model)),
+      session_(std::move(session)),
+      messages_(std::move(messages)),
+      setting_(std::move(setting)) {}
+
+std::shared_ptr<Conversation> Conversation::open(std::shared_ptr<Model> model,
+                                                 const Json& setting) {
+  require_fields(setting, "setting",
+                 {"system", "tools", "template_options", "clock", "messages", "context"});
+  tool_names(setting["tools"]);
+  Json::Array messages = require_messages(setting["messages"], "messages");
+  if (const Json& system = setting["system"]; !system.is_null()) {
+    messages.insert(messages.begin(), Json::Object{{"role", "system"}, {"content", system}});
+  }
+  Setting kept{setting["tools"], setting["template_options"], require_clock(setting["clock"])};
+  const int64_t capacity = capacity_of(model->bundle(), setting["context"]);
+  auto session = std::make_unique<Session>(model->runtime(), capacity);
+  return std::shared_ptr<Conversation>(
+      new Conversation(std::move(model), std::make_shared<SharedSession>(std::move(session)),
+                       std::move(messages), std::move(kept)));
+}
+
+std::shared_ptr<Conversation> Conversation::load(std::shared_ptr<Model> model,
+                                                 const std::string& path, int64_t context) {
+  OpenedSession opened = Session::open(model->runtime(), path, context);
+  try {
+    const Json saved = Json::parse(opened.attached, path);
+    const bool whole = saved["messages"].is_array() && saved.has("tools") &&
+                       saved.has("template_options") && saved["clock"].is_string();
+    const Json& options = saved["template_options"];
+    if (!whole || !(options.is_null() || options.is_object())) throw invalid_request(path);
+    for (const Json& message : saved["messages"].array()) {
+      if (!message.is_object()) throw invalid_request(path);
+    }
+    tool_names(saved["tools"]);
+    require_clock(saved["clock"]);
+    return std::shared_ptr<Conversation>(new Conversation(
+        std::move(model), std::make_shared<SharedSession>(std::move(opened.session)),
+        saved["messages"].array(), {saved["tools"], options, saved["clock"].string()}));
+  } catch (const Error&) {
+    throw Error(LFM_SESSION_FILE,
+                path + ": holds a session, but no conversation; open it by Session.open");
+  }
+}
+
+std::unique_ptr<Turn> Conversation::send(const Json& message, const Json& options, Stop stop) {
+  Json::Array messages = this->messages().array();
+  if (message.is_string()) {
+    messages.push_back(user_says(message.string()));
+  } else if (message.is_object()) {
+    messages.push_back(message);
+  } else if (message.is_array()) {
+    messages.insert(messages.end(), message.array().begin(), message.array().end());
+  } else {
+    throw invalid_request("message: got " + python_repr(message) +
+                          ", expected a text or a list of messages");
+  }
+  return answer(std::move(messages), options, std::move(stop));
+}
+
+std::unique_ptr<Turn> Conversation::regenerate(const Json& options, Stop stop) {
+  Json::Array asked = messages().array();
+  while (!asked.empty() && has_role(asked.back(), "assistant")) asked.pop_back();
+  bool something = false;
+  for (const Json& message : asked) something = something || !has_role(message, "system");
+  if (!something) throw invalid_request("there is no message to answer; send one first");
+  return answer(std::move(asked), options, std::move(stop));
+}
+
+std::unique_ptr<Turn> Conversation::edit(int64_t turn, const std::string& text, const Json& options,
+                                         Stop stop) {
+  Json::Array messages = this->messages().array();
+  std::vector<size_t> places;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (has_role(messages[i], "user")) places.push_back(i);
+  }
+  const auto count = static_cast<int64_t>(places.size());
+  if (turn < -count || turn >= count) {
+    throw invalid_request("edit: got turn " + std::to_string(turn) + ", but the user has said " +
+                          std::to_string(count) + " things");
+  }
+  const size_t place = places[static_cast<size_t>(turn < 0 ? turn + count : turn)];
+  messages.resize(place + 1);
+  messages.back().set("content", text);
+  return answer(std::move(messages), options, std::move(stop));
+}
+
+std::unique_ptr<Turn> Conversation::answer(Json::Array messages, const Json& options, Stop stop) {
+  const Chat chat{Json(messages), setting_.tools, setting_.template_options,
+                  require_clock(setting_.clock)};
+  Request request = chat_request(model_, session_, chat, options);
+  return std::make_unique<Turn>(shared_from_this(), std::move(messages), std::move(request),
+                                std::move(stop));
+}
+
+Json Conversation::messages() const {
+  const std::lock_guard<std::mutex> lock(changing_);
+  return Json(messages_);
+}
+
+void Conversation::set_messages(const Json& messages) {
+  Json::Array taken = require_messages(messages, "messages");
+  const std::lock_guard<std::mutex> lock(changing_);
+  messages_ = std::move(taken);
+}
+
+void Conversation::save(const std::string& path) const {
+  const Json saved = Json::Object{{"messages", messages()},
+                                  {"tools", setting_.tools},
+                                  {"template_options", setting_.template_options},
+                                  {"clock", setting_.clock}};
+  SharedSession::Use(*session_)->save(path, python_json(saved));
+}
+
+}  // namespace lfm::core

@@ -1,0 +1,146 @@
+#include "answer/model.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "answer/fields.h"
+#include "base/error.h"
+#include "engine/ort.h"
+#include "engine/threads.h"
+
+namespace lfm::core {
+namespace {
+
+constexpr const char* kDeviceFile = "device.bin";
+constexpr const char* kTokenizerSection = "tokenizer";
+constexpr const char* kChatSection = "chat";
+constexpr const char* kChatTemplate = "chat_template.jinja";
+
+std::shared_ptr<const Runtime> open_runtime(const std::string& folder, const Json& options) {
+  require_fields(options, "options", {"threads"});
+  const Json& threads = options["threads"];
+  const auto bundle = std::make_shared<Bundle>(folder);
+  if (threads.is_null()) return std::make_shared<Runtime>(bundle);
+  if (!threads.is_integer() || threads.integer() < 1 || threads.integer() > kMostThreads) {
+    throw out_of_range("threads", threads, "1 to " + std::to_string(kMostThreads));
+  }
+  return std::make_shared<Runtime>(bundle, static_cast<int>(threads.integer()));
+}
+
+std::string no_text(const Bundle& bundle) {
+  if (!bundle.has("tokenizer.json")) {
+    return bundle.folder() +
+           ": no tokenizer.json, so this bundle reads no text; use a session and ids";
+  }
+  return bundle.folder() + ": no tokenizer in " + kDeviceFile +
+         ", so this bundle reads no text here; use a session and ids, or export it anew";
+}
+
+std::string no_chat(const Bundle& bundle) {
+  if (bundle.has(kChatTemplate)) {
+    return bundle.folder() + ": " + kChatTemplate +
+           " has no form that a device renders, so this model takes no chat here; use generate";
+  }
+  return bundle.folder() + ": no " + kChatTemplate +
+         " and none in tokenizer_config.json, so this model takes no chat; use generate";
+}
+
+template <typename Open>
+std::string problem_of(const Open& open) {
+  try {
+    open();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+// The shortest decimal that is this 32-bit number: 1.05 for 1.05f.
+double decimal(float value) {
+  char text[32];
+  for (int digits = 1; digits < 10; ++digits) {
+    std::snprintf(text, sizeof text, "%.*g", digits, static_cast<double>(value));
+    if (std::strtof(text, nullptr) == value) break;
+  }
+  return std::strtod(text, nullptr);
+}
+
+Json as_json(const LfmSamplingOptions& sampling) {
+  return Json::Object{{"temperature", sampling.temperature},
+                      {"top_k", static_cast<int64_t>(sampling.top_k)},
+                      {"top_p", sampling.top_p},
+                      {"min_p", sampling.min_p},
+                      {"repetition_penalty", decimal(sampling.repetition_penalty)}};
+}
+
+}  // namespace
+
+std::string chat_problem(const Bundle& bundle) {
+  return problem_of([&] {
+    if (!bundle.has(kDeviceFile)) throw Error(LFM_BUNDLE, no_text(bundle));
+    const DeviceFile device(bundle.path(kDeviceFile));
+    if (!device.has(kTokenizerSection)) throw Error(LFM_BUNDLE, no_text(bundle));
+    if (!device.has(kChatSection)) throw Error(LFM_TEMPLATE, no_chat(bundle));
+  });
+}
+
+Model::Model(const std::string& folder, const Json& options)
+    : runtime_(open_runtime(folder, options)), defaults_(read_generation_config(bundle())) {}
+
+const DeviceFile& Model::device_file() {
+  if (!device_) device_ = std::make_unique<DeviceFile>(bundle().path(kDeviceFile));
+  return *device_;
+}
+
+const Tokenizer& Model::tokenizer() {
+  const std::lock_guard<std::mutex> lock(opening_);
+  if (tokenizer_) return *tokenizer_;
+  if (!bundle().has(kDeviceFile) || !device_file().has(kTokenizerSection)) {
+    throw Error(LFM_BUNDLE, no_text(bundle()));
+  }
+  tokenizer_ = std::make_unique<Tokenizer>(device_file().section(kTokenizerSection));
+  return *tokenizer_;
+}
+
+const ChatFormat& Model::chat() {
+  tokenizer();
+  const std::lock_guard<std::mutex> lock(opening_);
+  if (chat_) return *chat_;
+  if (!device_file().has(kChatSection)) throw Error(LFM_TEMPLATE, no_chat(bundle()));
+  const Json section = Json::parse(device_file().section(kChatSection), bundle().path(kDeviceFile));
+  chat_ = std::make_unique<ChatFormat>(section);
+  return *chat_;
+}
+
+std::string Model::text_problem() {
+  return problem_of([&] { tokenizer(); });
+}
+
+std::string Model::chat_problem() {
+  return problem_of([&] { chat(); });
+}
+
+Json Model::info() {
+  const Manifest& manifest = bundle().manifest();
+  Json::Array ends;
+  for (const int32_t end : defaults_.eos_token_ids) ends.emplace_back(static_cast<int64_t>(end));
+  return Json::Object{{"folder", bundle().folder()},
+                      {"digest", bundle().digest()},
+                      {"family", manifest.model.family},
+                      {"target", manifest.graph.target},
+                      {"vocab_size", vocab_size()},
+                      {"max_context", manifest.model.max_context},
+                      {"default_context", capacity_for(bundle(), 0)},
+                      {"threads", runtime_->threads()},
+                      {"isa", operators_isa()},
+                      {"prefetch_bytes", operators_prefetch_bytes()},
+                      {"onnxruntime", onnxruntime().version},
+                      {"eos_token_ids", Json(std::move(ends))},
+                      {"sampling", as_json(defaults_.sampling)},
+                      {"text", text_or_null(text_problem())},
+                      {"chat", text_or_null(chat_problem())}};
+}
+
+}  // namespace lfm::core

@@ -1,0 +1,270 @@
+"""One evaluation from end to end."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lfm_edge.bundle import MANIFEST, Bundle
+from lfm_edge.errors import InvalidRequestError, MissingDependencyError, UnsupportedBundleError
+from lfm_edge.progress import Progress, Quiet
+from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.reference import matmul_float32
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from ..architecture import Architecture, Attention, Linear, Mlp, ShortConv, Vector
+from ..checkpoint import Checkpoint
+from ..errors import ExportError
+from ..loading import architecture_of
+from ..notes import short
+from ..reference import Numerics
+from ..walk import (
+    LaneWeights,
+    Routes,
+    Sequences,
+    SourceWeights,
+    TextReader,
+    Value,
+    Walk,
+    WalkFolder,
+    checkpoint_identity,
+    size_of,
+)
+from .result import EvaluateResult, Scores, figures_of, positions_of
+from .runtime import RuntimeLogits
+from .score import Readers, score
+from .stored import StoredWeights, readable
+
+__all__ = ["EvaluateOptions", "evaluate_bundle", "evaluate_sequences"]
+
+_EXACT = Numerics(matmul_float32, "f32", 0.0)
+_SHORTEST_WINDOW = 8
+Lane = SourceWeights | StoredWeights
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What the user chose."""
+
+    text: Path
+    window: int = 512
+    """Tokens of a sequence; each begins from an empty state."""
+    tokens: int | None = None
+    """Of the text, at most."""
+    threads: int | None = None
+    state: Path | None = None
+    """A folder for what an evaluation keeps, to go on from after a kill."""
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    options: EvaluateOptions,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """How `bundle` reads a text, by itself and against the `checkpoint` that it was made of.
+
+    Raises:
+        InvalidRequestError: the text or an option is wrong.
+        CheckpointError: the checkpoint is damaged.
+        ArchitectureError: its config is unknown or contradicts itself.
+        ExportError: the state's folder holds something else.
+        BundleError: the bundle is no export of the checkpoint, or fails to run.
+    """
+    return evaluate_sequences(bundle, checkpoint, _sequences(bundle, options), options, progress)
+
+
+def evaluate_sequences(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    sequences: Sequences,
+    options: EvaluateOptions,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """The same for token ids. Raises what `evaluate_bundle` raises."""
+    progress = progress or Quiet()
+    architecture = None
+    if checkpoint is not None:
+        architecture = architecture_of(checkpoint, short(progress.note))
+        _check_same_model(bundle, architecture)
+    identity = _identity(bundle, checkpoint, architecture, sequences)
+    width = 1 if architecture is None else architecture.hidden_size
+    with (
+        _folder(options.state) as path,
+        WalkFolder.open(path, identity, sequences.tokens, width) as folder,
+    ):
+        scores = _scores(bundle, checkpoint, architecture, sequences, folder, options, progress)
+    return _result(bundle, checkpoint, sequences, scores, options)
+
+
+def _sequences(bundle: Bundle, options: EvaluateOptions) -> Sequences:
+    model = bundle.manifest.model
+    if not _SHORTEST_WINDOW <= options.window <= model.max_context:
+        raise InvalidRequestError(
+            f"--window {options.window}: expected {_SHORTEST_WINDOW} to {model.max_context} "
+            "tokens, the bundle's context"
+        )
+    if options.tokens is not None and options.tokens < 2:
+        raise InvalidRequestError(f"--tokens {options.tokens}: expected at least 2")
+    reader = TextReader.of_bundle(bundle)
+    documents = reader.documents(options.text, "--text")
+    sequences = Sequences.cut(documents, options.window, reader.prefix, options.tokens)
+    if not len(sequences):
+        raise InvalidRequestError(f"--text {options.text}: no two tokens; expected a longer text")
+    return sequences
+
+
+def _check_same_model(bundle: Bundle, architecture: Architecture) -> None:
+    model = bundle.manifest.model
+    for name, got, wanted in (
+        ("family", model.family, architecture.family),
+        ("vocab_size", model.vocab_size, architecture.vocab_size),
+        ("hidden_size", model.hidden_size, architecture.hidden_size),
+        ("num_hidden_layers", model.num_hidden_layers, len(architecture.layers)),
+    ):
+        if got != wanted:
+            raise InvalidRequestError(
+                f"--against: {name} of the source is {wanted}, of {bundle.folder} {got}; name the "
+                "checkpoint that the bundle was made of"
+            )
+
+
+def _identity(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    architecture: Architecture | None,
+    sequences: Sequences,
+) -> str:
+    sha = hashlib.sha256((bundle.folder / MANIFEST).read_bytes())
+    sha.update(sequences.digest().encode())
+    if checkpoint is not None and architecture is not None:
+        sha.update(checkpoint_identity(checkpoint, architecture).encode())
+    return sha.hexdigest()
+
+
+@contextmanager
+def _folder(state: Path | None) -> Iterator[Path]:
+    """The user's folder, which is kept, or one for this evaluation alone."""
+    if state is not None:
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="lfm-edge-eval-") as path:
+        yield Path(path)
+
+
+def _scores(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    architecture: Architecture | None,
+    sequences: Sequences,
+    folder: WalkFolder,
+    options: EvaluateOptions,
+    progress: Progress,
+) -> dict[str, Scores]:
+    with ExitStack() as stack:
+        runtime = _runtime(bundle, options, progress)
+        if runtime is None and (checkpoint is None or not readable(bundle)):
+            raise ExportError(
+                f"{bundle.folder}: a bundle of target {bundle.manifest.graph.target} can be "
+                "evaluated only where it runs"
+            )
+        readers = Readers(runtime=runtime)
+        if checkpoint is not None and architecture is not None:
+            # One thread for NumPy's products, so that sums keep their order.
+            stack.enter_context(threadpool_limits(1, "blas"))
+            lanes: list[Lane] = [SourceWeights(checkpoint)]
+            if readable(bundle):
+                lanes.append(StoredWeights(bundle, architecture))
+            walk = EvaluateWalk(architecture, sequences, folder, lanes, progress)
+            left = len(lanes) * _matrices(architecture) - folder.weights
+            progress.stage("walk", max(left, 1), "weights")
+            readers = Readers(walk.run(), walk.table, architecture.embedding, runtime)
+        progress.stage("score", sequences.tokens, "tokens")
+        return score(sequences, readers, folder, progress.advance)
+
+
+def _runtime(bundle: Bundle, options: EvaluateOptions, progress: Progress) -> RuntimeLogits | None:
+    try:
+        return RuntimeLogits(bundle, options.window, options.threads)
+    except (UnsupportedBundleError, MissingDependencyError) as error:
+        short(progress.note)(f"the bundle is not run, only its weights are read: {error}")
+        return None
+
+
+def _matrices(architecture: Architecture) -> int:
+    """Weights of the matrices that a lane multiplies by, the head left out."""
+    tokens = architecture.embedding.tokens
+    return tokens.rows * tokens.columns + size_of(architecture.layers)
+
+
+class EvaluateWalk(Walk):
+    """The source in lane 0 and, where its weights can be read, the bundle in lane 1."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        sequences: Sequences,
+        folder: WalkFolder,
+        lanes: Sequence[Lane],
+        progress: Progress,
+    ) -> None:
+        super().__init__(architecture, sequences, folder, [_EXACT] * len(lanes), progress.advance)
+        self._lanes = lanes
+
+    def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
+        """Some rows of the token embedding or LM head."""
+        return self._lanes[lane].rows(linear, start, stop)
+
+    def vector(self, lane: int, vector: Vector) -> NDArray[np.float32]:
+        """A small tensor."""
+        return self._lanes[lane].vector(vector)
+
+    def part(self, part: Attention | ShortConv | Mlp, x: Value) -> Iterator[LaneWeights]:
+        """As they are stored, one lane at a time."""
+        del x
+        return (lane.part(part) for lane in self._lanes)
+
+    def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterator[LaneWeights]:
+        """As they are stored, where any token was sent there."""
+        del index, routes
+        return self.part(part, x)
+
+
+def _result(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    sequences: Sequences,
+    scores: dict[str, Scores],
+    options: EvaluateOptions,
+) -> EvaluateResult:
+    manifest = bundle.manifest
+    figures = {name: figures_of(some) for name, some in scores.items()}
+    which = "runtime" if "runtime" in scores else "integers"
+    positions = np.concatenate([np.arange(1, len(ids)) for ids in sequences.ids])
+    chosen = figures[which]
+    return EvaluateResult(
+        perplexity=chosen.perplexity,
+        kl_mean=chosen.kl_mean,
+        kl_p99=chosen.kl_p99,
+        top1=chosen.top1,
+        tokens=len(positions),
+        sequences=len(sequences),
+        window=options.window,
+        bundle=str(bundle.folder),
+        target=manifest.graph.target,
+        quantization=manifest.quantization.method,
+        head=manifest.quantization.head,
+        size_bytes=sum(entry.size for entry in manifest.files.values()),
+        source=None if checkpoint is None else checkpoint.name,
+        source_perplexity=figures["source"].perplexity if "source" in figures else None,
+        integers=figures.get("integers"),
+        runtime=figures.get("runtime"),
+        kernels=figures.get("kernels"),
+        by_position=positions_of(scores[which], positions),
+    )

@@ -1,0 +1,25 @@
+"""A walk: a model run one operation at a time over all of a text, never held whole.
+
+The residual streams of all tokens lie in files, so memory is bounded whatever the text; a walk
+that was killed goes on behind the last addition. Several lanes walk side by side: the model as it
+is, and as it was or is being quantized. `evaluate` and `calibrate` are such walks.
+"""
+
+from .folder import WalkFolder
+from .sequences import Sequences
+from .source import SourceWeights, checkpoint_identity
+from .text import TextReader
+from .walk import LaneWeights, Routes, Value, Walk, size_of
+
+__all__ = [
+    "LaneWeights",
+    "Routes",
+    "Sequences",
+    "SourceWeights",
+    "TextReader",
+    "Value",
+    "Walk",
+    "WalkFolder",
+    "checkpoint_identity",
+    "size_of",
+]

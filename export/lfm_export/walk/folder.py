@@ -1,0 +1,127 @@
+"""Where a walk keeps its streams, and how far it is, so that it goes on after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from ..errors import ExportError
+
+__all__ = ["WalkFolder"]
+
+Array = NDArray[np.float32]
+
+_STATE = "walk.json"
+_LOCK = "walk.lock"
+
+
+class _Progress(msgspec.Struct):
+    """How far a walk is."""
+
+    identity: str
+    """Of what is walked, and over which text."""
+    operations: int = 0
+    """How many are done, up to an addition."""
+    side: Literal[0, 1] = 0
+    """Which of its two files each stream lies in."""
+    weights: int = 0
+    """How many weights those operations had."""
+
+
+class WalkFolder:
+    """A folder of one walk.
+
+    Attributes:
+        path: where it lies; what a walk keeps besides its streams lies there, too.
+    """
+
+    def __init__(self, path: Path, progress: _Progress, tokens: int, width: int) -> None:
+        self.path, self._progress = path, progress
+        self._shape = tokens, width
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, identity: str, tokens: int, width: int) -> Iterator[WalkFolder]:
+        """The folder at `path`, made if it is missing; goes on where it is of the same walk.
+
+        Args:
+            path: an empty folder, one of an earlier walk, or nothing yet.
+            identity: what tells the same walk: of another one, everything is dropped.
+            tokens: of the streams.
+            width: of the streams.
+
+        Raises:
+            ExportError: there is something else, or another process walks there.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        file = path / _STATE
+        if not file.exists() and any(p.name != _LOCK for p in path.iterdir()):
+            raise ExportError(
+                f"{path}: holds other files; name an empty folder for the state, or a new one"
+            )
+        lock = FileLock(path / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ExportError(f"{path}: another process is at work there; let it end") from None
+        try:
+            yield cls(path, _read(file, identity), tokens, width)
+        finally:
+            lock.release()
+
+    @property
+    def operations(self) -> int:
+        """How many operations are done."""
+        return self._progress.operations
+
+    @property
+    def weights(self) -> int:
+        """How many weights they had."""
+        return self._progress.weights
+
+    def stream(self, lane: int) -> Array:
+        """The residual stream of a lane as it stands, `[tokens, width]`."""
+        return self.scratch(f"stream.{lane}.{self._progress.side}")
+
+    def next_stream(self, lane: int) -> Array:
+        """Where its next state is written; `stream` stays as it is until `advance`."""
+        return self.scratch(f"stream.{lane}.{1 - self._progress.side}")
+
+    def advance(self, operations: int, weights: int) -> None:
+        """What stands in the next streams is the state after so many operations and weights."""
+        side: Literal[0, 1] = 0 if self._progress.side else 1
+        self._progress = _Progress(self._progress.identity, operations, side, weights)
+        _write(self.path / _STATE, self._progress)
+
+    def scratch(self, name: str) -> Array:
+        """An array `[tokens, width]` in a file of that name."""
+        file, size = self.path / f"{name}.f32", 4 * self._shape[0] * self._shape[1]
+        fresh = not file.exists() or file.stat().st_size != size
+        return np.memmap(file, np.float32, "w+" if fresh else "r+", shape=self._shape)
+
+
+def _read(file: Path, identity: str) -> _Progress:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        progress = msgspec.json.decode(file.read_bytes(), type=_Progress)
+        if progress.identity == identity:
+            return progress
+    for path in file.parent.iterdir():
+        if path.name not in (_LOCK, _STATE):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    progress = _Progress(identity)
+    _write(file, progress)
+    return progress
+
+
+def _write(file: Path, progress: _Progress) -> None:
+    part = file.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(progress))
+    part.replace(file)

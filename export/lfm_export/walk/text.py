@@ -1,0 +1,113 @@
+"""A file of text, or of chats, as token ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lfm_edge.bundle import Bundle
+from lfm_edge.chat.template import ChatTemplate
+from lfm_edge.errors import InvalidRequestError, LfmError
+from lfm_edge.tokenizer import Tokenizer
+
+__all__ = ["TextReader"]
+
+_MOST_BYTES = 1 << 30
+_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)  # so that a template's date changes no result
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads text as one model does.
+
+    Attributes:
+        encode: from text to ids, without what a post-processor adds.
+        render: from the messages of a chat, and its tools, to text.
+        prefix: the ids that the tokenizer puts before a text.
+        vocab_size: how many ids the model knows.
+    """
+
+    encode: Callable[[str], list[int]]
+    render: Callable[[Sequence[Any], Any], str]
+    prefix: list[int]
+    vocab_size: int
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> TextReader:
+        """As a bundle does. Raises BundleError where it has no tokenizer."""
+
+        def render(messages: Sequence[Any], tools: Any) -> str:
+            return ChatTemplate.of_bundle(bundle).render(
+                messages, tools=tools, add_generation_prompt=False, clock=_CLOCK
+            )
+
+        tokenizer = Tokenizer(bundle)
+        some = tokenizer.encode("a")
+        whole = tokenizer.encode("a", add_special_tokens=True)
+        prefix = whole[: whole.index(some[0])] if some and some[0] in whole else []
+        return cls(tokenizer.encode, render, prefix, bundle.manifest.model.vocab_size)
+
+    def documents(self, path: Path, option: str) -> list[list[int]]:
+        """The ids of a file: of the whole text, or of each chat of a `.jsonl`.
+
+        Args:
+            path: UTF-8 text, or lines of JSON `{"messages": [...], "tools": [...]}`.
+            option: the option that named it, for messages.
+
+        Raises:
+            InvalidRequestError: the file is missing, empty or malformed.
+        """
+        text = _read(path, option)
+        if path.suffix.lower() != ".jsonl":
+            return [self._checked(self.encode(text), path, option)]
+        lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+        return [self._chat(line, f"{option} {path}: line {n}") for n, line in lines]
+
+    def _chat(self, line: str, where: str) -> list[int]:
+        wanted = 'expected {"messages": [...]} in each line'
+        try:
+            chat = json.loads(line)
+        except (ValueError, RecursionError):
+            raise InvalidRequestError(f"{where} is no JSON; {wanted}") from None
+        if not isinstance(chat, dict) or not isinstance(chat.get("messages"), list):
+            raise InvalidRequestError(f"{where} is no chat; {wanted}")
+        try:
+            return self._known(self.encode(self.render(chat["messages"], chat.get("tools"))), where)
+        except LfmError as error:
+            raise InvalidRequestError(f"{where}: {error}") from None
+
+    def _checked(self, ids: list[int], path: Path, option: str) -> list[int]:
+        if len(ids) < 2:
+            raise InvalidRequestError(f"{option} {path}: {len(ids)} tokens; expected a longer text")
+        return self._known(ids, f"{option} {path}")
+
+    def _known(self, ids: list[int], where: str) -> list[int]:
+        if ids and max(ids) >= self.vocab_size:
+            raise InvalidRequestError(
+                f"{where}: holds token {max(ids)}, but the model knows {self.vocab_size}"
+            )
+        return ids
+
+
+def _read(path: Path, option: str) -> str:
+    if not path.exists():
+        raise InvalidRequestError(f"{option} {path}: no such file")
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise InvalidRequestError(f"{option} {path}: is not a file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise InvalidRequestError(f"{option} {path}: larger than 1 GB; take a part of it")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(
+            f"{option} {path}: byte {error.start} is not UTF-8; expected UTF-8 text"
+        ) from None
+    except OSError as error:
+        raise InvalidRequestError(f"{option} {path}: {error.strerror or error}") from None
+    if not text.strip():
+        raise InvalidRequestError(f"{option} {path}: is empty; expected text")
+    return text
