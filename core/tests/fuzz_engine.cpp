@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -25,7 +26,7 @@
 namespace lfm::core {
 namespace {
 
-constexpr size_t kLargest = 64 << 20;
+constexpr size_t kLargestFile = 64 << 20;
 
 // What a reader may trip over, in a JSON text.
 const char* const kPieces[] = {"0",
@@ -94,11 +95,11 @@ class Fuzz {
  public:
   explicit Fuzz(const std::string& bundle) : folder_(temporary_path("fuzz")) {
     mkdir(folder_.c_str(), 0700);
-    manifest_ = read_file(bundle + "/" + kManifest, kLargest);
+    manifest_ = read_file(bundle + "/" + kManifest, kLargestFile);
     const Manifest listed = parse_manifest(kManifest, manifest_);
     for (const auto& [name, entry] : listed.files) {
       if (name.find('/') == std::string::npos) {
-        write(folder_ + "/" + name, read_file(bundle + "/" + name, kLargest));
+        write(folder_ + "/" + name, read_file(bundle + "/" + name, kLargestFile));
       }
     }
     write(folder_ + "/" + kManifest, manifest_);
@@ -106,7 +107,7 @@ class Fuzz {
     Session session(runtime_, 64);
     session.prefill(std::vector<int32_t>{1, 2, 3, 4, 5});
     session.save(folder_ + "/session", "{\"messages\": []}");
-    session_ = read_file(folder_ + "/session", kLargest);
+    session_ = read_file(folder_ + "/session", kLargestFile);
   }
 
   // Whether it was refused.
@@ -151,7 +152,8 @@ class Fuzz {
       run();
       return false;
     } catch (const Error& error) {
-      if (error.status() == LFM_FAILED || std::string(error.what()).find('\n') < kLargest) {
+      if (error.status() == LFM_FAILED ||
+          std::string(error.what()).find('\n') != std::string::npos) {
         std::printf("status %d: %s\n", error.status(), error.what());
         std::exit(1);
       }
