@@ -27,7 +27,7 @@ def program(name: str) -> Path:
     """A test program of the device core; skips the test where it is not built."""
     path = BUILD / name
     if not path.is_file() or ONNXRUNTIME is None:
-        pytest.skip(f"{name} is not built, or there is no ONNX Runtime: make core")
+        pytest.skip(f"NOT RUN: {name} is not built, or there is no ONNX Runtime; `make core`")
     return path
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from lfm_edge.bench_result import read_result
 from lfm_edge.cli import app
+from typer.testing import CliRunner
 
 # What the app's own test (BenchTest.kt) holds its output to.
 RESULT = Path(__file__).parents[2] / "android_demo/app/src/test/resources/bench.json"
