@@ -26,7 +26,9 @@ _FIRST_SYSTEM = """{{- bos_token -}}
 {%- endif -%}
 """
 
-_GENERATION = """{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\nPREFILL" -}}{%- endif -%}"""
+_GENERATION = (
+    """{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\nPREFILL" -}}{%- endif -%}"""
+)
 
 
 def _tools(before: str, after: str) -> str:
@@ -71,7 +73,8 @@ _INSTRUCT = (
     + _GENERATION.replace("PREFILL", "")
 )
 
-_A1B = """{{- bos_token -}}
+_A1B = (
+    """{{- bos_token -}}
 {%- set preserve_thinking = preserve_thinking | default(false) -%}
 {%- macro value_text(value) -%}
     {%- if value is string -%}{{- "'" + value + "'" -}}
@@ -140,7 +143,9 @@ _A1B = """{{- bos_token -}}
         {{- body_text(message["content"]) + "<|im_end|>\\n" -}}
     {%- endif -%}
 {%- endfor -%}
-""" + _GENERATION
+"""
+    + _GENERATION
+)
 
 
 def _a1b(prefill: str = "", date: str = '""', calls_first: bool = True) -> str:

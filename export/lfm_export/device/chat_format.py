@@ -28,9 +28,7 @@ _SHOWN = 60
 _ERROR = "error: "
 
 
-def chat_section(
-    files: Mapping[str, Path | str], note: Callable[[str], None]
-) -> bytes | None:
+def chat_section(files: Mapping[str, Path | str], note: Callable[[str], None]) -> bytes | None:
     """The section "chat" of a device.bin, or None where there is no template, or none such.
 
     Args:

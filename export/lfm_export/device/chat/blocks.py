@@ -11,7 +11,16 @@ from .fit import Observe
 from .probe import Failure, InexpressibleError, Observed, Probe
 from .spelling import MISSING, kind_of, truthy
 
-__all__ = ["EMPTY", "FALSY", "Asked", "Block", "ask_slot", "cases_of", "conditions_of", "empty_kinds"]
+__all__ = [
+    "EMPTY",
+    "FALSY",
+    "Asked",
+    "Block",
+    "ask_slot",
+    "cases_of",
+    "conditions_of",
+    "empty_kinds",
+]
 
 Block = dict[str, Any]
 Ask = Callable[[Mapping[str, Any]], Observed]

@@ -13,7 +13,7 @@ __all__ = ["calls_action", "example_calls"]
 
 _NAMES = ("zqonejx", "zqtwojx")
 _VALUE_KINDS = ("str", "int", "float", "bool", "null", "list", "dict")
-_RICH = {"zb": "it's \"<\u00e9>\"", "Za": [1, None, {"x": True}], "zc": 2.5, "zd": {}}
+_RICH = {"zb": 'it\'s "<\u00e9>"', "Za": [1, None, {"x": True}], "zc": 2.5, "zd": {}}
 
 Ask = Callable[[list[Any]], Observed]
 

@@ -26,7 +26,12 @@ _DEEP = {
 }
 _THINK_END = "</think>"
 SAMPLES: dict[str, list[Any]] = {
-    "str": ["Zqsjx", f"  \n {_RICH}\n \t", f"Zq1jx{_THINK_END}\n\n Zq2jx{_THINK_END} \nZq3jx \n", _RICH],
+    "str": [
+        "Zqsjx",
+        f"  \n {_RICH}\n \t",
+        f"Zq1jx{_THINK_END}\n\n Zq2jx{_THINK_END} \nZq3jx \n",
+        _RICH,
+    ],
     "int": [73251, 0, -4],
     "float": [2.5, 0.0, 1e22],
     "bool": [True, False],
@@ -118,7 +123,11 @@ def _wrapped(action: dict[str, Any], sample: Sample) -> dict[str, Any] | None:
     if not text or not isinstance(observed, str) or observed.count(text) != 1:
         return None
     before, after = observed.split(text)
-    return {**action, **({"before": before} if before else {}), **({"after": after} if after else {})}
+    return {
+        **action,
+        **({"before": before} if before else {}),
+        **({"after": after} if after else {}),
+    }
 
 
 def _candidates(kind: str) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,14 @@ from lfm_edge.errors import InvalidRequestError, TemplateError
 from .marked import Marked, joined
 from .spelling import MISSING, kind_of, raise_error, spell, truthy
 
-__all__ = ["FORMAT_VERSION", "RULES", "is_flagged", "render_chat", "render_template", "render_variant"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RULES",
+    "is_flagged",
+    "render_chat",
+    "render_template",
+    "render_variant",
+]
 
 FORMAT_VERSION = 1
 _HEAD = frozenset({"system", "tools"})
@@ -61,7 +68,10 @@ def render_chat(
             f"the model has the chat templates {', '.join(section['names'])}, "
             "but no default one, which a chat without tools needs"
         )
-    return render_template(template, messages, tools, options, clock, add_generation_prompt)
+    made = render_template(template, messages, tools, options, clock, add_generation_prompt)
+    if not made.text:
+        raise TemplateError("the chat template made an empty prompt of these messages")
+    return made
 
 
 def render_template(

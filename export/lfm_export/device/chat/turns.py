@@ -19,7 +19,21 @@ UNKNOWN_ROLE = "zqrolejx"
 _ROLES = ("assistant", "user", "tool", "system", "developer", "function")
 _CONTENT = Asked("Zqcontentjx", "Zqcontentjx", EMPTY, FALSY)
 _THINKING = Asked("Zqthinkingjx", "Zqthinkingjx", EMPTY, FALSY)
-_SHAPES = ("ux", "uxu", "uxux", "uxtx", "uxtxu", "uxx", "xu", "x", "xuxu", "uxt", "uxs", "uxxuux", "uxtux")
+_SHAPES = (
+    "ux",
+    "uxu",
+    "uxux",
+    "uxtx",
+    "uxtxu",
+    "uxx",
+    "xu",
+    "x",
+    "xuxu",
+    "uxt",
+    "uxs",
+    "uxxuux",
+    "uxtux",
+)
 _THINK_END = "</think>"
 _OTHER_KINDS = ("int", "float", "bool", "dict", "missing")
 
@@ -119,7 +133,11 @@ def _block(probe: Probe, role: Any) -> Block:
             if slot.get("keep") and name == "content":
                 then = [message("user", content="Zqlaterjx"), message(role, content="Zqlastjx")]
                 past = ask_slot(
-                    lambda values: ask(values, then=then), slots, name, condition, beside  # noqa: B023
+                    lambda values: ask(values, then=then),
+                    slots,
+                    name,
+                    condition,
+                    beside,  # noqa: B023
                 )
                 slot["past"] = content_spelling(past, probe)
         found[name] = slot

@@ -26,7 +26,7 @@ _TOOLS: list[Any] = [
         "type": "function",
         "function": {
             "name": f"zqtool{number}jx",
-            "description": "It's \"<b>\" & \u00e9\u2028\n",
+            "description": 'It\'s "<b>" & \u00e9\u2028\n',
             "parameters": {"type": "object", "properties": {"z": {}, "a": {"enum": [1.5, None]}}},
         },
     }
@@ -235,7 +235,9 @@ def _tools_action(observe: Any) -> Action | None:
     mixed: list[Any] = ["zqtextjx", _TOOLS[0]]
     samples = [(value, observe(value)) for value in (_TOOLS, _TOOLS[:1], mixed)]
     for form in [{"as": "text"}, *JSON_FORMS]:
-        members: list[Any] = [{"as": "pieces", "pieces": [{"member": "function", "spell": {"dict": form}}]}]
+        members: list[Any] = [
+            {"as": "pieces", "pieces": [{"member": "function", "spell": {"dict": form}}]}
+        ]
         for item in ({"dict": form, "str": {"as": "text"}}, {"*": form}, {"dict": members[0]}):
             action: dict[str, Any] = {"as": "each", "item": item}
             one = spell({"list": action}, _TOOLS[:1], False, "").text
@@ -247,7 +249,9 @@ def _tools_action(observe: Any) -> Action | None:
             checked = samples if "dict" not in item or "str" in item else samples[:2]
             wrapped = fit(checked, iter([action]))
             if isinstance(wrapped, dict) and "as" in wrapped:
-                return {key: value for key, value in wrapped.items() if key not in ("before", "after")}
+                return {
+                    key: value for key, value in wrapped.items() if key not in ("before", "after")
+                }
         whole = fit(samples, iter([form]))
         if isinstance(whole, dict) and "as" in whole:
             return {key: value for key, value in whole.items() if key not in ("before", "after")}
