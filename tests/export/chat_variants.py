@@ -64,8 +64,9 @@ _INSTRUCT = (
     {{- "<|im_start|>" + message["role"] + "\\n" -}}
     {%- set body = message["content"] -%}
     {%- if body is not string -%}{%- set body = body | tojson -%}{%- endif -%}
-    {%- if message["role"] == "assistant" and not keep_past_thinking and loop.index0 != head.last -%}
-        {%- if "</think>" in body -%}{%- set body = body.split("</think>")[-1] | trim -%}{%- endif -%}
+    {%- set past = not keep_past_thinking and loop.index0 != head.last -%}
+    {%- if message["role"] == "assistant" and past and "</think>" in body -%}
+        {%- set body = body.split("</think>")[-1] | trim -%}
     {%- endif -%}
     {{- body + "<|im_end|>\\n" -}}
 {%- endfor -%}
@@ -98,7 +99,8 @@ _A1B = (
         {%- for name, value in call["function"]["arguments"].items() -%}
             {%- set one.texts = one.texts + [name + "=" + value_text(value)] -%}
         {%- endfor -%}
-        {%- set all.texts = all.texts + [call["function"]["name"] + "(" + one.texts | join(", ") + ")"] -%}
+        {%- set text = call["function"]["name"] + "(" + one.texts | join(", ") + ")" -%}
+        {%- set all.texts = all.texts + [text] -%}
     {%- endfor -%}
     {{- "<|tool_call_start|>[" + all.texts | join(", ") + "]<|tool_call_end|>" -}}
 {%- endmacro -%}
@@ -110,7 +112,8 @@ _A1B = (
     {%- set messages = messages[1:] -%}
 {%- endif -%}
 {%- if tools -%}
-    {%- set head.text = head.text + ("\\n" if head.text else "") + DATE + "List of tools: " + (tools | tojson) -%}
+    {%- set head.text = head.text + ("\\n" if head.text else "") + DATE -%}
+    {%- set head.text = head.text + "List of tools: " + (tools | tojson) -%}
 {%- endif -%}
 {%- if head.text -%}{{- "<|im_start|>system\\n" + head.text + "<|im_end|>\\n" -}}{%- endif -%}
 {%- for message in messages -%}

@@ -22,7 +22,7 @@ from .chat.variants import find_template
 
 __all__ = ["PROOFS", "chat_section", "find_format"]
 
-PROOFS = 400
+PROOFS = 300
 """Conversations that a format has to render as the template does."""
 _SHOWN = 60
 _ERROR = "error: "

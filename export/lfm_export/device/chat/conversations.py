@@ -182,7 +182,7 @@ class _Drawn:
 
     def _tools(self) -> list[Any] | None:
         if self._rarely(50):
-            return self._one(None, None, None, [])
+            return [] if self._rarely(25) else None
         return [self._tool() for _ in range(self._random.randrange(1, 4))]
 
     def _tool(self) -> Any:

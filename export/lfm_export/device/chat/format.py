@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ def _last(roles: list[Any], role: str) -> int:
     return max((index for index, other in enumerate(roles) if other == role), default=-1)
 
 
-RULES = {
+RULES: dict[str, Callable[[list[Any], int], bool]] = {
     "always": lambda _roles, _at: True,
     "after_last_user": lambda roles, at: at > _last(roles, "user"),
     "last_of_role": lambda roles, at: at == _last(roles, roles[at]),

@@ -1,4 +1,4 @@
-"""Finds the format of a template: its head, its turns, its end, and the options that change them."""
+"""Finds the format of a template: its head, turns and end, and the options that change them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 from lfm_edge.chat.template import ChatTemplate
 
-from .blocks import EMPTY, FALSY, Asked, Block, ask_slot, cases_of, conditions_of, empty_kinds
+from .blocks import EMPTY, FALSY, Asked, ask_slot, cases_of, conditions_of, empty_kinds
 from .calls import example_calls
 from .fit import JSON_FORMS, fit
-from .format import RULES
 from .probe import Failure, InexpressibleError, Observed, Probe, message, without_end, without_start
 from .spelling import MISSING, Action, Spelling, spell
-from .turns import UNKNOWN_ROLE, content_spelling, turn_blocks
+from .turns import content_spelling, turn_blocks
 
 __all__ = ["find_template"]
 
@@ -34,10 +33,14 @@ _TOOLS: list[Any] = [
 ]
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _KEYWORDS = frozenset(
-    "if elif else endif for endfor in set endset macro endmacro is not and or none true false "
-    "None True False defined string mapping iterable generation endgeneration raw endraw break "
-    "continue recursive loop filter endfilter call endcall block endblock with endwith "
-    "messages tools add_generation_prompt documents".split()
+    (
+        *("if", "elif", "else", "endif", "for", "in", "endfor", "recursive", "loop", "set"),
+        *("endset", "macro", "endmacro", "call", "endcall", "filter", "endfilter", "block"),
+        *("endblock", "with", "endwith", "raw", "endraw", "break", "continue", "generation"),
+        *("endgeneration", "is", "not", "and", "or", "none", "true", "false", "None", "True"),
+        *("False", "defined", "string", "mapping", "iterable", "messages", "tools"),
+        *("add_generation_prompt", "documents"),
+    )
 )
 
 
