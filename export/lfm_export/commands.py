@@ -10,6 +10,7 @@ import typer
 from lfm_edge.command_options import with_options
 from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
+from lfm_edge.targets import RUN_ELSEWHERE
 
 from .checkpoint import open_checkpoint
 from .emit import TARGETS
@@ -44,7 +45,10 @@ def _with_target_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_target_options
 def export(
     source: Annotated[
-        str, typer.Argument(help="Local folder, Hub id, or synthetic:lfm2.5-8b-a1b[:LAYERS].")
+        str,
+        typer.Argument(
+            help="Local folder, GGUF file, Hub id, or synthetic:lfm2.5-8b-a1b[:LAYERS]."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     *,
@@ -80,5 +84,9 @@ def export(
         bundle = export_bundle(checkpoint, out, options, progress)
     size = sum(entry.size for entry in bundle.manifest.files.values())
     place = bundle.folder
-    done = f"{place}: {size / 1e9:.2f} GB; lfm-edge verify {place} proves it"
+    elsewhere = RUN_ELSEWHERE.get(target)
+    then = (
+        f"{elsewhere.format(place)} runs it" if elsewhere else f"lfm-edge verify {place} proves it"
+    )
+    done = f"{place}: {size / 1e9:.2f} GB; {then}"
     console(stderr=True).print(printable(done), soft_wrap=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
-from lfm_ops.formats import format_named
 
 from .architecture import Architecture
 from .checkpoint import Checkpoint
@@ -18,6 +17,7 @@ from .device import add_device_file
 from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
+from .kept import keep_integers
 from .loading import architecture_of
 from .notes import short
 from .quantize import Scheme
@@ -65,6 +65,7 @@ def export_bundle(
     scheme = Scheme.choose(options.quant, options.head)
     note = short(progress.note)
     architecture = architecture_of(checkpoint, note)
+    scheme = keep_integers(scheme, architecture, checkpoint, note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
     check_widths(architecture, scheme)
@@ -79,6 +80,7 @@ def export_bundle(
             own,
             companions,
             folder,
+            checkpoint.name,
             producer,
             note,
         )
@@ -121,12 +123,10 @@ def _write(checkpoint: Checkpoint, target: Target, job: Job, progress: Progress)
 
 
 def _quantization(scheme: Scheme, target: Target) -> Quantization:
-    """Each method has the name of the format that it makes."""
-    formats = [format_named(name) for name in sorted({scheme.linear, scheme.head})]
     return Quantization(
         method=scheme.linear,
         head=scheme.head,
-        formats=[WeightFormat(f.name, f.bits, f.group_size) for f in formats],
+        formats=[WeightFormat(f.name, f.bits, f.group_size) for f in scheme.formats],
         layout_version=target.layout_version,
     )
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -33,9 +34,16 @@ from .architecture import (
     tensors_of,
 )
 from .checkpoint import Checkpoint
-from .quantize import METHODS, Scheme, UnfitWeightError, check_fit, check_width
+from .quantize import (
+    METHODS,
+    Scheme,
+    UnfitWeightError,
+    check_fit,
+    check_integers,
+    check_width,
+)
 
-__all__ = ["Part", "WeightStream", "Weights", "check_widths"]
+__all__ = ["Part", "WeightStream", "Weights", "check_widths", "methods"]
 
 Array = NDArray[np.float32]
 
@@ -84,6 +92,15 @@ def check_widths(architecture: Architecture, scheme: Scheme) -> None:
     for part in _parts(architecture, scheme):
         for linear, method in part.linears:
             check_width(method, linear.name, linear.columns)
+
+
+def methods(architecture: Architecture, scheme: Scheme) -> dict[str, str]:
+    """Each matrix's method, by its name."""
+    return {
+        linear.name: method
+        for part in _parts(architecture, scheme)
+        for linear, method in part.linears
+    }
 
 
 class WeightStream:
@@ -151,17 +168,17 @@ class WeightStream:
 
 
 def _parts(architecture: Architecture, scheme: Scheme) -> Iterator[Part]:
-    yield _part(architecture.embedding, scheme.head)
+    yield _part(architecture.embedding, scheme, scheme.head)
     for layer in architecture.layers:
         before, behind = _halves(layer)
-        yield _part(layer.operator, scheme.linear, layer, with_it=before)
+        yield _part(layer.operator, scheme, scheme.linear, layer, with_it=before)
         if isinstance(layer.feed_forward, Mlp):
-            yield _part(layer.feed_forward, scheme.linear, layer, with_it=behind)
+            yield _part(layer.feed_forward, scheme, scheme.linear, layer, with_it=behind)
             continue
-        yield _part(layer.feed_forward.router, scheme.linear, layer, with_it=behind)
+        yield _part(layer.feed_forward.router, scheme, scheme.linear, layer, with_it=behind)
         for index, expert in enumerate(layer.feed_forward.experts):
-            yield _part(expert, scheme.linear, layer, index)
-    yield _part(architecture.final_norm, scheme.linear)
+            yield _part(expert, scheme, scheme.linear, layer, index)
+    yield _part(architecture.final_norm, scheme, scheme.linear)
 
 
 def _halves(layer: Layer) -> tuple[list[object], list[object]]:
@@ -181,7 +198,8 @@ def _halves(layer: Layer) -> tuple[list[object], list[object]]:
 
 def _part(
     description: Embedding | Attention | ShortConv | Mlp | Router | Norm,
-    method: str,
+    scheme: Scheme,
+    usual: str,
     layer: Layer | None = None,
     expert: int | None = None,
     with_it: Sequence[object] = (),
@@ -191,7 +209,11 @@ def _part(
         description,
         layer,
         expert,
-        linears=tuple((tensor, method) for tensor in tensors if isinstance(tensor, Linear)),
+        linears=tuple(
+            (tensor, scheme.others.get(tensor.name, usual))
+            for tensor in tensors
+            if isinstance(tensor, Linear)
+        ),
         vectors=tuple(tensor for tensor in tensors if isinstance(tensor, Vector)),
     )
 
@@ -234,11 +256,23 @@ def _vector(vector: Vector, checkpoint: Checkpoint) -> Array:
 def _quantize(linear: Linear, method: str, checkpoint: Checkpoint) -> QuantizedTensor:
     """A few rows at a time, so that a large tensor is whole only as integers."""
     rows = max(1, _ROWS_BYTES // (4 * linear.columns))
+    stored = checkpoint.stored_format(linear.name) if method != "f32" else None
     parts = []
     for start in range(0, linear.rows, rows):
-        values = checkpoint.read(linear.name, start, min(start + rows, linear.rows))
+        stop = min(start + rows, linear.rows)
         try:
-            parts.append(METHODS[method](values))
+            if stored is None:
+                parts.append(METHODS[method](checkpoint.read(linear.name, start, stop)))
+            else:
+                parts.append(_kept(checkpoint.read_integers(linear.name, start, stop), method))
         except UnfitWeightError as error:
             raise checkpoint.unfit(linear.name, start + error.row, error.value) from None
     return parts[0] if len(parts) == 1 else stack_rows(parts)
+
+
+def _kept(weight: QuantizedTensor, method: str) -> QuantizedTensor:
+    """Integers as they are stored: those of 4 bits are as good as 8 with the same scales."""
+    check_integers(weight)
+    format = format_named(method)
+    assert weight.format.bits <= format.bits, method
+    return QuantizedTensor(format, weight.values, weight.scales)

@@ -7,14 +7,27 @@ from .errors import InvalidRequestError, UnsupportedBundleError
 from .runtime import Runtime
 from .threads import default_threads
 
-__all__ = ["COREAI", "COREML", "ONNX", "ONNX_PORTABLE", "open_runtime"]
+__all__ = [
+    "COREAI",
+    "COREML",
+    "GGUF",
+    "MLX",
+    "ONNX",
+    "ONNX_PORTABLE",
+    "RUN_ELSEWHERE",
+    "open_runtime",
+]
 
 ONNX = "onnx"
 ONNX_PORTABLE = "onnx-portable"
 COREML = "coreml"
 COREAI = "coreai"
+GGUF = "gguf"
+MLX = "mlx"
 
 _MOST_THREADS = 1024
+RUN_ELSEWHERE = {GGUF: "llama-server -m {}/model.gguf", MLX: "mlx_lm.chat --model {}"}
+"""What runs the bundles of other targets, with their folder in place of the braces."""
 
 
 def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
@@ -48,6 +61,11 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
         from .coreai.runtime import CoreAIRuntime  # noqa: PLC0415
 
         return CoreAIRuntime(bundle)
+    if target in RUN_ELSEWHERE:
+        raise UnsupportedBundleError(
+            f"{bundle.folder}: target {target}, which {RUN_ELSEWHERE[target].format(bundle.folder)} "
+            f"runs; lfm-edge runs what --target {ONNX} makes"
+        )
     raise UnsupportedBundleError(
         f"{bundle.folder}: target {target}, but this version of lfm-edge runs "
         f"{', '.join((ONNX, ONNX_PORTABLE, COREML, COREAI))}"

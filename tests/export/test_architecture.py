@@ -61,7 +61,7 @@ def test_the_names_of_older_configs_are_understood() -> None:
     operators = [layer.operator for layer in architecture.layers]
     assert [type(part) for part in operators] == [ShortConv, Attention, ShortConv]
     assert isinstance(operators[1], Attention)
-    assert operators[1].rope == Rope(tuple(rope_frequencies(16, 5000.0).tolist()))
+    assert operators[1].rope == Rope(tuple(rope_frequencies(16, 5000.0).tolist()), theta=5000.0)
     mlp = architecture.layers[0].feed_forward
     assert isinstance(mlp, Mlp)
     assert mlp.gate.rows == 128

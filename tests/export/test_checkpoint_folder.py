@@ -251,8 +251,8 @@ def test_a_source_that_is_nothing(
 
 
 def test_a_source_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"")
-    fails(lambda: open_checkpoint(str(tmp_path / "model.gguf")), "model.gguf", "not a folder")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    fails(lambda: open_checkpoint(str(tmp_path / "model.onnx")), "model.onnx", "not a folder")
 
 
 _PEAK = """

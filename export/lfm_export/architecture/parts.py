@@ -65,6 +65,9 @@ class Rope:
     """Radians a position, `head_dim / 2` of them, exact in float32."""
     attention_factor: float = 1.0
     """What cosines and sines are multiplied by."""
+    theta: float | None = None
+    """The base, where the frequencies are its powers alone: what a runtime that makes its own table
+    is told."""
 
     def table(self, positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cosines and sines `[positions, head_dim / 2]`."""

@@ -57,11 +57,16 @@ def rope(config: Config, head_dim: int, note: Note) -> Rope:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             base = rope_frequencies(head_dim, parameters.number("rope_theta"))
             frequencies, factor = _RULES[kind](parameters, base)
+            plain = factor == 1.0 and np.array_equal(frequencies, base)
     except (ZeroDivisionError, OverflowError, ValueError):
-        frequencies, factor = np.full(1, np.nan, np.float32), 1.0
+        frequencies, factor, plain = np.full(1, np.nan, np.float32), 1.0, False
     if not np.isfinite([*frequencies, factor]).all():
         raise ArchitectureError(f"config.json: {name} {quoted(given)} gives no finite frequencies")
-    return Rope(tuple(frequencies.astype(np.float32).tolist()), factor)
+    return Rope(
+        tuple(frequencies.astype(np.float32).tolist()),
+        factor,
+        parameters.number("rope_theta") if plain else None,
+    )
 
 
 def _parameters(config: Config, note: Note) -> tuple[str, Mapping[str, Any]]:

@@ -18,6 +18,7 @@ from lfm_edge.file_names import (
     TOKENIZER,
     TOKENIZER_CONFIG,
 )
+from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
@@ -133,6 +134,19 @@ class Checkpoint(abc.ABC):
         if not 0 <= start <= stop <= shape[0]:
             raise ValueError(f"rows {start}:{stop} of {name}, which has {shape[0]}")
         return self._read(name, start, stop)
+
+    def stored_format(self, name: str) -> str | None:
+        """Our format that holds a matrix just as it is stored, where that is integers."""
+        del name
+        return None
+
+    def read_integers(self, name: str, start: int, stop: int) -> QuantizedTensor:
+        """Rows `start` to `stop` of a matrix that has a `stored_format`, in that format.
+
+        Raises:
+            CheckpointError: the tensor cannot be read.
+        """
+        raise NotImplementedError(f"{self.name} stores no integers ({name}, {start}:{stop})")
 
     def check(self, tensors: Mapping[str, tuple[int, ...]], note: Note = unheard) -> None:
         """Compares what is stored with what `Architecture.tensors` asks for.

@@ -21,7 +21,6 @@ _UNQUANTIZED = "start from the unquantized checkpoint"
 _SAVE = "save it with transformers' save_pretrained, as safetensors, and export that"
 
 _FILES = {
-    ".gguf": "is a GGUF file; export the safetensors checkpoint that it was converted from",
     ".safetensors": "is one file of a checkpoint; name the folder that holds it and config.json",
     ".bin": f"is a file of PyTorch's; {_SAVE}",
     ".pt": f"is a file of PyTorch's; {_SAVE}",
@@ -32,7 +31,7 @@ _FILES = {
 # In this order: what a folder without weights that we read may hold instead.
 _CONTENTS = (
     (MANIFEST, "is a bundle already; run it with lfm-edge run"),
-    ("*.gguf", "holds GGUF files; export the safetensors checkpoint that they were converted from"),
+    ("*.gguf", "holds GGUF files; name one of them"),
     ("*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),
     ("*/*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),
     (

@@ -1,8 +1,5 @@
 """One safetensors file: a checked header, and reads of just the bytes that are asked for.
 
-Files are read with `preadv` and not mapped: mapped pages count as resident memory, and an export
-must stay small beside a checkpoint of many gigabytes.
-
 The format: 8 bytes of header length (little-endian), a JSON object that gives each tensor's dtype,
 shape and byte range, then the bytes, without holes.
 """
@@ -11,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,8 +15,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CheckpointError
-from .base import quoted, require_file
+from .base import quoted
+from .weight_file import WeightFile
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
@@ -41,7 +37,7 @@ _ITEM_BITS = {
 }
 
 
-class SafetensorsFile:
+class SafetensorsFile(WeightFile):
     """An open file; `tensors` holds what it stores, by the names in its header."""
 
     def __init__(self, path: Path) -> None:
@@ -50,44 +46,15 @@ class SafetensorsFile:
         Raises:
             CheckpointError: the file is missing, truncated or not safetensors.
         """
-        self.path = path
-        require_file(path)
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise self.error(f"cannot be opened: {error.strerror}") from None
+        super().__init__(path)
         try:
             self.tensors = self._parse()
         except BaseException:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Closes the file."""
-        os.close(self._descriptor)
-
-    def error(self, message: str) -> CheckpointError:
-        """An error that names this file."""
-        return CheckpointError(f"{self.path}: {message}")
-
-    def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fills `buffer` with the bytes from `offset` on.
-
-        Raises:
-            CheckpointError: the file ends too early or the disk fails.
-        """
-        done = 0
-        while done < len(buffer):
-            try:
-                count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
-            except OSError as error:
-                raise self.error(f"cannot be read: {error.strerror}") from None
-            if not count:
-                raise self.error(f"ends at byte {offset + done}, expected more; download it again")
-            done += count
-
     def _parse(self) -> dict[str, StoredTensor]:
-        size = os.fstat(self._descriptor).st_size
+        size = self.size
         prefix = bytearray(min(_PREFIX, size))
         self.read_into(memoryview(prefix), 0)
         length = int.from_bytes(prefix, "little")

@@ -24,7 +24,7 @@ def open_checkpoint(
     """Opens a checkpoint; nothing but headers is read yet.
 
     Args:
-        source: a local folder, `synthetic:SHAPE[:LAYERS]`, or a Hub id `org/name`.
+        source: a local folder, a GGUF file, `synthetic:SHAPE[:LAYERS]`, or a Hub id `org/name`.
         revision: branch, tag or commit, for a Hub id only.
         seed: of synthetic weights only; by default 0.
         tokenizer: a folder with the tokenizer of synthetic weights, instead of the shipped model's.
@@ -34,7 +34,9 @@ def open_checkpoint(
         MissingDependencyError: a Hub id without huggingface_hub installed.
     """
     if not source:
-        raise CheckpointError("the source is empty; expected a folder, synthetic:... or a Hub id")
+        raise CheckpointError(
+            "the source is empty; expected a folder, a GGUF file, synthetic:... or a Hub id"
+        )
     try:
         return _open(source, revision, seed, tokenizer)
     except OSError as error:
@@ -58,9 +60,23 @@ def _open(
     if path.is_dir():
         return FolderCheckpoint(path)
     if path.is_file():
+        if _is_gguf(path):
+            # Imported here: no other source needs the gguf package.
+            from .gguf import GgufCheckpoint  # noqa: PLC0415
+
+            return GgufCheckpoint(path)
         raise CheckpointError(f"{quoted(source)}: {explain_file(path)} (not a folder)")
     if hub:
         return open_hub(source, revision)
     raise CheckpointError(
-        f"{quoted(source)}: not a folder, not a Hub id (org/name), not {PREFIX}SHAPE[:LAYERS]"
+        f"{quoted(source)}: not a folder or GGUF file, not a Hub id (org/name), "
+        f"not {PREFIX}SHAPE[:LAYERS]"
     )
+
+
+def _is_gguf(path: Path) -> bool:
+    """By its name, or by its first bytes."""
+    if path.suffix.lower() == ".gguf":
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"

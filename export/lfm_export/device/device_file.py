@@ -8,6 +8,7 @@ from lfm_edge.file_names import DEVICE
 
 from ..notes import Note
 from ..writer import write_manifest
+from .chat_format import chat_section
 from .container import pack
 from .tokenizer_section import tokenizer_section
 
@@ -21,7 +22,10 @@ def add_device_file(bundle: Bundle, note: Note) -> None:
         bundle: whose tokenizer and template these are.
         note: hears what cannot be expressed.
     """
-    sections = {"tokenizer": tokenizer_section(bundle, note)}
+    sections = {
+        "tokenizer": tokenizer_section(bundle, note),
+        "chat": chat_section({name: bundle.folder / name for name in bundle.manifest.files}, note),
+    }
     found = {name: section for name, section in sections.items() if section is not None}
     if not found:
         return

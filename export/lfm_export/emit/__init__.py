@@ -2,6 +2,7 @@
 
 from .coreai import CoreAI
 from .coreml import CoreML
+from .gguf import Gguf
 from .onnx import Onnx
 from .onnx_portable import OnnxPortable
 from .target import Job, Option, Store, Target
@@ -9,6 +10,6 @@ from .target import Job, Option, Store, Target
 __all__ = ["TARGETS", "Job", "Option", "Store", "Target"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (Onnx(), OnnxPortable(), CoreML(), CoreAI())
+    target.name: target for target in (Onnx(), OnnxPortable(), CoreML(), CoreAI(), Gguf())
 }
 """By name; the first is the default."""

@@ -66,6 +66,8 @@ class Job:
     companions: Companions
     """The checkpoint's tokenizer, templates and defaults."""
     folder: Path
+    model_name: str
+    """Of the checkpoint."""
     producer: str
     """The program that exports, with its version."""
     note: Note

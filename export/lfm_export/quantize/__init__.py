@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from lfm_ops.formats import format_named
+from lfm_ops.formats import Format, format_named
 from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from ..errors import ExportError
-from ._fit import UnfitWeightError, check_fit
+from ._fit import UnfitWeightError, check_fit, check_integers
 from .f32 import quantize_f32
 from .q4 import quantize_q4
 from .q8 import quantize_q8
 
-__all__ = ["METHODS", "Scheme", "UnfitWeightError", "check_fit", "check_width"]
+__all__ = [
+    "METHODS",
+    "Scheme",
+    "UnfitWeightError",
+    "check_fit",
+    "check_integers",
+    "check_width",
+]
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]
 
@@ -46,6 +53,14 @@ class Scheme:
 
     linear: str
     head: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Matrices with a method of their own, by name."""
+
+    @property
+    def formats(self) -> list[Format]:
+        """Those of all matrices; a method has the name of the format that it makes."""
+        names = {self.linear, self.head, *self.others.values()}
+        return [format_named(name) for name in sorted(names)]
 
     @classmethod
     def choose(cls, quant: str, head: str | None) -> Scheme:

@@ -7,9 +7,10 @@ model in any format. Apple's formats hold vectors in float16, so one limit serve
 from __future__ import annotations
 
 import numpy as np
+from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST", "UnfitWeightError", "check_fit", "check_largest"]
+__all__ = ["LARGEST", "UnfitWeightError", "check_fit", "check_integers", "check_largest"]
 
 LARGEST = 65504.0  # float16's
 
@@ -42,3 +43,17 @@ def check_largest(largest: np.float32, tensor: NDArray[np.float32]) -> None:
         fit = np.abs(tensor) <= LARGEST
         place = np.unravel_index(np.argmin(fit), tensor.shape)
         raise UnfitWeightError(int(place[0]), float(tensor[place]))
+
+
+def check_integers(weight: QuantizedTensor) -> None:
+    """The same for integers that another program made: their scales may be anything.
+
+    Raises:
+        UnfitWeightError: the first row with a weight that is not fit.
+    """
+    assert weight.scales is not None
+    largest = np.abs(weight.scales).max(initial=0).astype(np.float32)
+    if not largest * np.float32(2 ** (weight.format.bits - 1)) <= LARGEST:
+        with np.errstate(invalid="ignore", over="ignore"):
+            weights = weight.dequantize()
+        check_fit(weights)

@@ -19,7 +19,7 @@ from ..special_tokens import named_tokens, with_special_tokens_map
 from . import sandbox
 from .messages import normalize_messages, plain
 
-__all__ = ["ChatTemplate"]
+__all__ = ["ChatTemplate", "embedded_templates"]
 
 _DEFAULT, _TOOL_USE = "default", "tool_use"
 
@@ -82,7 +82,7 @@ class ChatTemplate:
             return _object(read(name), folder / name)
 
         config = read_object(TOKENIZER_CONFIG)
-        sources = _files(names, read) or _embedded(config.get("chat_template"))
+        sources = _files(names, read) or embedded_templates(config.get("chat_template"))
         if not sources:
             raise TemplateError(
                 f"{folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
@@ -155,7 +155,7 @@ def _files(names: Iterable[str], read: Callable[[str], str | None]) -> dict[str,
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _embedded(value: Any) -> dict[str, str]:
+def embedded_templates(value: Any) -> dict[str, str]:
     """A template is a string, or a list or an object of named ones."""
     if isinstance(value, str):
         return {_DEFAULT: value}

@@ -1,0 +1,43 @@
+"""The target `gguf`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from lfm_edge.targets import GGUF
+from lfm_ops import reference as ops
+
+from ...architecture import Architecture
+from ...quantize import Scheme
+from ...reference import Numerics
+from ..plain_models import check_plain
+from ..target import SUM_DISTURBANCE, Job, Store, Target
+
+__all__ = ["Gguf"]
+
+
+class Gguf(Target):
+    """Q8_0 and Q4_0 are our integers and scales; all else is float32."""
+
+    name = GGUF
+    summary = "a GGUF file for llama.cpp, of Q4_0 and Q8_0"
+
+    def check(self, architecture: Architecture, scheme: Scheme) -> None:
+        """Refuses what llama.cpp's models cannot do."""
+        del scheme
+        check_plain(architecture, self.name)
+
+    def numerics(self, options: Mapping[str, str]) -> Numerics:
+        """Activations are rounded to int8 where weights are integers; the cache is float16."""
+        del options
+        return Numerics(ops.matmul_int8, "f16", SUM_DISTURBANCE)
+
+    @contextmanager
+    def open(self, job: Job) -> Iterator[Store]:
+        """The file, whose tensors have their places before the first weight comes."""
+        # Imported here: no other target needs the gguf package.
+        from .store import open_store  # noqa: PLC0415
+
+        with open_store(job) as store:
+            yield store
