@@ -1,4 +1,5 @@
-// From messages to a prompt, by the chat format that the exporter found for a checkpoint's template.
+// From messages to a prompt, by the chat format that the exporter found for a checkpoint's
+// template.
 #pragma once
 
 #include <memory>
@@ -10,8 +11,8 @@
 
 namespace lfm::core {
 
-// A prompt, and which bytes of it users and tools wrote: in order, apart from one another. Only what
-// begins elsewhere may be a marker.
+// A prompt, and which bytes of it users and tools wrote: in order, apart from one another. Only
+// what begins elsewhere may be a marker.
 struct Rendered {
   std::string text;
   std::vector<Range> theirs;

@@ -112,6 +112,7 @@ class _Drawn:
             return self._one("", None, f"{self._text()}</think>{self._text()}")
         if self._rarely(12):
             parts = [self._part() for _ in range(self._random.randrange(4))]
+            self._odd = self._odd or (role == "system" and not parts)
             return parts
         if self._rarely(2):
             self._odd = True
