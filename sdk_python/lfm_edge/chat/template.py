@@ -7,8 +7,9 @@ Which template that is, and which special tokens it sees, is decided as transfor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
@@ -58,14 +59,30 @@ class ChatTemplate:
         Raises:
             TemplateError: there is none, or one does not compile.
         """
-        config = _read_object(bundle, TOKENIZER_CONFIG)
-        sources = _files(bundle) or _embedded(config.get("chat_template"))
+        return cls.of_files(bundle.folder, bundle.manifest.files, bundle.read_text)
+
+    @classmethod
+    def of_files(
+        cls, folder: Path, names: Collection[str], read_text: Callable[[str], str | None]
+    ) -> ChatTemplate:
+        """The same for files that are no bundle's yet.
+
+        Args:
+            folder: where they lie, for messages.
+            names: the files that there are.
+            read_text: the text of one, or None where there is no such file.
+
+        Raises:
+            TemplateError: as `of_bundle`.
+        """
+        config = _read_object(folder / TOKENIZER_CONFIG, read_text)
+        sources = _files(names, read_text) or _embedded(config.get("chat_template"))
         if not sources:
             raise TemplateError(
-                f"{bundle.folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
+                f"{folder}: no {CHAT_TEMPLATE} and none in {TOKENIZER_CONFIG}, so this "
                 "model takes no chat; use generate"
             )
-        config = with_special_tokens_map(config, _read_object(bundle, SPECIAL_TOKENS))
+        config = with_special_tokens_map(config, _read_object(folder / SPECIAL_TOKENS, read_text))
         control = config.get("chat_control_tokens")
         return cls(sources, _special_tokens(config), control if isinstance(control, list) else None)
 
@@ -119,16 +136,16 @@ class ChatTemplate:
         return sandbox.render(self.source(tools), values, clock)
 
 
-def _files(bundle: Bundle) -> dict[str, str]:
+def _files(names: Collection[str], read_text: Callable[[str], str | None]) -> dict[str, str]:
     """The templates in files of their own, by name."""
-    names = {CHAT_TEMPLATE: _DEFAULT} | {
+    found = {CHAT_TEMPLATE: _DEFAULT} | {
         name: name.removeprefix(f"{CHAT_TEMPLATES}/").removesuffix(".jinja")
-        for name in sorted(bundle.manifest.files)
+        for name in sorted(names)
         if name.startswith(f"{CHAT_TEMPLATES}/")
         and name.count("/") == 1
         and name.endswith(".jinja")
     }
-    texts = {name: bundle.read_text(file) for file, name in names.items()}
+    texts = {name: read_text(file) for file, name in found.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
@@ -143,16 +160,16 @@ def _embedded(value: Any) -> dict[str, str]:
     return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
-def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
-    text = bundle.read_text(name)
+def _read_object(path: Path, read_text: Callable[[str], str | None]) -> dict[str, Any]:
+    text = read_text(path.name)
     if text is None:
         return {}
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TemplateError(f"{bundle.folder / name}: {error}") from None
+        raise TemplateError(f"{path}: {error}") from None
     if not isinstance(value, dict):
-        raise TemplateError(f"{bundle.folder / name}: expected a JSON object")
+        raise TemplateError(f"{path}: expected a JSON object")
     return value
 
 
