@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
+from lfm_ops.formats import format_named
 
 from .architecture import Architecture
 from .calibrate import Calibration, calibrate, calibration_text

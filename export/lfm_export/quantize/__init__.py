@@ -22,8 +22,13 @@ from .q8 import quantize_q8
 
 __all__ = [
     "METHODS",
-from ._fit import UnfitWeightError, check_fit, check_integers
-from ._groups import STEPS, round_to_half
+    "STEPS",
+    "Scheme",
+    "UnfitWeightError",
+    "check_fit",
+    "check_integers",
+    "check_width",
+    "round_to_half",
 ]
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]
