@@ -215,6 +215,18 @@ def test_a_context_beyond_the_tables_of_the_graph(room: str, tmp_path: Path) -> 
         assert found == _python(lambda: lfm_edge.load(folder, threads=1))
 
 
+@pytest.mark.parametrize("context", [10**15, 2**62])
+def test_a_context_beyond_any_memory(context: int, bundle: Path, tmp_path: Path) -> None:
+    edit = _put("model", "max_context", value=context)
+    folder = _edited(bundle, tmp_path / "bundle", edit)
+    *_, found = drive([{"open": str(folder)}, {"load": 1}, {"session": context}])
+    assert found["status"] == STATUS["BundleError"]
+    assert f"bytes of state of {context:,} tokens and 300 logits; take a smaller" in found["error"]
+    if context < 2**60:  # sizes beyond 64 bits are not counted
+        model = lfm_edge.load(folder, threads=1)
+        assert found == _python(lambda: model.session(context))
+
+
 def test_a_graph_that_is_none(bundle: Path, tmp_path: Path) -> None:
     folder = _edited(bundle, tmp_path / "bundle", lambda _: None)
     for data in (b"", b"no graph", (folder / "model.onnx").read_bytes()[:-100]):
