@@ -213,7 +213,9 @@ def test_a_changed_template_is_said_right_or_not_at_all(
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     text = (DEMO_MODEL / "tokenizer.json").read_text(encoding="utf-8")
-    folder = write_toy_bundle(tmp_path_factory.mktemp("demo"), None, {"tokenizer.json": text})
+    folder = write_toy_bundle(
+        tmp_path_factory.mktemp("demo") / "bundle", None, {"tokenizer.json": text}
+    )
     return lfm_edge.load(folder, 1).tokenizer
 
 
