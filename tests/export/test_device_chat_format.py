@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import unicodedata
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,7 @@ from tests.sdk.test_template import MACROS, PLAIN, TOOLS
 from tests.sdk.toy import write_toy_bundle
 from tests.support import DEMO_MODEL
 from tools.write_chat_vectors import SPECIAL, VECTORS, conversations, prompt
+from tools.write_printable import PRINTABLE, source
 
 BOS = json.dumps({"bos_token": "<|startoftext|>", "eos_token": "<|im_end|>"})
 OPTIONS = {
@@ -213,7 +215,9 @@ def test_a_changed_template_is_said_right_or_not_at_all(
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     text = (DEMO_MODEL / "tokenizer.json").read_text(encoding="utf-8")
-    folder = write_toy_bundle(tmp_path_factory.mktemp("demo"), None, {"tokenizer.json": text})
+    folder = write_toy_bundle(
+        tmp_path_factory.mktemp("demo") / "bundle", None, {"tokenizer.json": text}
+    )
     return lfm_edge.load(folder, 1).tokenizer
 
 
@@ -260,3 +264,10 @@ def test_the_vectors_are_what_templates_write() -> None:
                 assert by_template(template, chat) == expected["text"]
             count += 1
     assert count >= 500
+
+
+@pytest.mark.skipif(
+    unicodedata.unidata_version != "14.0.0", reason="the table is that of another Unicode"
+)
+def test_the_core_knows_what_repr_writes_as_it_is() -> None:
+    assert PRINTABLE.read_text(encoding="utf-8") == source()
