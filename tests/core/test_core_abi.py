@@ -123,7 +123,7 @@ def test_the_library_says_what_it_is(model: Handle, reference: lfm_edge.Model) -
     assert info["sampling"].items() <= vars(reference.defaults).items()
     assert (info["text"], info["chat"], info["threads"]) == (None, None, 1)
     plan = library().json("bundle_plan", reference.bundle.folder, 64)
-    assert plan["context"] == 64 and plan["chat"] is None
+    assert (plan["context"], plan["chat"]) == (64, None)
     assert plan["total"] == plan["weights"] + plan["state"] + plan["scratch"]
 
 
@@ -324,7 +324,7 @@ def test_conversations_are_refused_in_python_s_words(
         refusals: list[tuple[Callable[[], object], Callable[[], object]]] = [
             (
                 lambda: library().open("conversation_regenerate", other, None),
-                lambda: own.regenerate(),
+                own.regenerate,
             ),
             (
                 lambda: library().open("conversation_edit", other, 0, "a", None),
@@ -494,4 +494,5 @@ def test_checks_say_how_far_they_are(folder: Path, model: Handle) -> None:
         }
     with library().open("model_verify", model) as events:
         last = list(library().events(events))[-1]
-    assert last["type"] == "golden" and last["passed"] and last["worst"] <= last["tolerance"]
+    assert (last["type"], last["passed"]) == ("golden", True)
+    assert last["worst"] <= last["tolerance"]
