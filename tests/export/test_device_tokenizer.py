@@ -61,9 +61,9 @@ def test_the_proof_holds(kind: str) -> None:
 @FEW
 @given(text=texts())
 def test_any_text_is_read_the_same(kind: str, text: str) -> None:
-    assert reader(kind).encode(text, added=True, special=True) == native(kind).encode(text).ids
-    plain = native(kind).encode(text, add_special_tokens=False).ids
-    assert reader(kind).encode(text, added=True) == plain
+    ids = reader(kind).encode(text)
+    assert ids == native(kind).encode(text, add_special_tokens=False).ids
+    assert reader(kind).around(ids) == native(kind).encode(text).ids
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +98,7 @@ def test_a_bundle_lists_what_was_compiled(folder: Path, tmp_path: Path) -> None:
     assert model.bundle.manifest.files["device.bin"].size == len(data)
     tables = TableReader(unpack(data)["tokenizer"])
     text = "<|im_start|>user\nna\u00efve 12345<|im_end|>"
-    assert tables.encode(text, added=True) == model.tokenizer.encode(text)
+    assert tables.encode(text) == model.tokenizer.encode(text)
     assert not [text for text in notes if "tables" in text]
     Bundle(model.bundle.folder).check_hashes()
 

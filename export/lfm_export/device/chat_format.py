@@ -22,15 +22,13 @@ from .chat.variants import find_template
 
 __all__ = ["PROOFS", "chat_section", "find_format"]
 
-PROOFS = 400
+PROOFS = 300
 """Conversations that a format has to render as the template does."""
 _SHOWN = 60
 _ERROR = "error: "
 
 
-def chat_section(
-    files: Mapping[str, Path | str], note: Callable[[str], None]
-) -> bytes | None:
+def chat_section(files: Mapping[str, Path | str], note: Callable[[str], None]) -> bytes | None:
     """The section "chat" of a device.bin, or None where there is no template, or none such.
 
     Args:

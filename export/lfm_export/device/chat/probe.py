@@ -51,7 +51,9 @@ class Failure:
         """The action that raises it; `role` is replaced by whatever the role is."""
         for kind, prefix in (("refuses", _REFUSED), ("fails", _FAILED)):
             if self.text.startswith(prefix):
-                first, *rest = (self.text[len(prefix) :].split(role) if role else [self.text[len(prefix):]])
+                first, *rest = (
+                    self.text[len(prefix) :].split(role) if role else [self.text[len(prefix) :]]
+                )
                 pieces: list[Any] = [first]
                 for piece in rest:
                     pieces += [{"write": "role"}, piece]
