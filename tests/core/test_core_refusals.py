@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_a_folder_that_is_no_bundle(bundle: Path, tmp_path: Path) -> None:
     (link / "model.onnx").unlink()
     (link / "model.onnx").symlink_to(tmp_path / "outside")
     for folder in (tmp_path / "none", tmp_path, link):
-        assert _opening(folder) == _python(lambda place=folder: lfm_edge.load(place, threads=1))
+        assert _opening(folder) == _python(partial(lfm_edge.load, folder, threads=1))
 
 
 def test_a_bundle_of_a_hub_cache_is_opened(bundle: Path, tmp_path: Path) -> None:
