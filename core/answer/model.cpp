@@ -1,8 +1,5 @@
 #include "answer/model.h"
 
-#include <cstdio>
-#include <cstdlib>
-
 #include "answer/fields.h"
 #include "base/error.h"
 #include "engine/ort.h"
@@ -57,22 +54,12 @@ std::string problem_of(const Open& open) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-// The shortest decimal that is this 32-bit number: 1.05 for 1.05f.
-double decimal(float value) {
-  char text[32];
-  for (int digits = 1; digits < 10; ++digits) {
-    std::snprintf(text, sizeof text, "%.*g", digits, static_cast<double>(value));
-    if (std::strtof(text, nullptr) == value) break;
-  }
-  return std::strtod(text, nullptr);
-}
-
-Json as_json(const LfmSamplingOptions& sampling) {
+Json as_json(const SamplingOptions& sampling) {
   return Json::Object{{"temperature", sampling.temperature},
-                      {"top_k", static_cast<int64_t>(sampling.top_k)},
+                      {"top_k", sampling.top_k},
                       {"top_p", sampling.top_p},
                       {"min_p", sampling.min_p},
-                      {"repetition_penalty", decimal(sampling.repetition_penalty)}};
+                      {"repetition_penalty", sampling.repetition_penalty}};
 }
 
 }  // namespace
@@ -124,18 +111,23 @@ std::string Model::chat_problem() {
 
 Json Model::info() {
   const Manifest& manifest = bundle().manifest();
+  const bool ours = manifest.graph.target == "onnx";
   Json::Array ends;
   for (const int32_t end : defaults_.eos_token_ids) ends.emplace_back(static_cast<int64_t>(end));
   return Json::Object{{"folder", bundle().folder()},
                       {"digest", bundle().digest()},
+                      {"model", manifest.model.name},
                       {"family", manifest.model.family},
                       {"target", manifest.graph.target},
+                      {"quantization", manifest.quantization.method},
+                      {"head", manifest.quantization.head},
+                      {"size_bytes", bundle().size()},
                       {"vocab_size", vocab_size()},
                       {"max_context", manifest.model.max_context},
                       {"default_context", capacity_for(bundle(), 0)},
                       {"threads", runtime_->threads()},
-                      {"isa", operators_isa()},
-                      {"prefetch_bytes", operators_prefetch_bytes()},
+                      {"isa", ours ? Json(operators_isa()) : Json()},
+                      {"prefetch_bytes", ours ? Json(operators_prefetch_bytes()) : Json()},
                       {"onnxruntime", onnxruntime().version},
                       {"eos_token_ids", Json(std::move(ends))},
                       {"sampling", as_json(defaults_.sampling)},

@@ -17,7 +17,6 @@ constexpr const char* kSampling[] = {
     "temperature",      "top_k",      "top_p",  "min_p", "repetition_penalty", "frequency_penalty",
     "presence_penalty", "logit_bias", "banned", "seed"};
 constexpr const char* kForms[] = {"schema", "regex", "choices", "grammar"};
-constexpr int64_t kLargestTopK = 0x7FFFFFFF;
 
 template <size_t count>
 bool is_one_of(const char* const (&names)[count], const std::string& name) {
@@ -91,36 +90,34 @@ std::vector<int64_t> banned_of(const Json& options) {
   return banned;
 }
 
+SamplingOptions sampling_of(const Json& given, const SamplingOptions& defaults) {
+  SamplingOptions sampling = defaults;
+  const auto read = [&](const char* name, double& value, double low, double high,
+                        const char* expected) {
+    value = number_in(given, name, value, low, high, expected);
+  };
+  read("temperature", sampling.temperature, 0, 1e6, "a number from 0 to 1e6");
+  if (const Json& top_k = given["top_k"]; !top_k.is_null()) {
+    sampling.top_k = count_of(top_k, "top_k", "an integer of 0 (off) or more");
+  }
+  read("top_p", sampling.top_p, 5e-324, 1, "a number above 0 and up to 1");
+  read("min_p", sampling.min_p, 0, 1, "a number from 0 to 1");
+  read("repetition_penalty", sampling.repetition_penalty, 1e-6, 1e6,
+       "a number above 0, from 1e-6 to 1e6");
+  read("frequency_penalty", sampling.frequency_penalty, -2, 2, "a number from -2 to 2");
+  read("presence_penalty", sampling.presence_penalty, -2, 2, "a number from -2 to 2");
+  return sampling;
+}
+
 void require_known(const char* name, int64_t id, int64_t vocab_size) {
   if (id < vocab_size) return;
   throw Error(LFM_UNKNOWN_TOKEN, std::string(name) + ": token " + std::to_string(id) +
                                      " is not one of the model's " + grouped(vocab_size));
 }
 
-void read_sampling(const Json& given, LfmSamplingOptions& sampling) {
-  sampling.temperature =
-      number_in(given, "temperature", sampling.temperature, 0, 1e6, "a number from 0 to 1e6");
-  if (const Json& top_k = given["top_k"]; !top_k.is_null()) {
-    const int64_t count = count_of(top_k, "top_k", "an integer of 0 (off) or more");
-    sampling.top_k = static_cast<int32_t>(std::min(count, kLargestTopK));
-  }
-  sampling.top_p =
-      number_in(given, "top_p", sampling.top_p, 5e-324, 1, "a number above 0 and up to 1");
-  sampling.min_p = number_in(given, "min_p", sampling.min_p, 0, 1, "a number from 0 to 1");
-  sampling.repetition_penalty = static_cast<float>(
-      number_in(given, "repetition_penalty", static_cast<double>(sampling.repetition_penalty), 1e-6,
-                1e6, "a number above 0, from 1e-6 to 1e6"));
-  for (const auto& [name, penalty] : {std::pair("frequency_penalty", &sampling.frequency_penalty),
-                                      std::pair("presence_penalty", &sampling.presence_penalty)}) {
-    *penalty = static_cast<float>(
-        number_in(given, name, static_cast<double>(*penalty), -2, 2, "a number from -2 to 2"));
-  }
-}
-
-void read_biases(const Json& given, int64_t vocab_size, AnswerOptions& options) {
-  std::map<int64_t, float> biases = biases_of(given);
-  const std::vector<int64_t> banned = banned_of(given);
-  options.sampling.seed = seed_of(given["seed"]);
+// Takes the biases, and bans as those of minus infinity.
+void take_biases(std::map<int64_t, float> biases, const std::vector<int64_t>& banned,
+                 int64_t vocab_size, AnswerOptions& options) {
   for (const int64_t id : banned) {
     require_known("banned", id, vocab_size);
     biases[id] = -std::numeric_limits<float>::infinity();
@@ -178,9 +175,11 @@ AnswerOptions read_options(const Json& given, OptionSet set, const GenerationDef
   }
   refuse_unknown(given, set);
   AnswerOptions options;
-  options.sampling = defaults.sampling;
-  read_sampling(given, options.sampling);
-  read_biases(given, vocab_size, options);
+  const SamplingOptions sampling = sampling_of(given, defaults.sampling);
+  std::map<int64_t, float> biases = biases_of(given);
+  const std::vector<int64_t> banned = banned_of(given);
+  options.sampling = native_options(sampling, seed_of(given["seed"]));
+  take_biases(std::move(biases), banned, vocab_size, options);
   options.stops = stops_of(given["stop"]);
   if (const Json& most = given["max_tokens"]; !most.is_null()) {
     options.max_tokens = require_whole(most, "max_tokens", 1);

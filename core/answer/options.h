@@ -11,7 +11,7 @@
 namespace lfm::core {
 
 struct AnswerOptions {
-  LfmSamplingOptions sampling;
+  LfmSamplingOptions sampling;  // with its seed
   std::vector<int32_t> biased;  // token ids, and what is added to the logit of each
   std::vector<float> biases;    // minus infinity where one is banned
   std::vector<std::string> stops;

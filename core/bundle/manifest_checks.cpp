@@ -101,7 +101,7 @@ void check_golden(const std::string& path, const Manifest& manifest) {
   if (tops == 0 || outside(golden.ids) || outside(golden.probe_ids) ||
       std::any_of(golden.top_ids.begin(), golden.top_ids.end(), outside)) {
     throw Error(LFM_BUNDLE, path + ": golden vectors are empty or name a token outside " +
-                                std::to_string(vocab));
+                                std::to_string(vocab) + " ids");
   }
 }
 

@@ -3,7 +3,8 @@
 //     drive_engine LIBONNXRUNTIME < script > results
 //
 // Each line of the script is a JSON object whose first member names the step; each line of the
-// results is what it gave, or {"status", "error"}.
+// results is what it gave, or {"status", "error"}. An error before a model is loaded ends the
+// script.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -46,6 +47,8 @@ class Driver {
     if (known == steps_.end()) throw std::runtime_error("script: no step " + name);
     return (this->*known->second)(value, step);
   }
+
+  bool is_loaded() const { return runtime_ != nullptr; }
 
  private:
   using Step = Json (Driver::*)(const Json& value, const Json& step);
@@ -210,12 +213,14 @@ int main_of(int argc, char** argv) {
   Driver driver;
   try {
     use_onnxruntime(argv[1]);
-    for (std::string line; std::getline(std::cin, line);) {
+    bool ended = false;
+    for (std::string line; !ended && std::getline(std::cin, line);) {
       Json found;
       try {
         found = driver.run(Json::parse(line, "script"));
       } catch (const Error& error) {
         found = Json::Object{{"status", int64_t{error.status()}}, {"error", error.what()}};
+        ended = !driver.is_loaded();
       }
       std::printf("%s\n", found.dump().c_str());
     }

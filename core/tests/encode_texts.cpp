@@ -60,6 +60,7 @@ int run(const char* path, const std::string& mode) {
     for (const int32_t id : ids) again += detokenizer.push(id);
     again += detokenizer.finish();
     write(again.data(), again.size(), 1);
+    std::fflush(stdout);
   }
   return 0;
 }

@@ -189,13 +189,16 @@ class SavedSession:
 
 
 class _Digest:
-    """SHA-256 of metadata and of tensors in the order of their names."""
+    """SHA-256 of metadata and of tensors in the order of their names.
+
+    What is hashed of texts is ASCII: `repr` escapes what the Unicode of this Python does not know.
+    """
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
-        self._hash = hashlib.sha256(repr(sorted(metadata.items())).encode())
+        self._hash = hashlib.sha256(ascii(sorted(metadata.items())).encode())
 
     def add(self, name: str, tensor: Array) -> None:
-        self._hash.update(repr((name, str(tensor.dtype), tensor.shape)).encode())
+        self._hash.update(ascii((name, str(tensor.dtype), tensor.shape)).encode())
         self._hash.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
 
     def hex(self) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of the Kotlin library read: bundles of the shipped model, and what Python gets of them.
+"""What the tests of the Kotlin library read: bundles, and what Python gets of them.
 
 python -m tests.android.made build/android-bundles
 """

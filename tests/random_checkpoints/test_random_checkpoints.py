@@ -29,6 +29,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def nothing_for_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves `device.bin` out but in the long run: its proof takes longer than all the rest."""
+    if PARTS == 1:
+        monkeypatch.setattr("lfm_export.export.add_device_file", lambda bundle, note: None)
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_same_as_transformers_or_one_clear_line(part: int) -> None:
     ran: list[bool] = []

@@ -135,7 +135,7 @@ def _write_files(file: GgufFile, config: Mapping[str, Any], folder: Path) -> Non
     keys = file.keys
     tokens = _tokens(file)
     if tokens is not None:
-        named = {
+        named = {"tokenizer_class": "PreTrainedTokenizerFast"} | {
             f"{name}_token": _token(file, tokens, token)
             for name, token in (
                 ("bos", config["bos_token_id"]),

@@ -175,7 +175,7 @@ class _Header:
         """The next text."""
         (length,) = struct.unpack("<Q", self.take(8))
         if length > longest:
-            raise self._file.error(f"has a name of {length} bytes; the file is damaged")
+            raise self._file.error(f"has a text of {length} bytes; the file is damaged")
         try:
             return self.take(length).decode()
         except UnicodeDecodeError:

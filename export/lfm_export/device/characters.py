@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
 
-__all__ = ["IN_WORD", "KIND", "LETTER", "NUMBER", "SPACE", "STRIPPED", "character_classes"]
+__all__ = ["IN_WORD", "KIND", "LETTER", "NUMBER", "OTHER", "SPACE", "STRIPPED", "character_classes"]
 
 Array = npt.NDArray[np.uint8]
 

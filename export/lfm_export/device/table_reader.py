@@ -9,14 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from .characters import IN_WORD, KIND, LETTER, NUMBER, SPACE, STRIPPED
+from .characters import IN_WORD, KIND, LETTER, NUMBER, OTHER, SPACE, STRIPPED
 from .hashing import first_slot, hash_of_bytes, hash_of_pair
 from .splitting import LLAMA3
 from .tokenizer_tables import ARRAYS, HEAD, NONE, SINGLE_WORD, STRIP_LEFT, STRIP_RIGHT
 
 __all__ = ["TableReader"]
 
-_OTHER = 0
 _CONTRACTIONS = ("s", "t", "re", "ve", "m", "ll", "d")
 _LONG_S = "\u017f"
 """What Unicode takes for an s of another case."""
@@ -32,60 +31,50 @@ class TableReader:
     """
 
     def __init__(self, section: bytes) -> None:
-        _, self._kind, self._most_digits, _, _, self._word_probes, self._merge_probes, _ = (
-            HEAD.unpack_from(section)
-        )
+        head: tuple[int, ...] = HEAD.unpack_from(section)
+        _, self._kind, self._most_digits, _, _, self._word_probes, self._merge_probes, _ = head
         places = struct.iter_unpack("<II", section[HEAD.size : HEAD.size + 8 * len(ARRAYS)])
         parts = {
             name: section[at : at + size] for name, (at, size) in zip(ARRAYS, places, strict=True)
         }
-        numbers = {
-            name: np.frombuffer(part, np.uint32).tolist()
-            for name, part in parts.items()
-            if name not in {"bytes", "flags", "blocks", "classes", "added_texts"}
-        }
-        self._offsets, self._bytes, self._flags = numbers["offsets"], parts["bytes"], parts["flags"]
-        self._byte_ids = numbers["byte_ids"]
-        self._words = list(zip(*[iter(numbers["words"])] * 2, strict=True))
-        self._merges = list(zip(*[iter(numbers["merges"])] * 4, strict=True))
-        self._blocks = np.frombuffer(parts["blocks"], np.uint16).tolist()
+        self._offsets = _numbers(parts["offsets"])
+        self._bytes = parts["bytes"]
+        self._byte_ids = _numbers(parts["byte_ids"])
+        self._words = _rows(parts["words"], 2)
+        self._merges = _rows(parts["merges"], 4)
+        self._blocks: list[int] = np.frombuffer(parts["blocks"], np.uint16).tolist()
         self._classes = parts["classes"]
         self._passes = [
-            self._added(numbers[name], parts["added_texts"])
+            {
+                parts["added_texts"][at : at + size].decode(): (token, flags)
+                for token, flags, _, at, size in _rows(parts[name], 5)
+            }
             for name in ("added_first", "added_second")
         ]
-        self._prefix, self._suffix = numbers["prefix"], numbers["suffix"]
+        self._prefix, self._suffix = _numbers(parts["prefix"]), _numbers(parts["suffix"])
         self._piece = lru_cache(1 << 14)(self._merged)
         self._merge = lru_cache(1 << 16)(self._looked_up)
 
-    def encode(self, text: str, *, added: bool, special: bool = False) -> list[int]:
-        """The ids of `text`.
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, in which the texts of added tokens are those tokens."""
+        ids: list[int] = []
+        for part, token in self._parts(text):
+            ids += [token] if token is not None else self.ordinary(part)
+        return ids
 
-        Args:
-            text: what to read.
-            added: whether the texts of added tokens are those tokens.
-            special: whether to put around it what the post-processor puts there.
-        """
-        ids = []
-        for part, token in self._parts(text) if added else [(text, None)]:
-            ids += [token] if token is not None else self._ordinary(part)
-        return [*self._prefix, *ids, *self._suffix] if special else ids
+    def ordinary(self, text: str) -> list[int]:
+        """The ids of `text`, in which no added token is found."""
+        return [token for piece in self._pieces(text) for token in self._piece(piece.encode())]
+
+    def around(self, ids: list[int]) -> list[int]:
+        """Ids with what the post-processor puts before and behind them."""
+        return [*self._prefix, *ids, *self._suffix]
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for."""
         return self._bytes[self._offsets[token] : self._offsets[token + 1]]
 
-    def _ordinary(self, text: str) -> list[int]:
-        return [token for piece in self._pieces(text) for token in self._piece(piece.encode())]
-
     # ---- Added tokens ----
-
-    @staticmethod
-    def _added(rows: list[int], texts: bytes) -> dict[str, tuple[int, int]]:
-        found = {}
-        for index, flags, _, at, size in zip(*[iter(rows)] * 5, strict=True):
-            found[texts[at : at + size].decode()] = (index, flags)
-        return found
 
     def _parts(self, text: str) -> Iterator[_Found]:
         """Added tokens and what lies between them; the second pass reads what the first left."""
@@ -127,62 +116,50 @@ class TableReader:
 
     # ---- Pieces ----
 
-    def _class(self, text: str, at: int) -> int:
-        """Of a character; of what lies beyond the text, that of none."""
-        if not 0 <= at < len(text):
-            return NONE
-        code = ord(text[at])
-        return self._classes[self._blocks[code >> 8] << 8 | code & 0xFF]
-
     def _is(self, text: str, at: int, bit: int) -> bool:
-        found = self._class(text, at)
-        return found != NONE and bool(found & bit)
+        """Of the character at `at`; there is none beyond the text."""
+        return 0 <= at < len(text) and bool(self._class(text[at]) & bit)
 
-    def _kind_at(self, text: str, at: int) -> int:
-        found = self._class(text, at)
-        return found if found == NONE else found & KIND
+    def _class(self, character: str) -> int:
+        code = ord(character)
+        return int(self._classes[self._blocks[code >> 8] << 8 | code & 0xFF])
 
     def _pieces(self, text: str) -> Iterator[str]:
+        kinds = [*(self._class(character) & KIND for character in text), NONE]
         at = 0
         while at < len(text):
-            stop = self._end(text, at)
+            stop = self._end(text, kinds, at)
             yield text[at:stop]
             at = stop
 
-    def _end(self, text: str, at: int) -> int:
+    def _end(self, text: str, kinds: list[int], at: int) -> int:
         """Where the piece ends that begins at `at`."""
-        folds = self._kind == LLAMA3
-        if stop := _contraction(text, at, folds=folds):
+        llama3 = self._kind == LLAMA3
+        if stop := _contraction(text, at, folds=llama3):
             return stop
-        kind = self._kind_at(text, at)
-        before = folds and kind in (_OTHER, SPACE) and text[at] not in "\r\n"
-        if before or text[at] == " ":
-            following = self._kind_at(text, at + 1)
-            if following == LETTER:
-                return self._run(text, at + 1, LETTER)
-            if text[at] == " " and (following == _OTHER or (following == NUMBER and not folds)):
-                return self._end_of_run(text, at + 1, following)
-        return self._spaces(text, at) if kind == SPACE else self._end_of_run(text, at, kind)
+        kind, following = kinds[at], kinds[at + 1]
+        opens = kind in (OTHER, SPACE) and text[at] not in "\r\n" if llama3 else text[at] == " "
+        if opens and following == LETTER:
+            return _run(kinds, at + 1)
+        if text[at] == " " and (following == OTHER or (following == NUMBER and not llama3)):
+            return self._end_of_run(text, kinds, at + 1)
+        return self._spaces(text, kinds, at) if kind == SPACE else self._end_of_run(text, kinds, at)
 
-    def _end_of_run(self, text: str, at: int, kind: int) -> int:
-        if kind == NUMBER and self._most_digits:
-            return min(self._run(text, at, kind), at + self._most_digits)
-        at = self._run(text, at, kind)
-        while kind == _OTHER and self._kind == LLAMA3 and text[at : at + 1] in ("\r", "\n"):
-            at += 1
-        return at
+    def _end_of_run(self, text: str, kinds: list[int], at: int) -> int:
+        stop = _run(kinds, at)
+        if kinds[at] == NUMBER and self._most_digits:
+            return min(stop, at + self._most_digits)
+        if kinds[at] == OTHER and self._kind == LLAMA3:
+            while text[stop : stop + 1] in ("\r", "\n"):
+                stop += 1
+        return stop
 
-    def _spaces(self, text: str, at: int) -> int:
-        stop = self._run(text, at, SPACE)
+    def _spaces(self, text: str, kinds: list[int], at: int) -> int:
+        stop = _run(kinds, at)
         lines = max(text.rfind("\r", at, stop), text.rfind("\n", at, stop))
         if self._kind == LLAMA3 and lines >= 0:
             return lines + 1
         return stop if stop == len(text) or stop == at + 1 else stop - 1
-
-    def _run(self, text: str, at: int, kind: int) -> int:
-        while self._kind_at(text, at) == kind:
-            at += 1
-        return at
 
     # ---- Merging ----
 
@@ -218,6 +195,24 @@ class TableReader:
             if rank == NONE or pair == [left, right]:
                 return rank, result
         return NONE, 0
+
+
+def _numbers(part: bytes) -> list[int]:
+    numbers: list[int] = np.frombuffer(part, np.uint32).tolist()
+    return numbers
+
+
+def _rows(part: bytes, width: int) -> list[list[int]]:
+    numbers = _numbers(part)
+    return [numbers[at : at + width] for at in range(0, len(numbers), width)]
+
+
+def _run(kinds: list[int], at: int) -> int:
+    """Where the characters of one kind end."""
+    stop = at
+    while kinds[stop] == kinds[at]:
+        stop += 1
+    return stop
 
 
 def _contraction(text: str, at: int, *, folds: bool) -> int:

@@ -52,10 +52,11 @@ def difference(tables: TableReader, native: NativeTokenizer) -> str | None:
             for piece, _ in native.pre_tokenizer.pre_tokenize_str(text)
             for token in native.model.tokenize(piece)
         ]
+        ids = tables.encode(text)
         if (
-            tables.encode(text, added=False) != ordinary
-            or tables.encode(text, added=True) != native.encode(text, add_special_tokens=False).ids
-            or tables.encode(text, added=True, special=True) != native.encode(text).ids
+            tables.ordinary(text) != ordinary
+            or ids != native.encode(text, add_special_tokens=False).ids
+            or tables.around(ids) != native.encode(text).ids
         ):
             return text
     return None

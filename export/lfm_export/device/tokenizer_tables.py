@@ -172,8 +172,10 @@ def _two_stages(
     classes: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
     """Which block the 256 characters of a page have, and the blocks, each once."""
-    blocks, pages = np.unique(classes.reshape(-1, 256), axis=0, return_inverse=True)
-    return pages.reshape(-1).astype(np.uint16), blocks
+    blocks: dict[bytes, int] = {}
+    pages = classes.reshape(-1, 256)
+    places = [blocks.setdefault(page.tobytes(), len(blocks)) for page in pages]
+    return np.array(places, np.uint16), np.frombuffer(b"".join(blocks), np.uint8)
 
 
 def _added(added: Mapping[int, AddedToken]) -> _Added:

@@ -187,9 +187,11 @@ class Walk(Operations[None, Value], abc.ABC):
         del part
         return x
 
-    def reference(self, lane: int, ids: NDArray[np.int64], weights: LaneWeights) -> Reference:
+    def reference(
+        self, ids: NDArray[np.int64], weights: LaneWeights, numerics: Numerics
+    ) -> Reference:
         """The operations of one lane on one sequence."""
-        return Reference(weights, ids.tolist(), self.numerics[lane], 0, self._no_noise)
+        return Reference(weights, ids.tolist(), numerics, 0, self._no_noise)
 
     @cached_property
     def _no_noise(self) -> np.random.Generator:
@@ -206,7 +208,7 @@ class Walk(Operations[None, Value], abc.ABC):
         out = self._branch()
         for lane, weights in enumerate(self.part(part, x)):
             for ids, place in self.sequences.places():
-                reference = self.reference(lane, ids, weights)
+                reference = self.reference(ids, weights, self.numerics[lane])
                 out[lane][place] = operation(reference, x[lane][place])
         self._advance(len(self.lanes) * size_of(part))
         return out
@@ -244,7 +246,8 @@ class Walk(Operations[None, Value], abc.ABC):
 
     def _advance(self, weights: int) -> None:
         self._weights += weights
-        self._progress(weights)
+        if weights:
+            self._progress(weights)
 
     def _finish(self, weights: int) -> None:
         """Ends an operation behind which a walk can go on."""

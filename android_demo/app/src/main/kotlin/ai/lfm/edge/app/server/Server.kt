@@ -71,18 +71,20 @@ class Server(
         client.use { HttpResponse(it.getOutputStream()).send(429, errorBody(429, "too many connections")) }
     }
 
-    private fun serve(client: Socket) = client.use {
+    private fun serve(client: Socket): Unit = client.use {
         client.soTimeout = Limits.READ_MILLIS
         val response = HttpResponse(client.getOutputStream().buffered())
         try {
-            val request = HttpRequest.read(client.getInputStream().buffered()) ?: return
-            guard.check(request)
-            answer(request, response)
-        } catch (error: IOException) {
+            HttpRequest.read(client.getInputStream().buffered())?.let { request ->
+                guard.check(request)
+                answer(request, response)
+            }
+        } catch (_: IOException) {
             // The client is gone, or too slow.
         } catch (error: Exception) {
             val (status, body) = failure(error)
             runCatching { if (response.begun) response.event(body.toString()) else response.send(status, body) }
+            Unit
         }
     }
 
