@@ -136,6 +136,7 @@ def test_random_templates_can_be_said(seed: int) -> None:
         ("{% for m in messages %}{{ m.content | replace('a', 'b') }}{% endfor %}", "becomes"),
         ("{% for m in messages %}{{ loop.index }}{{ m.content }}{% endfor %}", "depends on"),
         ("{{ raise_exception('never') }}", "never"),
+        ("{% for m in messages %}{{ '\\ud800' ~ m.content }}{% endfor %}", "no character"),
         (
             "{% for m in messages %}{{ m.content }}"
             "{% if m.role == 'user' and loop.index == 5 %}x{% endif %}{% endfor %}",

@@ -7,12 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lfm_edge.chat.template import ChatTemplate
-
 from .blocks import EMPTY, FALSY, Asked, ask_slot, cases_of, conditions_of, empty_kinds
 from .calls import example_calls
 from .fit import JSON_FORMS, fit
-from .probe import Failure, InexpressibleError, Observed, Probe, message, without_end, without_start
+from .probe import (
+    Failure,
+    InexpressibleError,
+    Observed,
+    Patient,
+    Probe,
+    message,
+    without_end,
+    without_start,
+)
 from .spelling import MISSING, Action, Spelling, spell
 from .turns import content_spelling, turn_blocks
 
@@ -39,16 +46,16 @@ _KEYWORDS = frozenset(
         *("endblock", "with", "endwith", "raw", "endraw", "break", "continue", "generation"),
         *("endgeneration", "is", "not", "and", "or", "none", "true", "false", "None", "True"),
         *("False", "defined", "string", "mapping", "iterable", "messages", "tools"),
-        *("add_generation_prompt", "documents"),
+        *("add_generation_prompt", "documents", "clock", "self"),
     )
 )
 
 
-def find_template(template: ChatTemplate, source: str, given: Mapping[str, str]) -> dict[str, Any]:
+def find_template(template: Patient, source: str, given: Mapping[str, str]) -> dict[str, Any]:
     """What a chat format says of one template.
 
     Args:
-        template: a single one.
+        template: what is asked.
         source: its text.
         given: the variables that it always sees.
 
@@ -88,7 +95,7 @@ def _names(source: str) -> list[str]:
     return [name for name in dict.fromkeys(_WORD.findall(code)) if name not in _KEYWORDS]
 
 
-def _states(template: ChatTemplate, source: str, plain: Probe, name: str) -> list[bool]:
+def _states(template: Patient, source: str, plain: Probe, name: str) -> list[bool]:
     """The values with which an option changes something; none where it is not an option."""
     chats: list[tuple[list[Any], list[Any] | None]] = [
         ([message("system", content="a"), *_thoughts()], _TOOLS),
