@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,10 @@ import numpy as np
 import pytest
 from lfm_edge.chat import End, InvalidToolCall, Reasoning, Text, ToolCall
 from lfm_edge.conversation import Conversation, Setting, Turn
-from lfm_edge.errors import InvalidRequestError, SessionTakenError
 
-from tests.core.lfm_core import LIBRARY, Handle, library, native_ids
-from tests.support import DEMO_MODEL, export
+from tests.core.lfm_core import Handle, library, native_ids
 
-pytestmark = pytest.mark.skipif(not LIBRARY.is_file(), reason="make core builds the library")
+pytestmark = pytest.mark.usefixtures("no_handle_is_left")
 
 CLOCK = datetime(2025, 3, 9, 7, 5, 1)
 PROMPT = "def read_lines(path):\n"
@@ -33,37 +29,6 @@ TOOL = {
     },
 }
 SAMPLED = {"temperature": 0.9, "seed": 2**64 - 1}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("core") / "bundle"
-    export(DEMO_MODEL, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def reference(folder: Path) -> lfm_edge.Model:
-    return lfm_edge.load(folder, threads=1)
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> Iterator[Handle]:
-    with library().open("model_open", folder, {"threads": 1}) as model:
-        yield model
-
-
-@pytest.fixture
-def session(model: Handle) -> Iterator[Handle]:
-    with library().open("session_open", model, 0) as session:
-        yield session
-
-
-@pytest.fixture(autouse=True)
-def no_handle_is_left(model: Handle) -> Iterator[None]:
-    before = library().open_handles
-    yield
-    assert library().open_handles == before
 
 
 def _said(events: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -232,255 +197,6 @@ def test_a_conversation_goes_as_in_python_and_its_files_open_in_both(
         library().call("conversation_save", other, tmp_path / "again")
     kept = Conversation.open(reference, tmp_path / "again")._setting["clock"]
     assert kept == CLOCK.replace(microsecond=7)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"temperature": -1},
-        {"temperature": "hot"},
-        {"temperature": True},
-        {"top_k": 1.5},
-        {"top_k": -3},
-        {"top_p": 0},
-        {"min_p": 1.01},
-        {"repetition_penalty": 0.0},
-        {"frequency_penalty": 3},
-        {"presence_penalty": -2.5},
-        {"logit_bias": [1]},
-        {"logit_bias": {5: 101}},
-        {"logit_bias": {-1: 1}},
-        {"logit_bias": {5000: 1}},
-        {"banned": "abc"},
-        {"banned": [-1]},
-        {"banned": [1.0]},
-        {"banned": [5000]},
-        {"seed": -1},
-        {"seed": 2**64},
-        {"seed": 1.5},
-        {"stop": ""},
-        {"stop": ["a", ""]},
-        {"stop": 7},
-        {"max_tokens": 0},
-        {"max_tokens": 2.5},
-    ],
-    ids=str,
-)
-def test_options_are_refused_in_python_s_words(
-    session: Handle, reference: lfm_edge.Model, options: dict[str, Any]
-) -> None:
-    with pytest.raises(lfm_edge.LfmError) as wanted:
-        reference.generate(PROMPT, **options)
-    with pytest.raises(type(wanted.value)) as found:
-        library().open("generate", session, {"text": PROMPT, **options})
-    assert str(found.value) == str(wanted.value)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (lambda c, s: c.open("generate", s, {"text": ""}), lambda m: m.generate("")),
-        (lambda c, s: c.open("generate", s, {"ids": []}), lambda m: m.generate([])),
-        (lambda c, s: c.open("generate", s, {"ids": [1, 4096]}), lambda m: m.generate([1, 4096])),
-        (
-            lambda c, s: c.open("generate", s, {"text": "word " * 9000}),
-            lambda m: m.generate("word " * 9000),
-        ),
-        (
-            lambda c, s: c.open("generate", s, {"ids": [5] * 4097}),
-            lambda m: m.generate([5] * 4097),
-        ),
-        (lambda c, s: c.call("session_rewind", s, 1), lambda m: m.session().rewind(1)),
-        (lambda c, s: c.call("session_rewind", s, -1), lambda m: m.session().rewind(-1)),
-        (
-            lambda c, s: c.call("session_prefill", s, *native_ids([-1]), None),
-            lambda m: m.session().prefill([-1]),
-        ),
-        (
-            lambda c, s: c.call("session_prefill", s, *native_ids([]), None),
-            lambda m: m.session().prefill([]),
-        ),
-    ],
-    ids=["text", "none", "unknown", "words", "long", "rewind", "back", "negative", "empty"],
-)
-def test_requests_are_refused_in_python_s_words(
-    session: Handle,
-    reference: lfm_edge.Model,
-    ours: Callable[[Any, int], object],
-    theirs: Callable[[lfm_edge.Model], object],
-) -> None:
-    with pytest.raises(lfm_edge.LfmError) as wanted:
-        theirs(reference)
-    with pytest.raises(type(wanted.value)) as found:
-        ours(library(), session)
-    assert str(found.value) == str(wanted.value)
-
-
-def test_conversations_are_refused_in_python_s_words(
-    model: Handle, reference: lfm_edge.Model
-) -> None:
-    own = reference.conversation()
-    with library().open("conversation_open", model, None) as other:
-        refusals: list[tuple[Callable[[], object], Callable[[], object]]] = [
-            (
-                lambda: library().open("conversation_regenerate", other, None),
-                own.regenerate,
-            ),
-            (
-                lambda: library().open("conversation_edit", other, 0, "a", None),
-                lambda: own.edit(0, "a"),
-            ),
-            (lambda: _send(other, []), lambda: own.send([])),
-            (lambda: _send(other, ["a"]), lambda: own.send(["a"])),  # type: ignore[list-item]
-            (
-                lambda: _send(other, "a", thinking_budget=-1),
-                lambda: own.send("a", thinking_budget=-1),
-            ),
-            (
-                lambda: library().open("conversation_open", model, {"context": 4097}),
-                lambda: reference.conversation(context=4097),
-            ),
-            (
-                lambda: library().open("conversation_open", model, {"tools": [{"name": ""}]}),
-                lambda: reference.conversation(tools=[{"name": ""}]),
-            ),
-        ]
-        for ours, theirs in refusals:
-            with pytest.raises(lfm_edge.LfmError) as wanted:
-                theirs()
-            with pytest.raises(type(wanted.value)) as found:
-                ours()
-            assert str(found.value) == str(wanted.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"schema": {}}, "schema: an answer of a given form cannot be had on a device"),
-        ({"logprobs": 0}, "logprobs: cannot be had on a device"),
-        ({"speculation": True}, "speculation: cannot be had on a device"),
-        ({"context": 64}, "context: a session was given, which has its own"),
-        ({"thinking_budget": 3}, "unknown option 'thinking_budget'"),
-        ({"temprature": 3}, "unknown option 'temprature'"),
-    ],
-    ids=str,
-)
-def test_what_a_device_lacks_is_said(session: Handle, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(InvalidRequestError, match=words):
-        library().open("generate", session, {"text": PROMPT, **options})
-
-
-def test_an_event_waits_for_a_buffer_that_holds_it(session: Handle) -> None:
-    with library().open("generate", session, {"text": PROMPT, "max_tokens": 3}) as events:
-        texts = list(iter(lambda: library().text("next", events, room=1), None))
-    assert [json.loads(text)["type"] for text in texts] == ["text"] * 3 + ["end"]
-
-
-def test_the_newer_of_two_answers_has_the_session(session: Handle) -> None:
-    with (
-        library().open("generate", session, {"text": PROMPT, "max_tokens": 9}) as old,
-        library().open("generate", session, {"text": PROMPT, "max_tokens": 9}) as new,
-    ):
-        library().text("next", old)
-        assert [event["type"] for event in library().events(new)][-1] == "end"
-        with pytest.raises(SessionTakenError, match="the session went on without this answer"):
-            list(library().events(old))
-        assert library().text("next", old) is None  # the error ended it
-
-
-def test_turns_that_are_given_up_leave_no_trace(model: Handle) -> None:
-    with library().open("conversation_open", model, {"clock": CLOCK.isoformat()}) as conversation:
-        with library().open("conversation_send", conversation, '"a"', None) as events:
-            library().text("next", events)
-        with library().open("conversation_send", conversation, '"a"', None) as events:
-            library().call("stop", events)
-            end = library().json("next", events)
-            assert (end["reason"], end["usage"]["generated"]) == ("cancelled", 0)
-        assert library().json("conversation_messages", conversation) == []
-        with library().open("conversation_send", conversation, '"a"', {"seed": 1}) as events:
-            library().text("next", events)
-            library().call("stop", events)
-            assert _said(library().events(events))[-1]["reason"] == "cancelled"
-        roles = [m["role"] for m in library().json("conversation_messages", conversation)]
-        assert roles == ["user", "assistant"]
-        library().call("conversation_set_messages", conversation, [])
-        assert library().json("conversation_messages", conversation) == []
-
-
-def test_closed_handles_are_refused_and_may_be_closed_again(folder: Path) -> None:
-    model = library().open("model_open", folder, None)
-    session = library().open("session_open", model, 64)
-    events = library().open("generate", session, {"text": PROMPT, "max_tokens": 2})
-    for handle in (model, model, session, 0, 2**63):
-        library().close(handle)
-    # What the answer stands on lives on.
-    assert [event["type"] for event in library().events(events)] == ["text", "text", "end"]
-    library().close(events)
-    for name, handle, kind in (
-        ("model_info", model, "model"),
-        ("session_info", session, "session"),
-        ("session_info", events, "session"),
-        ("conversation_messages", 0, "conversation"),
-        ("next", events, "stream of events"),
-    ):
-        with pytest.raises(InvalidRequestError, match=f"handle {handle}: is no open {kind}"):
-            library().text(name, handle)
-
-
-def test_an_answer_is_closed_while_another_thread_computes_it(model: Handle) -> None:
-    with library().open("conversation_open", model, None) as conversation:
-        begun = threading.Event()
-        ends: list[Any] = []
-
-        def pull(handle: Handle) -> None:
-            try:
-                while (event := library().text("next", handle)) is not None:
-                    begun.set()
-                    ends.append(json.loads(event)["type"])
-            except InvalidRequestError as error:
-                ends.append(str(error))
-
-        for _ in range(5):
-            begun.clear()
-            options = {"seed": 3, "temperature": 1.5, "banned": [7]}
-            events = library().open("conversation_send", conversation, '"a"', options)
-            thread = threading.Thread(target=pull, args=(events,))
-            thread.start()
-            begun.wait()
-            library().close(events)
-            thread.join()
-            assert ends[-1] in ("end", f"handle {events}: is no open stream of events")
-            assert library().json("conversation_messages", conversation) == []
-
-
-def _resident() -> int:
-    """Bytes of this process's own memory."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous")) << 10
-
-
-def test_fifty_conversations_give_everything_back(model: Handle, tmp_path: Path) -> None:
-    def one(index: int) -> None:
-        with library().open("conversation_open", model, {"system": "Be brief."}) as conversation:
-            _send(conversation, "Say something.", max_tokens=8, seed=index)
-            with library().open("conversation_send", conversation, '"Go on."', None) as events:
-                library().text("next", events)
-                library().call("stop", events)
-            with library().open("conversation_session", conversation) as session:
-                library().call("session_rewind", session, 3)
-                library().open("session_fork", session).__exit__()
-            library().call("conversation_save", conversation, tmp_path / "saved")
-        library().open("conversation_load", model, tmp_path / "saved", 0).__exit__()
-
-    for index in range(5):
-        one(index)
-    gc.collect()
-    handles, before = library().open_handles, _resident()
-    for index in range(50):
-        one(index)
-    gc.collect()
-    assert library().open_handles == handles
-    assert _resident() < before * 1.05
 
 
 def test_checks_say_how_far_they_are(folder: Path, model: Handle) -> None:
