@@ -1,8 +1,8 @@
 """What quantization costs the shipped model: perplexity and divergence on held-out text.
 
 Every bundle reads the same tokens, as `lfm-edge eval` has it read them. Divergence (KL, in nats a
-token) is from the checkpoint in float32: of the bundle as it runs, and of its weights alone in exact
-arithmetic. Calibrated bundles have read pieces of training files, none of them held out.
+token) is from the checkpoint in float32: of the bundle as it runs, and of its weights alone in
+exact arithmetic. Calibrated bundles have read pieces of training files, none of them held out.
 
     python benchmarks/quality.py [--tokens 512] [--pieces 96]
 """
