@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 _EXTREMES = (0.75, 0.81, 0.87, 0.93, 1.0, 1.07, 1.15)
 """Where the weight of the largest magnitude lands, relative to the lowest step."""
 _PASSES = 2
-_ROWS_AT_ONCE = 1024
+_WEIGHTS_AT_ONCE = 1 << 21
 
 
 def quantize_calibrated(rows: Array, metric: Metric, format: Format) -> QuantizedTensor:
@@ -31,8 +31,9 @@ def quantize_calibrated(rows: Array, metric: Metric, format: Format) -> Quantize
     columns, size = rows.shape[1], format.group_size
     values = np.empty(rows.shape, np.int8)
     scales = np.empty((len(rows), columns // size), np.float16)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        some = slice(start, start + _ROWS_AT_ONCE)
+    at_once = max(1, _WEIGHTS_AT_ONCE // columns)
+    for start in range(0, len(rows), at_once):
+        some = slice(start, start + at_once)
         target = metric.target(rows[some]).T.copy()  # a column's weights lie together
         steps, found = _round(target, metric, format)
         for _ in range(_PASSES):
