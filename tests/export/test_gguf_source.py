@@ -21,11 +21,9 @@ from lfm_export.quantize import METHODS, Scheme
 from lfm_export.weights import WeightStream
 from tokenizers import Tokenizer
 
-from tests.export.gguf_samples import KEYS, MOE_KEYS, MOE_TENSORS, TENSORS, by_hand, write
+from tests.export.gguf_samples import KEYS, MATRICES, MOE_KEYS, MOE_TENSORS, TENSORS, by_hand, write
 from tests.export.test_faults import refused
 from tests.support import DEMO_MODEL, export
-
-MATRICES = [name for name, shape in TENSORS.items() if len(shape) > 1 and "conv.weight" not in name]
 
 
 def source(path: Path, **changes: Any) -> Checkpoint:
@@ -134,7 +132,6 @@ def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_integers_are_kept_whatever_is_asked_for(kind: str, tmp_path: Path) -> None:
-    """The same file comes out of it, byte for byte but for what the exporter's keys add."""
     notes: list[str] = []
     with source(tmp_path / "m.gguf", types=kind) as checkpoint:
         architecture = architecture_of(checkpoint, notes.append)
