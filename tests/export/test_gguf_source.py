@@ -122,6 +122,24 @@ def test_other_models_are_refused_by_name(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+ONE = [
+    *(key for key in KEYS if not key.endswith(("head_count_kv", "head_count", "architecture"))),
+    "split.count",
+    "lfm2.attention.causal",
+    "lfm2.rope.scaling.type",
+    "lfm2.attention.key_length",
+    "tokenizer.ggml.model",
+    "general.sampling.temp",
+]
+
+
+@pytest.mark.parametrize("key", [key for key in ONE if key != "lfm2.feed_forward_length"])
+def test_several_values_where_one_belongs(key: str, tmp_path: Path) -> None:
+    write(tmp_path / "m.gguf", {**KEYS, key: [1, 2]})
+    with pytest.raises(CheckpointError, match=f"'{key}' holds 2 values, expected one"):
+        open_checkpoint(str(tmp_path / "m.gguf"))
+
+
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", {**KEYS, "general.architecture": "llama"})
     assert "architecture 'llama'" in refused("export", tmp_path / "m.gguf", tmp_path / "out")
