@@ -66,6 +66,7 @@ TENSORS: Mapping[str, tuple[int, ...]] = {
         for name, shape in {**tensors, **_NORMS}.items()
     },
 }
+MATRICES = [name for name, shape in TENSORS.items() if len(shape) > 1 and "conv.weight" not in name]
 MOE_TENSORS: Mapping[str, tuple[int, ...]] = {
     **{name: shape for name, shape in TENSORS.items() if not name.startswith("blk.1.ffn_")},
     "blk.1.ffn_norm.weight": (HIDDEN,),

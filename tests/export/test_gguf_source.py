@@ -21,11 +21,9 @@ from lfm_export.quantize import METHODS, Scheme
 from lfm_export.weights import WeightStream
 from tokenizers import Tokenizer
 
-from tests.export.gguf_samples import KEYS, MOE_KEYS, MOE_TENSORS, TENSORS, by_hand, write
+from tests.export.gguf_samples import KEYS, MATRICES, MOE_KEYS, MOE_TENSORS, TENSORS, by_hand, write
 from tests.export.test_faults import refused
 from tests.support import DEMO_MODEL, export
-
-MATRICES = [name for name, shape in TENSORS.items() if len(shape) > 1 and "conv.weight" not in name]
 
 
 def source(path: Path, **changes: Any) -> Checkpoint:
@@ -124,6 +122,24 @@ def test_other_models_are_refused_by_name(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+ONE = [
+    *(key for key in KEYS if not key.endswith(("head_count_kv", "head_count", "architecture"))),
+    "split.count",
+    "lfm2.attention.causal",
+    "lfm2.rope.scaling.type",
+    "lfm2.attention.key_length",
+    "tokenizer.ggml.model",
+    "general.sampling.temp",
+]
+
+
+@pytest.mark.parametrize("key", [key for key in ONE if key != "lfm2.feed_forward_length"])
+def test_several_values_where_one_belongs(key: str, tmp_path: Path) -> None:
+    write(tmp_path / "m.gguf", {**KEYS, key: [1, 2]})
+    with pytest.raises(CheckpointError, match=f"'{key}' holds 2 values, expected one"):
+        open_checkpoint(str(tmp_path / "m.gguf"))
+
+
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", {**KEYS, "general.architecture": "llama"})
     assert "architecture 'llama'" in refused("export", tmp_path / "m.gguf", tmp_path / "out")
@@ -134,7 +150,6 @@ def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_integers_are_kept_whatever_is_asked_for(kind: str, tmp_path: Path) -> None:
-    """The same file comes out of it, byte for byte but for what the exporter's keys add."""
     notes: list[str] = []
     with source(tmp_path / "m.gguf", types=kind) as checkpoint:
         architecture = architecture_of(checkpoint, notes.append)

@@ -67,6 +67,17 @@ class GgufFile(WeightFile):
             self.close()
             raise
 
+    def single(self, name: str) -> Any:
+        """A key's number or text, or None.
+
+        Raises:
+            CheckpointError: it holds several.
+        """
+        value = self.keys.get(name)
+        if isinstance(value, list | np.ndarray):
+            raise self.error(f"key {quoted(name)} holds {len(value)} values, expected one")
+        return value
+
     def _parse(self) -> None:
         header = _Header(self)
         if self.size < len(MAGIC) or header.take(4) != MAGIC:
