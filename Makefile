@@ -19,12 +19,12 @@ ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$P
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 .PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
-    wheels sanitize check-full fuzz bench quality train train-other tokenizer schema api check-checkpoints lint clean
+    test-android android-if-there wheels sanitize check-full fuzz bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
 
-test: $(VENV)/test.done lint test-core arm-if-there clang-if-there elsewhere
+test: $(VENV)/test.done lint test-core arm-if-there clang-if-there elsewhere android-if-there
 	$(BIN)/pytest -n 2
 
 # $(call build-native,FOLDER,OPTIONS): the device core and the operators, with the tests of both.
@@ -69,6 +69,24 @@ clang: $(VENV)/test.done
 
 clang-arm: $(VENV)/test.done
 	$(call arm-tests,$(CLANG)/aarch64,-DCMAKE_CXX_COMPILER=clang++)
+
+# What Kotlin needs: Debian's packages maven and openjdk-17-jdk-headless; the app's screens, aapt too.
+ANDROID_TOOLS := command -v mvn && command -v javac
+
+# The Kotlin library and the demo app on a JVM, against the core as it is built here.
+test-android: core
+	$(BIN)/cmake -S android_demo/lfm-android/src/main/cpp -B $(BUILD)/lfm-android \
+	    -DLFM_CORE_BUILT=$(CURDIR)/$(BUILD)/core
+	$(BIN)/cmake --build $(BUILD)/lfm-android --parallel 2
+	$(BIN)/python -m tests.android.made $(BUILD)/android-bundles
+	mvn --batch-mode --quiet -f android_demo/pom.xml verify
+
+android-if-there: $(VENV)/test.done
+	@if $(ANDROID_TOOLS); then \
+	    $(MAKE) test-android; \
+	else \
+	    echo '*** SKIPPED: Kotlin and Android (no mvn or no javac here) ***' >&2; \
+	fi
 
 # The operators compiled, not linked, for systems whose programs cannot run here.
 elsewhere: $(VENV)/test.done

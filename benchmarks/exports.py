@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from lfm_edge.targets import ONNX
+from lfm_edge.targets import GGUF, ONNX
 
 __all__ = [
     "checkpoint",
@@ -35,6 +35,8 @@ BUNDLE_SOURCES = (
     "export/lfm_export/quantize/*.py",
     "export/lfm_export/emit/*.py",
     "export/lfm_export/emit/onnx*/*.py",
+    "export/lfm_export/emit/gguf/*.py",
+    "export/lfm_export/gguf/*.py",
     "ops/lfm_ops/layout.py",
 )
 AVX2_BUILD = (
@@ -69,18 +71,14 @@ def _bundle(name: str, source: str, target: str, made_from: Sequence[str]) -> Pa
     program = str(Path(sys.executable).with_name("lfm-edge"))
     options = ["--target", target, "--quant", "q4", "--head", "q4"]
     sources = [file for pattern in BUNDLE_SOURCES for file in ROOT.glob(pattern)]
-    packages = [version("onnx"), version("onnx_ir")]
+    packages = [version(name) for name in ("onnx", "onnx_ir", "gguf")]
     command = [program, "export", source, OUT, *options]
     return _made(name, command, [*made_from, *_contents(sources), *packages])
 
 
 def gguf_export(layers: int) -> Path:
     """The checkpoint as a GGUF file of Q4_0, embedding and head included."""
-    source = checkpoint(layers)
-    script = ROOT / "benchmarks" / "gguf_export.py"
-    command = [sys.executable, str(script), str(source), OUT]
-    sources = _contents([script, script.with_name("gguf_tokenizer.py")])
-    return _made(f"gguf-{layers}", command, [source.name, *sources, version("gguf")])
+    return lfm_edge_export(layers, GGUF)
 
 
 def llama_cpp_avx2() -> Path:

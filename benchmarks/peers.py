@@ -59,7 +59,7 @@ PAIRS = {"prefill": 7, "decode": 15}
 PAIRS_AT_DEPTH = {"prefill": 3, "decode": 5}  # GenAI reads all that stands before for each
 ROOM = 1024
 LEAST_CORRELATION = 0.95  # quantized apart, the same weights reach 0.98; other models about 0
-PACKAGES = {"gguf": "test", "llama_cpp": "peers", "onnxruntime_genai": "test"}
+PACKAGES = {"llama_cpp": "peers", "onnxruntime_genai": "test"}
 """What the peers need, and the extra that installs it."""
 
 Kind = Literal["prefill", "decode"]

@@ -6,8 +6,9 @@ lacks. Synthetic weights have nothing to say: an answer is forbidden to end befo
 what the client keeps of it is given. Then comes one more turn (`next`), and after that another
 version of the second question (`edit`). Each time is that of a whole request for one token.
 
-    lfm-edge export synthetic:lfm2.5-8b-a1b:8 OUT --quant q4 --head q4 --tokenizer build/tokenizer
-    python benchmarks/gguf_export.py synthetic:lfm2.5-8b-a1b:8 GGUF --tokenizer build/tokenizer
+    SOURCE="synthetic:lfm2.5-8b-a1b:8 --quant q4 --head q4 --tokenizer build/tokenizer"
+    lfm-edge export $SOURCE OUT
+    lfm-edge export $SOURCE GGUF --target gguf
     python benchmarks/servers.py OUT GGUF --llama-server PATH [--rounds 3] [--threads 2]
 
 The servers take turns, each first in turn; both keep what they keep by default. llama.cpp's is

@@ -111,18 +111,23 @@ std::string Model::chat_problem() {
 
 Json Model::info() {
   const Manifest& manifest = bundle().manifest();
+  const bool ours = manifest.graph.target == "onnx";
   Json::Array ends;
   for (const int32_t end : defaults_.eos_token_ids) ends.emplace_back(static_cast<int64_t>(end));
   return Json::Object{{"folder", bundle().folder()},
                       {"digest", bundle().digest()},
+                      {"model", manifest.model.name},
                       {"family", manifest.model.family},
                       {"target", manifest.graph.target},
+                      {"quantization", manifest.quantization.method},
+                      {"head", manifest.quantization.head},
+                      {"size_bytes", bundle().size()},
                       {"vocab_size", vocab_size()},
                       {"max_context", manifest.model.max_context},
                       {"default_context", capacity_for(bundle(), 0)},
                       {"threads", runtime_->threads()},
-                      {"isa", operators_isa()},
-                      {"prefetch_bytes", operators_prefetch_bytes()},
+                      {"isa", ours ? Json(operators_isa()) : Json()},
+                      {"prefetch_bytes", ours ? Json(operators_prefetch_bytes()) : Json()},
                       {"onnxruntime", onnxruntime().version},
                       {"eos_token_ids", Json(std::move(ends))},
                       {"sampling", as_json(defaults_.sampling)},

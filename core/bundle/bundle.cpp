@@ -71,8 +71,15 @@ std::string without_slashes_at_end(std::string path) {
 Bundle::Bundle(const std::string& folder) : folder_(without_slashes_at_end(folder)) {
   const std::string text = read_manifest(folder_);
   manifest_ = parse_manifest(path(kManifest), text);
+  manifest_size_ = static_cast<int64_t>(text.size());
   digest_ = sha256_hex(text);
   for (const auto& [name, expected] : manifest_.files) check_file(*this, name, expected);
+}
+
+int64_t Bundle::size() const {
+  int64_t sum = manifest_size_;
+  for (const auto& [name, entry] : manifest_.files) sum += entry.size;
+  return sum;
 }
 
 std::string Bundle::path(std::string_view name) const {

@@ -32,6 +32,8 @@ class Bundle {
   const Manifest& manifest() const { return manifest_; }
   // The SHA-256 of the manifest, which stands for the whole bundle.
   const std::string& digest() const { return digest_; }
+  // Of all files, the manifest included.
+  int64_t size() const;
 
   bool has(std::string_view name) const { return manifest_.file(name) != nullptr; }
   std::string path(std::string_view name) const;
@@ -43,6 +45,7 @@ class Bundle {
   std::string folder_;
   Manifest manifest_;
   std::string digest_;
+  int64_t manifest_size_ = 0;
 };
 
 // Hashes every file, a few megabytes at each call of `next`; whoever is tired of it stops calling.

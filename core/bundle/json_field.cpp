@@ -117,10 +117,11 @@ const Json::Object& JsonField::members() const {
 }
 
 void JsonField::object(const std::vector<Member>& known) const {
-  for (const auto& [name, value] : members()) {
+  for (const Json::Member& found : members()) {
     const auto member = std::find_if(known.begin(), known.end(),
-                                     [&](const Member& one) { return one.name == name; });
-    if (member != known.end()) member->read(JsonField(value, *document_, place_ + "." + name));
+                                     [&](const Member& one) { return one.name == found.first; });
+    if (member == known.end()) continue;
+    member->read(JsonField(found.second, *document_, place_ + "." + found.first));
   }
   for (const Member& member : known) {
     if (member.required && !value_->has(member.name)) {

@@ -53,7 +53,7 @@ std::shared_ptr<EventStream> golden_events(const std::shared_ptr<const Runtime>&
 class TurnEvents : public EventStream {
  public:
   template <typename Begin>
-  explicit TurnEvents(const Begin& begin) : turn_(begin(stop_)) {}
+  explicit TurnEvents(const Begin& begin) : EventStream(), turn_(begin(stop_)) {}
 
  private:
   std::optional<Json> next() override;

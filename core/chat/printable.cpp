@@ -11,8 +11,8 @@ struct Characters {
   uint32_t first, last;
 };
 
-// Unicode 14.0.0: control and format characters, surrogates, those of private use, those that stand
-// for nothing, and separators but for the space.
+// Unicode 14.0.0: control and format characters, surrogates, those of private use, those that
+// stand for nothing, and separators but for the space.
 // clang-format off
 constexpr Characters kUnprintable[] = {
     {0x0, 0x1F}, {0x7F, 0xA0}, {0xAD, 0xAD}, {0x378, 0x379}, {0x380, 0x383}, {0x38B, 0x38B},

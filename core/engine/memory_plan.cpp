@@ -12,7 +12,7 @@ namespace lfm::core {
 namespace {
 
 // ONNX Runtime itself, with its threads and the graph.
-constexpr int64_t kFixedScratch = 24 << 20;
+constexpr int64_t kFixedScratch = 16 << 20;
 // Of a run of kPrefillChunk tokens, in vectors of the hidden size: what stands beside one another
 // in the widest part of a layer, between two and three times as wide.
 constexpr int64_t kVectorsPerToken = 12;

@@ -61,6 +61,19 @@ def export(
         int | None,
         typer.Option(help="Most tokens of a session (default: the model's, on Apple 4096)."),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Choose integers by what the model reads: UTF-8 text, or chats in a .jsonl.",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Keep the calibration here, for other targets of this model."
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of synthetic weights (default: 0).")
@@ -76,7 +89,7 @@ def export(
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
     own = {name.replace("_", "-"): value for name, value in own.items()}
-    options = ExportOptions(target, quant, head, context, own)
+    options = ExportOptions(target, quant, head, context, own, calibrate, state)
     with (
         open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
+from lfm_ops.formats import format_named
 
 from .architecture import Architecture
+from .calibrate import Calibration, calibrate, calibration_text
 from .checkpoint import Checkpoint
-from .companions import read_companions
+from .companions import Companions, read_companions
 from .device import add_device_file
 from .emit import TARGETS, Job, Target
 from .errors import ExportError
 from .golden_text import golden_ids
 from .kept import keep_integers
 from .loading import architecture_of
-from .notes import short
+from .notes import Note, short
 from .quantize import Scheme
 from .reference import golden_vectors
+from .walk import Sequences, TextReader
 from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
@@ -42,6 +47,10 @@ class ExportOptions:
     """The most tokens that a session may hold, if not the target's usual number."""
     own: Mapping[str, str] = field(default_factory=dict)
     """Options of the target's own, by name."""
+    calibrate: Path | None = None
+    """A text, or chats, by which the integers are chosen."""
+    state: Path | None = None
+    """Keeps the calibration for further exports; by default it is removed at the end."""
 
 
 def export_bundle(
@@ -70,6 +79,7 @@ def export_bundle(
     context = _context(options.context, target, architecture)
     check_widths(architecture, scheme)
     companions = read_companions(checkpoint, architecture, note)
+    text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
     with bundle_folder(out) as folder:
         producer = f"{PRODUCER} {version(PRODUCER)}"
         job = Job(
@@ -84,10 +94,11 @@ def export_bundle(
             producer,
             note,
         )
-        write_manifest(_write(checkpoint, target, job, progress), folder)
-        bundle = Bundle(folder)  # before it takes the place of one that opens
-        if target.on_devices:
-            add_device_file(bundle, note)
+        with _calibration(text, options, checkpoint, job, progress) as calibration:
+            write_manifest(_write(checkpoint, target, job, calibration, progress), folder)
+            bundle = Bundle(folder)  # before it takes the place of one that opens
+            if target.on_devices:
+                add_device_file(bundle, note)
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 
@@ -100,13 +111,69 @@ def _context(asked: int | None, target: Target, architecture: Architecture) -> i
     return asked
 
 
-def _write(checkpoint: Checkpoint, target: Target, job: Job, progress: Progress) -> Manifest:
+def _calibration_text(
+    options: ExportOptions,
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+    scheme: Scheme,
+    companions: Companions,
+    note: Note,
+) -> Sequences | None:
+    """What the model reads to be calibrated, found wrong before anything is written."""
+    if options.calibrate is None:
+        if options.state is not None:
+            raise ExportError(f"--state {options.state}: goes with --calibrate TEXT")
+        return None
+    if not format_named(scheme.linear).group_size:
+        raise ExportError(f"--calibrate: --quant {scheme.linear} rounds nothing; take q4 or q8")
+    reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)
+    return calibration_text(options.calibrate, reader, architecture.max_context, note)
+
+
+@contextmanager
+def _calibration(
+    text: Sequences | None,
+    options: ExportOptions,
+    checkpoint: Checkpoint,
+    job: Job,
+    progress: Progress,
+) -> Iterator[Calibration | None]:
+    """The calibrated matrices. What a killed export found is there for the next one."""
+    if text is None:
+        yield None
+        return
+    folder = options.state or job.folder.with_suffix(".calibration")  # .NAME.partial-N beside OUT
+    try:
+        with calibrate(
+            checkpoint, job.architecture, job.scheme, text, folder, progress
+        ) as calibration:
+            yield calibration
+    except Exception:
+        _remove(folder, options)
+        raise
+    _remove(folder, options)
+
+
+def _remove(folder: Path, options: ExportOptions) -> None:
+    if options.state is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(
+    checkpoint: Checkpoint,
+    target: Target,
+    job: Job,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Manifest:
     architecture, scheme = job.architecture, job.scheme
     tokenizer = job.companions.tokenizer
     ids = golden_ids(tokenizer, architecture.vocab_size, architecture.bos_token_id)
     with target.open(job) as store:
         progress.stage("quantize", architecture.num_parameters(), "weights")
-        with WeightStream(architecture, checkpoint, scheme, store.put, progress.advance) as weights:
+        with WeightStream(
+            architecture, checkpoint, scheme, store.put, progress.advance, calibration
+        ) as weights:
             golden = golden_vectors(architecture, weights, ids, target.numerics(job.options))
         graph = store.finish()
     job.companions.write(job.folder)
@@ -116,18 +183,19 @@ def _write(checkpoint: Checkpoint, target: Target, job: Job, progress: Progress)
         producer=job.producer,
         model=_model(checkpoint.name, job),
         graph=graph,
-        quantization=_quantization(scheme, target),
+        quantization=_quantization(scheme, target, calibration),
         golden=golden,
         files=describe_files(job.folder, progress.advance),
     )
 
 
-def _quantization(scheme: Scheme, target: Target) -> Quantization:
+def _quantization(scheme: Scheme, target: Target, calibration: Calibration | None) -> Quantization:
     return Quantization(
         method=scheme.linear,
         head=scheme.head,
         formats=[WeightFormat(f.name, f.bits, f.group_size) for f in scheme.formats],
         layout_version=target.layout_version,
+        calibration_tokens=None if calibration is None else calibration.tokens,
     )
 
 

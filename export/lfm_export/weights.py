@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from lfm_ops.formats import format_named
@@ -43,12 +43,20 @@ from .quantize import (
     check_width,
 )
 
-__all__ = ["Part", "WeightStream", "Weights", "check_widths", "methods"]
+__all__ = ["Calibrated", "Part", "WeightStream", "Weights", "check_widths", "methods"]
 
 Array = NDArray[np.float32]
 
 _ROWS_BYTES = 64 << 20  # float32 bytes of a large tensor that are in memory at once
 _AHEAD = 3  # parts that are read while one is being used
+
+
+class Calibrated(Protocol):
+    """Who has matrices that are quantized already."""
+
+    def matrix(self, linear: Linear) -> QuantizedTensor | None:
+        """One of them, or None where it has not been; raises ExportError where it was lost."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -117,10 +125,14 @@ class WeightStream:
         scheme: Scheme,
         store: Callable[[Part, Weights], None],
         progress: Callable[[int], None],
+        calibration: Calibrated | None = None,
     ) -> None:
-        """`progress` receives the number of weights that have come since its last call."""
+        """`progress` receives the number of weights that have come since its last call.
+
+        What `calibration` has is taken from there instead of being quantized.
+        """
         self._store, self._progress = store, progress
-        self._parts = _read_ahead(_parts(architecture, scheme), checkpoint)
+        self._parts = _read_ahead(_parts(architecture, scheme), checkpoint, calibration)
         self._current = Weights({}, {})
         self._cleanup = ExitStack()
 
@@ -219,14 +231,14 @@ def _part(
 
 
 def _read_ahead(
-    parts: Iterator[Part], checkpoint: Checkpoint
+    parts: Iterator[Part], checkpoint: Checkpoint, calibration: Calibrated | None
 ) -> Generator[tuple[Part, Weights], None, None]:
     """Yields each part with its weights; two threads work on the parts to come."""
     pending: deque[tuple[Part, Future[Weights]]] = deque()
     pool = ThreadPoolExecutor(max_workers=2)
     try:
         for part in parts:
-            pending.append((part, pool.submit(_read, part, checkpoint)))
+            pending.append((part, pool.submit(_read, part, checkpoint, calibration)))
             if len(pending) > _AHEAD:
                 ready, future = pending.popleft()
                 yield ready, future.result()
@@ -237,9 +249,13 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(part: Part, checkpoint: Checkpoint) -> Weights:
+def _read(part: Part, checkpoint: Checkpoint, calibration: Calibrated | None) -> Weights:
+    matrices = {}
+    for linear, method in part.linears:
+        found = None if calibration is None else calibration.matrix(linear)
+        matrices[linear.name] = found or _quantize(linear, method, checkpoint)
     return Weights(
-        {linear.name: _quantize(linear, method, checkpoint) for linear, method in part.linears},
+        matrices,
         {vector.name: _vector(vector, checkpoint) for vector in part.vectors},
     )
 

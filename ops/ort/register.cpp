@@ -30,7 +30,7 @@ OrtCustomOpDomain* domain_of(const OrtApi* api) {
     OrtCustomOpDomain* domain;
   };
   static std::mutex mutex;
-  static std::vector<Known> known;
+  static auto& known = *new std::vector<Known>;
   const std::lock_guard<std::mutex> lock(mutex);
   for (const Known& one : known) {
     if (one.api == api) return one.domain;

@@ -154,6 +154,8 @@ class Quantization(msgspec.Struct, frozen=True):
     """Every format that a matrix of the graph has."""
     layout_version: Count | None = None
     """Of the packed layout, where the graph is one of our operators."""
+    calibration_tokens: Count | None = None
+    """How many tokens of text the integers of the layers were chosen by, where they were."""
 
 
 class GoldenVectors(msgspec.Struct, frozen=True):

@@ -140,6 +140,8 @@ def _facts(bundle: Bundle) -> Table:
         f"{f.name}: {f.bits} bits" + (f" in groups of {f.group_size}" if f.group_size else "")
         for f in quantization.formats
     )
+    tokens = quantization.calibration_tokens
+    calibrated = f"; calibrated on {tokens:,} tokens" if tokens else ""
     functions = ", ".join(function.name for function in graph.functions)
     growing = sum(state_bytes(t, 1) for t in graph.state if "capacity" in t.shape)
     fixed = sum(state_bytes(t, 1) for t in graph.state if "capacity" not in t.shape)
@@ -151,7 +153,7 @@ def _facts(bundle: Bundle) -> Table:
         ("context", f"up to {model.max_context:,} tokens"),
         ("graph", f"{graph.file}, target {graph.target}, {functions}"),
         ("state", f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes"),
-        ("quantization", f"{quantization.method}, head {quantization.head}; {formats}"),
+        ("quantization", f"{quantization.method}, head {quantization.head}; {formats}{calibrated}"),
         ("golden vectors", f"{len(manifest.golden.ids)}, within {manifest.golden.tolerance:.2e}"),
         ("written by", f"{manifest.producer}, format {manifest.format_version}"),
     ):

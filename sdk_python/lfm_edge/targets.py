@@ -62,9 +62,10 @@ def open_runtime(bundle: Bundle, threads: int | None = None) -> Runtime:
 
         return CoreAIRuntime(bundle)
     if target in RUN_ELSEWHERE:
+        command = RUN_ELSEWHERE[target].format(bundle.folder)
         raise UnsupportedBundleError(
-            f"{bundle.folder}: target {target}, which {RUN_ELSEWHERE[target].format(bundle.folder)} "
-            f"runs; lfm-edge runs what --target {ONNX} makes"
+            f"{bundle.folder}: target {target}, which is run by {command}; "
+            f"lfm-edge runs what --target {ONNX} makes"
         )
     raise UnsupportedBundleError(
         f"{bundle.folder}: target {target}, but this version of lfm-edge runs "

@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_a_folder_that_is_no_bundle(bundle: Path, tmp_path: Path) -> None:
     (link / "model.onnx").unlink()
     (link / "model.onnx").symlink_to(tmp_path / "outside")
     for folder in (tmp_path / "none", tmp_path, link):
-        assert _opening(folder) == _python(lambda place=folder: lfm_edge.load(place, threads=1))
+        assert _opening(folder) == _python(partial(lfm_edge.load, folder, threads=1))
 
 
 def test_a_bundle_of_a_hub_cache_is_opened(bundle: Path, tmp_path: Path) -> None:
@@ -213,6 +214,18 @@ def test_a_context_beyond_the_tables_of_the_graph(room: str, tmp_path: Path) -> 
         assert found == {}
     else:
         assert found == _python(lambda: lfm_edge.load(folder, threads=1))
+
+
+@pytest.mark.parametrize("context", [10**15, 2**62])
+def test_a_context_beyond_any_memory(context: int, bundle: Path, tmp_path: Path) -> None:
+    edit = _put("model", "max_context", value=context)
+    folder = _edited(bundle, tmp_path / "bundle", edit)
+    *_, found = drive([{"open": str(folder)}, {"load": 1}, {"session": context}])
+    assert found["status"] == STATUS["BundleError"]
+    assert f"bytes of state of {context:,} tokens and 300 logits; take a smaller" in found["error"]
+    if context < 2**60:  # sizes beyond 64 bits are not counted
+        model = lfm_edge.load(folder, threads=1)
+        assert found == _python(lambda: model.session(context))
 
 
 def test_a_graph_that_is_none(bundle: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [program("lfm_bench"), *arguments, "--onnxruntime", str(ONNXRUNTIME)]
+    command = [program("lfm_bench"), "--onnxruntime", str(ONNXRUNTIME), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

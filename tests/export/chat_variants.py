@@ -26,7 +26,9 @@ _FIRST_SYSTEM = """{{- bos_token -}}
 {%- endif -%}
 """
 
-_GENERATION = """{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\nPREFILL" -}}{%- endif -%}"""
+_GENERATION = (
+    """{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\nPREFILL" -}}{%- endif -%}"""
+)
 
 
 def _tools(before: str, after: str) -> str:
@@ -62,8 +64,9 @@ _INSTRUCT = (
     {{- "<|im_start|>" + message["role"] + "\\n" -}}
     {%- set body = message["content"] -%}
     {%- if body is not string -%}{%- set body = body | tojson -%}{%- endif -%}
-    {%- if message["role"] == "assistant" and not keep_past_thinking and loop.index0 != head.last -%}
-        {%- if "</think>" in body -%}{%- set body = body.split("</think>")[-1] | trim -%}{%- endif -%}
+    {%- set past = not keep_past_thinking and loop.index0 != head.last -%}
+    {%- if message["role"] == "assistant" and past and "</think>" in body -%}
+        {%- set body = body.split("</think>")[-1] | trim -%}
     {%- endif -%}
     {{- body + "<|im_end|>\\n" -}}
 {%- endfor -%}
@@ -71,7 +74,8 @@ _INSTRUCT = (
     + _GENERATION.replace("PREFILL", "")
 )
 
-_A1B = """{{- bos_token -}}
+_A1B = (
+    """{{- bos_token -}}
 {%- set preserve_thinking = preserve_thinking | default(false) -%}
 {%- macro value_text(value) -%}
     {%- if value is string -%}{{- "'" + value + "'" -}}
@@ -95,7 +99,8 @@ _A1B = """{{- bos_token -}}
         {%- for name, value in call["function"]["arguments"].items() -%}
             {%- set one.texts = one.texts + [name + "=" + value_text(value)] -%}
         {%- endfor -%}
-        {%- set all.texts = all.texts + [call["function"]["name"] + "(" + one.texts | join(", ") + ")"] -%}
+        {%- set text = call["function"]["name"] + "(" + one.texts | join(", ") + ")" -%}
+        {%- set all.texts = all.texts + [text] -%}
     {%- endfor -%}
     {{- "<|tool_call_start|>[" + all.texts | join(", ") + "]<|tool_call_end|>" -}}
 {%- endmacro -%}
@@ -107,7 +112,8 @@ _A1B = """{{- bos_token -}}
     {%- set messages = messages[1:] -%}
 {%- endif -%}
 {%- if tools -%}
-    {%- set head.text = head.text + ("\\n" if head.text else "") + DATE + "List of tools: " + (tools | tojson) -%}
+    {%- set head.text = head.text + ("\\n" if head.text else "") + DATE -%}
+    {%- set head.text = head.text + "List of tools: " + (tools | tojson) -%}
 {%- endif -%}
 {%- if head.text -%}{{- "<|im_start|>system\\n" + head.text + "<|im_end|>\\n" -}}{%- endif -%}
 {%- for message in messages -%}
@@ -140,7 +146,9 @@ _A1B = """{{- bos_token -}}
         {{- body_text(message["content"]) + "<|im_end|>\\n" -}}
     {%- endif -%}
 {%- endfor -%}
-""" + _GENERATION
+"""
+    + _GENERATION
+)
 
 
 def _a1b(prefill: str = "", date: str = '""', calls_first: bool = True) -> str:

@@ -7,12 +7,15 @@ from typing import Any
 
 import onnx
 import pytest
+from gguf import GGUFReader
+from gguf.quants import dequantize
 from lfm_edge.bundle import Bundle
 from lfm_export.emit import TARGETS
 from lfm_export.emit.matrices import unpack
 from lfm_ops import layout
 from lfm_ops.formats import format_named
 from onnx import numpy_helper
+from safetensors.numpy import load_file
 
 from tests.support import export, random_model, saved, tiny_moe
 
@@ -64,9 +67,48 @@ def test_all_targets_hold_the_same_integers(bundles: dict[str, Bundle]) -> None:
     assert (table.values == unpack(packed, 8)).all()
 
 
+def test_gguf_and_mlx_hold_them_too(bundles: dict[str, Bundle]) -> None:
+    config, bundle = tiny_moe(), bundles["onnx"]
+    format = format_named(bundle.manifest.quantization.method)
+    ours = initializers(bundle)
+    gguf = {tensor.name: tensor for tensor in GGUFReader(bundles["gguf"].graph_path).tensors}
+    mlx = load_file(bundles["mlx"].graph_path)
+    hidden, inner = config.hidden_size, config.moe_intermediate_size
+
+    def of_mlx(name: str, bits: int) -> Any:
+        """`scale * q + bias`, computed apart: both products are exact."""
+        weight, scales, biases = (mlx[f"{name}.{part}"] for part in ("weight", "scales", "biases"))
+        q = unpack(weight.view("uint8"), bits).astype("int32") + 2 ** (bits - 1)
+        groups = q.reshape(*scales.shape, 32) * scales.astype("f4")[..., None]
+        return (groups + biases.astype("f4")[..., None]).reshape(q.shape)
+
+    def of_gguf(name: str) -> Any:
+        return dequantize(gguf[name].data, gguf[name].tensor_type)
+
+    down = [
+        layout.unpack(packed, format, hidden, inner).dequantize()
+        for packed in ours["layers.1/moe/down"]
+    ]
+    assert (of_gguf("blk.1.ffn_down_exps.weight") == down).all()
+    assert (of_mlx("model.layers.1.feed_forward.switch_mlp.down_proj", format.bits) == down).all()
+    gate_up = layout.unpack(ours["layers.1/moe/gate_up"][5], format, 2 * inner, hidden).dequantize()
+    gate, up = gate_up.reshape(-1, 2, 32, hidden).swapaxes(0, 1).reshape(2, inner, hidden)
+    for name, theirs, wanted in (("gate_proj", "gate", gate), ("up_proj", "up", up)):
+        stack = f"model.layers.1.feed_forward.switch_mlp.{name}"
+        assert (of_mlx(stack, format.bits)[5] == wanted).all()
+        assert (of_gguf(f"blk.1.ffn_{theirs}_exps.weight")[5] == wanted).all()
+    name, shape = "model.embed_tokens", (config.vocab_size, hidden)
+    table = layout.unpack(ours[f"{name}.weight"], format_named("q8"), *shape).dequantize()
+    assert (of_gguf("token_embd.weight") == table).all()
+    assert (of_mlx(name, 8) == table).all()
+
+
 def test_two_exports_are_the_same_to_the_byte(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     first = bundles["onnx"]
     source = first.folder.parent / "checkpoint"
-    again = export(source, tmp_path / "again", quant=first.manifest.quantization.method)
-    assert again.manifest.files == first.manifest.files
-    assert again.manifest.golden == first.manifest.golden
+    for target in ("onnx", "gguf", "mlx"):
+        first = bundles[target]
+        quant = first.manifest.quantization.method
+        again = export(source, tmp_path / target, target=target, quant=quant)
+        assert again.manifest.files == first.manifest.files
+        assert again.manifest.golden == first.manifest.golden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable
@@ -11,7 +12,13 @@ from typing import Any
 import lfm_edge
 import numpy as np
 import pytest
-from lfm_edge import ContextFullError, InvalidRequestError, Session, SessionFileError
+from lfm_edge import (
+    ContextFullError,
+    InvalidRequestError,
+    Session,
+    SessionFileError,
+    session_file,
+)
 from safetensors.numpy import load_file, save_file
 
 from tests.sdk.interrupting import interrupt_at
@@ -175,3 +182,15 @@ def test_a_name_that_cannot_be_is_told(model: lfm_edge.Model, tmp_path: Path, na
             use(tmp_path / name)
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_kept_whatever_it_holds(model: lfm_edge.Model, tmp_path: Path) -> None:
+    text = "é\u2028\U0001faea'\n"
+    session = model.session(16)
+    session.save(tmp_path / "saved", attached=text)
+    with session_file.opened(tmp_path / "saved", model.bundle) as saved:
+        assert saved.attached == text
+    assert Session.open(model, tmp_path / "saved").ids == []
+    # What is hashed does not depend on which characters this Python's Unicode knows.
+    digest = session_file._Digest({"attached": "\U0001faea'"})
+    assert digest.hex() == hashlib.sha256(b"[('attached', \"\\U0001faea'\")]").hexdigest()

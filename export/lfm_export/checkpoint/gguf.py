@@ -29,7 +29,7 @@ from .gguf_file import GgufFile, GgufTensor
 
 __all__ = ["GgufCheckpoint"]
 
-_MOST_EXPERTS = 4096
+_MOST_EXPERTS = 1 << 18  # of all stacks: each costs memory here, and none in the file's header
 _LONGEST_NAME = 100
 _PRE_TOKENIZERS = ("lfm2", "llama-bpe", "llama3", "llama-v3")
 _SAMPLING = {
@@ -106,6 +106,7 @@ def _hub_tensors(file: GgufFile) -> dict[str, GgufTensor]:
     if all(name in file.tensors for name in FINAL_NORMS):
         raise file.error(f"holds both {' and '.join(FINAL_NORMS)}, which are the same norm")
     tensors: dict[str, GgufTensor] = {}
+    experts = 0
     for stored, tensor in file.tensors.items():
         name = hub_name(stored)
         if name is None:
@@ -114,12 +115,15 @@ def _hub_tensors(file: GgufFile) -> dict[str, GgufTensor]:
             tensors[name] = (
                 _with_kernel_axis(tensor) if name.endswith("conv.conv.weight") else tensor
             )
-        elif len(tensor.shape) != 3 or tensor.shape[0] > _MOST_EXPERTS:
+        elif len(tensor.shape) != 3:
             raise file.error(
                 f"tensor {quoted(stored)} has shape {list(tensor.shape)}, "
                 "expected [experts, rows, columns]"
             )
         else:
+            experts += tensor.shape[0]
+            if experts > _MOST_EXPERTS:
+                raise file.error(f"stores more than {_MOST_EXPERTS:,} experts; the file is damaged")
             for expert in range(tensor.shape[0]):
                 tensors[name.format(expert)] = tensor.part(expert)
     return tensors
@@ -132,50 +136,52 @@ def _with_kernel_axis(tensor: GgufTensor) -> GgufTensor:
 
 def _write_files(file: GgufFile, config: Mapping[str, Any], folder: Path) -> None:
     """The files beside the weights, as far as the keys tell what they held."""
-    keys = file.keys
-    tokens = _tokens(file)
-    if tokens is not None:
-        named = {
-            f"{name}_token": _token(file, tokens, token)
-            for name, token in (
-                ("bos", config["bos_token_id"]),
-                ("eos", next(iter(config["eos_token_id"]), None)),
-                ("pad", config["pad_token_id"]),
-            )
-            if token is not None
-        }
-        begins = (
-            keys.get("tokenizer.ggml.add_bos_token", True) and config["bos_token_id"] is not None
-        )
-        try:
-            text = tokenizer_json(tokens, config["bos_token_id"] if begins else None)
-        except ValueError as error:
-            raise file.error(f"tokenizer: {error}") from None
-        (folder / TOKENIZER).write_text(text, encoding="utf-8")
-        (folder / TOKENIZER_CONFIG).write_text(json.dumps(named), encoding="utf-8")
-    for key, value in keys.items():
-        if key != _TEMPLATE and not key.startswith(f"{_TEMPLATE}."):
-            continue
-        name = key.removeprefix(_TEMPLATE).removeprefix(".")
-        if not isinstance(value, str) or (name and not name.isidentifier()):
-            raise file.error(f"{quoted(key)} is no chat template under a plain name")
-        path = folder / (f"{CHAT_TEMPLATES}/{name}.jinja" if name else CHAT_TEMPLATE)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(value, encoding="utf-8")
+    _write_tokenizer(file, config, folder)
+    for key, value in file.keys.items():
+        if key == _TEMPLATE or key.startswith(f"{_TEMPLATE}."):
+            _write_template(file, key, value, folder)
     sampling = {
         name: round(value, 6) if isinstance(value, float) else value
         for key, name in _SAMPLING.items()
-        if (value := keys.get(f"general.sampling.{key}")) is not None
+        if (value := file.single(f"general.sampling.{key}")) is not None
     }
     if sampling:
-        defaults = {"do_sample": True, **sampling}
+        defaults = {"do_sample": sampling.get("temperature") != 0, **sampling}
         (folder / GENERATION_CONFIG).write_text(json.dumps(defaults), encoding="utf-8")
+
+
+def _write_tokenizer(file: GgufFile, config: Mapping[str, Any], folder: Path) -> None:
+    tokens = _tokens(file)
+    if tokens is None:
+        return
+    bos, eos, pad = config["bos_token_id"], config["eos_token_id"][:1], config["pad_token_id"]
+    named = {"tokenizer_class": "PreTrainedTokenizerFast"} | {
+        f"{name}_token": _token(file, tokens, token)
+        for name, token in (("bos", bos), ("eos", next(iter(eos), None)), ("pad", pad))
+        if token is not None
+    }
+    begins = file.single("tokenizer.ggml.add_bos_token") in (None, True)
+    try:
+        text = tokenizer_json(tokens, bos if begins else None)
+    except ValueError as error:
+        raise file.error(f"tokenizer: {error}") from None
+    (folder / TOKENIZER).write_text(text, encoding="utf-8")
+    (folder / TOKENIZER_CONFIG).write_text(json.dumps(named), encoding="utf-8")
+
+
+def _write_template(file: GgufFile, key: str, value: Any, folder: Path) -> None:
+    name = key.removeprefix(_TEMPLATE).removeprefix(".")
+    if not isinstance(value, str) or (name and not name.isidentifier()):
+        raise file.error(f"{quoted(key)} is no chat template under a plain name")
+    path = folder / (f"{CHAT_TEMPLATES}/{name}.jinja" if name else CHAT_TEMPLATE)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(value, encoding="utf-8")
 
 
 def _tokens(file: GgufFile) -> GgufTokens | None:
     """The tokenizer, or None where the file has none."""
     keys = file.keys
-    model, pre = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre")
+    model, pre = (file.single(f"tokenizer.ggml.{name}") for name in ("model", "pre"))
     if model in (None, "none", "no_vocab"):
         return None
     if model != "gpt2" or pre not in _PRE_TOKENIZERS:

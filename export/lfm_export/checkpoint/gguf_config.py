@@ -77,11 +77,11 @@ class _Keys:
 
     def __init__(self, file: GgufFile) -> None:
         self.file, self._values = file, file.keys
-        name = self._values.get("general.architecture")
+        name = file.single("general.architecture")
         if not isinstance(name, str) or name not in _FAMILIES:
             known = ", ".join(_FAMILIES)
             raise file.error(f"is a model of architecture {quoted(str(name))}; known: {known}")
-        if self._values.get("split.count", 1) != 1:
+        if file.single("split.count") not in (None, 1):
             raise file.error(
                 "is one part of a model in several files; join them with llama-gguf-split --merge"
             )
@@ -95,9 +95,13 @@ class _Keys:
         """What the model's key holds, or None."""
         return self._values.get(self.name(key))
 
+    def single(self, key: str) -> Any:
+        """The same where it must not be an array."""
+        return self.file.single(self.name(key))
+
     def integer(self, key: str, most: int = 2**31 - 1) -> int:
         """A number of things."""
-        return self._integer(self.name(key), self.value(key), 1, most)
+        return self._integer(self.name(key), self.single(key), 1, most)
 
     def of_all_layers(self, key: str) -> int:
         """A number of things that llama.cpp lets differ from layer to layer, and we do not."""
@@ -111,7 +115,7 @@ class _Keys:
 
     def number(self, key: str) -> float:
         """A positive float32, as its shortest decimal."""
-        value = self.value(key)
+        value = self.single(key)
         if not isinstance(value, float) or not math.isfinite(value) or value <= 0:
             raise self.error(key, "a number above zero")
         return float(str(np.float32(value)))
@@ -119,7 +123,7 @@ class _Keys:
     def token(self, name: str) -> int | None:
         """One of the tokenizer's special tokens."""
         key = f"tokenizer.ggml.{name}_token_id"
-        value = self._values.get(key)
+        value = self.file.single(key)
         return None if value is None else self._integer(key, value, 0, 2**31 - 1)
 
     def error(self, key: str, expected: str) -> Exception:
@@ -158,17 +162,17 @@ def _attention(keys: _Keys, layers: int) -> tuple[list[str], int | None]:
 
 
 def _head_dim(keys: _Keys, usual: int) -> int:
-    given = keys.value("attention.key_length")
+    given = keys.single("attention.key_length")
     head_dim = usual if given is None else keys.integer("attention.key_length")
     for key in ("attention.value_length", "rope.dimension_count"):
-        if keys.value(key) not in (None, head_dim):
+        if keys.single(key) not in (None, head_dim):
             raise keys.error(key, f"{head_dim}, as the heads are wide")
     return head_dim
 
 
 def _rope(keys: _Keys) -> dict[str, Any]:
     parameters = {"rope_type": "default", "rope_theta": keys.number("rope.freq_base")}
-    kind, factor = keys.value("rope.scaling.type"), keys.value("rope.scaling.factor")
+    kind, factor = keys.single("rope.scaling.type"), keys.single("rope.scaling.factor")
     if kind not in (None, "none", "linear"):
         raise keys.error("rope.scaling.type", "none or linear")
     if kind == "none" or factor in (None, 0.0, 1.0):
@@ -186,7 +190,7 @@ def _refuse_other_models(keys: _Keys) -> None:
         "expert_weights_scale": ((None, 0.0, 1.0), "1: llama.cpp scales no experts in this family"),
     }
     for key, (values, expected) in neutral.items():
-        if keys.value(key) not in values:
+        if keys.single(key) not in values:
             raise keys.error(key, expected)
     for name in keys.file.tensors:
         if name.startswith("dense_2."):
@@ -204,7 +208,7 @@ def _experts(keys: _Keys, sparse: list[str]) -> dict[str, Any]:
                 f"tensor {sparse[0]} has shape {list(shape)}, expected {experts} experts"
             )
         width = shape[1]
-    leading = keys.value("leading_dense_block_count")
+    leading = keys.single("leading_dense_block_count")
     return {
         "moe_intermediate_size": width,
         "num_dense_layers": 0 if not leading else keys.integer("leading_dense_block_count"),

@@ -67,6 +67,17 @@ class GgufFile(WeightFile):
             self.close()
             raise
 
+    def single(self, name: str) -> Any:
+        """A key's number or text, or None.
+
+        Raises:
+            CheckpointError: it holds several.
+        """
+        value = self.keys.get(name)
+        if isinstance(value, list | np.ndarray):
+            raise self.error(f"key {quoted(name)} holds {len(value)} values, expected one")
+        return value
+
     def _parse(self) -> None:
         header = _Header(self)
         if self.size < len(MAGIC) or header.take(4) != MAGIC:
@@ -175,7 +186,7 @@ class _Header:
         """The next text."""
         (length,) = struct.unpack("<Q", self.take(8))
         if length > longest:
-            raise self._file.error(f"has a name of {length} bytes; the file is damaged")
+            raise self._file.error(f"has a text of {length} bytes; the file is damaged")
         try:
             return self.take(length).decode()
         except UnicodeDecodeError:

@@ -17,20 +17,20 @@ from lfm_edge.errors import InvalidRequestError, TemplateError
 
 from .chat.conversations import Conversation, conversation
 from .chat.format import FORMAT_VERSION, render_template
-from .chat.probe import InexpressibleError
+from .chat.probe import Failure, InexpressibleError, Patient
 from .chat.variants import find_template
 
 __all__ = ["PROOFS", "chat_section", "find_format"]
 
-PROOFS = 400
+PROOFS = 300
 """Conversations that a format has to render as the template does."""
 _SHOWN = 60
+_MOST_SECONDS = 300.0
+_LONGEST_NOTE = 700
 _ERROR = "error: "
 
 
-def chat_section(
-    files: Mapping[str, Path | str], note: Callable[[str], None]
-) -> bytes | None:
+def chat_section(files: Mapping[str, Path | str], note: Callable[[str], None]) -> bytes | None:
     """The section "chat" of a device.bin, or None where there is no template, or none such.
 
     Args:
@@ -51,9 +51,14 @@ def chat_section(
     try:
         section = find_format(template)
     except InexpressibleError as reason:
-        note(f"no chat on devices: the chat template cannot be written as data: {reason}")
+        text = f"no chat on devices: the chat template cannot be written as data: {reason}"
+        note(" ".join(text.split())[:_LONGEST_NOTE])
         return None
-    return json.dumps(section, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(section, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        note("no chat on devices: the chat template writes what is no character")
+        return None
 
 
 def find_format(template: ChatTemplate) -> dict[str, Any]:
@@ -66,11 +71,11 @@ def find_format(template: ChatTemplate) -> dict[str, Any]:
     for name, source in template.sources.items():
         if name not in ("default", "tool_use"):
             continue
-        single = ChatTemplate(source, template.variables)
+        single = Patient(ChatTemplate(source, template.variables), _MOST_SECONDS)
         try:
             found[name] = find_template(single, source, template.variables)
             _prove(single, found[name])
-        except (TemplateError, InvalidRequestError) as error:
+        except (TemplateError, InvalidRequestError, RecursionError) as error:
             raise InexpressibleError(str(error)) from None
     section: dict[str, Any] = {"version": FORMAT_VERSION, "templates": found}
     if "default" not in found:
@@ -78,10 +83,14 @@ def find_format(template: ChatTemplate) -> dict[str, Any]:
     return section
 
 
-def _prove(template: ChatTemplate, found: dict[str, Any]) -> None:
+def _prove(template: Patient, found: dict[str, Any]) -> None:
     for seed in range(PROOFS):
         chat = conversation(seed, found["options"])
-        expected, got = _by_template(template, chat), _by_format(found, chat)
+        made = template.render(
+            chat.messages, chat.tools, chat.clock, chat.add_generation_prompt, chat.options
+        )
+        expected = _ERROR + made.text if isinstance(made, Failure) else made
+        got = _by_format(found, chat)
         if got != expected and not _is_near_enough(chat, expected, got):
             raise InexpressibleError(_difference(chat, expected, got))
 
@@ -95,19 +104,6 @@ def _is_near_enough(chat: Conversation, expected: str, got: str | None) -> bool:
     if got is None:
         return is_error or chat.odd
     return is_error and got.startswith(_ERROR) and chat.odd
-
-
-def _by_template(template: ChatTemplate, chat: Conversation) -> str:
-    try:
-        return template.render(
-            chat.messages,
-            chat.tools,
-            clock=chat.clock,
-            add_generation_prompt=chat.add_generation_prompt,
-            **chat.options,
-        )
-    except TemplateError as error:
-        return f"{_ERROR}{error}"
 
 
 def _by_format(found: dict[str, Any], chat: Conversation) -> str | None:

@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 from ._fit import UnfitWeightError, check_fit, check_integers
+from ._groups import STEPS, round_to_half
 from .f32 import quantize_f32
 from .q4 import quantize_q4
 from .q8 import quantize_q8
 
 __all__ = [
     "METHODS",
+    "STEPS",
     "Scheme",
     "UnfitWeightError",
     "check_fit",
     "check_integers",
     "check_width",
+    "round_to_half",
 ]
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]

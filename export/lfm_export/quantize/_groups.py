@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from ._fit import check_largest
 
-__all__ = ["Array", "quantize_groups", "round_to_half"]
+__all__ = ["STEPS", "Array", "quantize_groups", "round_to_half"]
 
 Array = NDArray[np.float32]
 Rounding = Callable[[Array, Array], tuple[Array, Array]]
+
+STEPS = {"q8": (-127, 127), "q4": (-8, 7)}
+"""The lowest and the highest integer of each format."""
 
 _SMALLEST = np.float32(2.0**-24)  # float16's smallest step: below it a scale would be zero
 _GROUPS_AT_ONCE = 8192  # a megabyte of float32

@@ -11,7 +11,7 @@ import numpy as np
 from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
-from ._groups import Array, quantize_groups, round_to_half
+from ._groups import STEPS, Array, quantize_groups, round_to_half
 
 __all__ = ["quantize_q4"]
 
@@ -51,4 +51,4 @@ def _products(steps: Array, groups: Array) -> tuple[Array, Array]:
 def _steps(groups: Array, scale: Array) -> Array:
     steps = groups * (np.float32(1) / scale)[:, None]
     np.rint(steps, out=steps)
-    return np.clip(steps, -8, 7, out=steps)
+    return np.clip(steps, *STEPS["q4"], out=steps)

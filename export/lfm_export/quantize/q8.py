@@ -6,7 +6,7 @@ import numpy as np
 from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
-from ._groups import Array, quantize_groups, round_to_half
+from ._groups import STEPS, Array, quantize_groups, round_to_half
 
 __all__ = ["quantize_q8"]
 
@@ -21,4 +21,4 @@ def _largest(groups: Array, extreme: Array) -> tuple[Array, Array]:
     scale = round_to_half(largest / np.float32(127))
     steps = groups * (np.float32(1) / scale)[:, None]
     np.rint(steps, out=steps)
-    return scale, np.clip(steps, -127, 127, out=steps)
+    return scale, np.clip(steps, *STEPS["q8"], out=steps)

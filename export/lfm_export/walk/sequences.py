@@ -51,6 +51,11 @@ class Sequences:
                     found.append(piece)
         return cls(tuple(found))
 
+    def spread(self, count: int) -> Sequences:
+        """At most `count` of them, evenly spread."""
+        chosen = np.linspace(0, len(self.ids) - 1, min(count, len(self.ids))).astype(np.int64)
+        return Sequences(tuple(self.ids[i] for i in np.unique(chosen)))
+
     @cached_property
     def tokens(self) -> int:
         """How many there are in all."""

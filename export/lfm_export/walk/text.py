@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lfm_edge.bundle import Bundle
 from lfm_edge.chat.template import ChatTemplate
 from lfm_edge.errors import InvalidRequestError, LfmError
 from lfm_edge.tokenizer import Tokenizer
+
+from ..companions import Companions
 
 __all__ = ["TextReader"]
 
@@ -39,17 +42,31 @@ class TextReader:
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> TextReader:
         """As a bundle does. Raises BundleError where it has no tokenizer."""
-
-        def render(messages: Sequence[Any], tools: Any) -> str:
-            return ChatTemplate.of_bundle(bundle).render(
-                messages, tools=tools, add_generation_prompt=False, clock=_CLOCK
-            )
-
         tokenizer = Tokenizer(bundle)
-        some = tokenizer.encode("a")
-        whole = tokenizer.encode("a", add_special_tokens=True)
-        prefix = whole[: whole.index(some[0])] if some and some[0] in whole else []
+        render = _renderer(lambda: ChatTemplate.of_bundle(bundle))
+        prefix = _prefix(tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=True))
         return cls(tokenizer.encode, render, prefix, bundle.manifest.model.vocab_size)
+
+    @classmethod
+    def of_checkpoint(cls, name: str, companions: Companions, vocab_size: int) -> TextReader:
+        """As the bundle of a checkpoint will.
+
+        Raises:
+            InvalidRequestError: it has no tokenizer.
+        """
+        tokenizer, files = companions.tokenizer, companions.files
+        if tokenizer is None:
+            raise InvalidRequestError(f"{name}: has no tokenizer, so it reads no text")
+
+        def read_text(file: str) -> str | None:
+            content = files.get(file)
+            return content.read_text(encoding="utf-8") if isinstance(content, Path) else content
+
+        def encode(text: str) -> list[int]:
+            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+        render = _renderer(lambda: ChatTemplate.of_files(files, read_text, Path(name)))
+        return cls(encode, render, _prefix(encode("a"), tokenizer.encode("a").ids), vocab_size)
 
     def documents(self, path: Path, option: str) -> list[list[int]]:
         """The ids of a file: of the whole text, or of each chat of a `.jsonl`.
@@ -91,6 +108,19 @@ class TextReader:
                 f"{where}: holds token {max(ids)}, but the model knows {self.vocab_size}"
             )
         return ids
+
+
+def _renderer(template: Callable[[], ChatTemplate]) -> Callable[[Sequence[Any], Any], str]:
+    """Renders by a template that is compiled when the first chat comes, if one does."""
+    compiled = cache(template)
+    return lambda messages, tools: compiled().render(
+        messages, tools=tools, add_generation_prompt=False, clock=_CLOCK
+    )
+
+
+def _prefix(alone: list[int], whole: list[int]) -> list[int]:
+    """What a post-processor puts before a text."""
+    return whole[: whole.index(alone[0])] if alone and alone[0] in whole else []
 
 
 def _read(path: Path, option: str) -> str:

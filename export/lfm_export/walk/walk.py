@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,6 +40,7 @@ Routes = tuple[tuple[NDArray[np.int64], Array], ...]
 """Of every lane, each token's experts and their shares; see `lfm_ops.reference.route`."""
 
 _ROWS_AT_ONCE = 4096  # tokens, where an operation takes each apart
+_THREADS = 2  # that read, or quantize, the experts to come
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ class Walk(Operations[None, Value], abc.ABC):
 
     @abc.abstractmethod
     def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterable[LaneWeights]:
-        """The weights of one expert for every lane, whose tokens were sent where `routes` says."""
+        """The weights of one expert for every lane, whose tokens were sent where `routes` says.
+
+        Called from several threads at once.
+        """
 
     def embed(self, part: Embedding) -> None:
         """Looks the tokens up."""
@@ -154,8 +160,8 @@ class Walk(Operations[None, Value], abc.ABC):
         out = self._branch()
         for branch in out:
             branch[:] = 0
-        for index, expert in enumerate(part.experts):
-            for lane, weights in enumerate(self.expert(expert, x, routes, index)):
+        for index, expert, lanes in self._experts(part, x, routes):
+            for lane, weights in enumerate(lanes):
                 gate, up, down = (weights.matrix(m) for m in (expert.gate, expert.up, expert.down))
                 tokens, slots = np.nonzero(routes[lane][0] == index)
                 matmul = self.numerics[lane].matmul
@@ -187,9 +193,11 @@ class Walk(Operations[None, Value], abc.ABC):
         del part
         return x
 
-    def reference(self, lane: int, ids: NDArray[np.int64], weights: LaneWeights) -> Reference:
+    def reference(
+        self, ids: NDArray[np.int64], weights: LaneWeights, numerics: Numerics
+    ) -> Reference:
         """The operations of one lane on one sequence."""
-        return Reference(weights, ids.tolist(), self.numerics[lane], 0, self._no_noise)
+        return Reference(weights, ids.tolist(), numerics, 0, self._no_noise)
 
     @cached_property
     def _no_noise(self) -> np.random.Generator:
@@ -206,10 +214,33 @@ class Walk(Operations[None, Value], abc.ABC):
         out = self._branch()
         for lane, weights in enumerate(self.part(part, x)):
             for ids, place in self.sequences.places():
-                reference = self.reference(lane, ids, weights)
+                reference = self.reference(ids, weights, self.numerics[lane])
                 out[lane][place] = operation(reference, x[lane][place])
         self._advance(len(self.lanes) * size_of(part))
         return out
+
+    def _experts(
+        self, part: SparseMoe, x: Value, routes: Routes
+    ) -> Iterator[tuple[int, Mlp, Sequence[LaneWeights]]]:
+        """Each expert with its weights, in order; threads work on those to come."""
+
+        def weights(expert: Mlp, index: int) -> Sequence[LaneWeights]:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return tuple(self.expert(expert, x, routes, index))
+
+        pending: deque[tuple[int, Mlp, Future[Sequence[LaneWeights]]]] = deque()
+        pool = ThreadPoolExecutor(max_workers=_THREADS)
+        try:
+            for index, expert in enumerate(part.experts):
+                pending.append((index, expert, pool.submit(weights, expert, index)))
+                if len(pending) > _THREADS:
+                    at, ready, future = pending.popleft()
+                    yield at, ready, future.result()
+            while pending:
+                at, ready, future = pending.popleft()
+                yield at, ready, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _route(self, lane: int, x: Array, part: SparseMoe) -> tuple[NDArray[np.int64], Array]:
         """As the model routes, its bias included."""
@@ -244,7 +275,8 @@ class Walk(Operations[None, Value], abc.ABC):
 
     def _advance(self, weights: int) -> None:
         self._weights += weights
-        self._progress(weights)
+        if weights:
+            self._progress(weights)
 
     def _finish(self, weights: int) -> None:
         """Ends an operation behind which a walk can go on."""

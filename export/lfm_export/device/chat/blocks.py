@@ -11,9 +11,19 @@ from .fit import Observe
 from .probe import Failure, InexpressibleError, Observed, Probe
 from .spelling import MISSING, kind_of, truthy
 
-__all__ = ["EMPTY", "FALSY", "Asked", "Block", "ask_slot", "cases_of", "conditions_of", "empty_kinds"]
+__all__ = [
+    "EMPTY",
+    "FALSY",
+    "Asked",
+    "Block",
+    "ask_slot",
+    "cases_of",
+    "conditions_of",
+    "empty_kinds",
+]
 
 Block = dict[str, Any]
+_EMPTY_VALUES: tuple[Any, ...] = ("", [], 0, 0.0, False, {})
 Ask = Callable[[Mapping[str, Any]], Observed]
 """What the template writes where these slots have these values, and the others none."""
 
@@ -86,10 +96,10 @@ def empty_kinds(ask: Ask, name: str, beside: Mapping[str, Any]) -> list[str] | N
     """
     kinds = [
         kind_of(value)
-        for value in ("", [], 0, 0.0, False, {})
+        for value in _EMPTY_VALUES
         if all(ask({**more, name: value}) == ask(more) for more in ({}, beside))
     ]
-    return None if len(kinds) == 6 else kinds
+    return None if len(kinds) == len(_EMPTY_VALUES) else kinds
 
 
 def cases_of(

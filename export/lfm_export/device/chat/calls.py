@@ -13,7 +13,7 @@ __all__ = ["calls_action", "example_calls"]
 
 _NAMES = ("zqonejx", "zqtwojx")
 _VALUE_KINDS = ("str", "int", "float", "bool", "null", "list", "dict")
-_RICH = {"zb": "it's \"<\u00e9>\"", "Za": [1, None, {"x": True}], "zc": 2.5, "zd": {}}
+_RICH = {"zb": 'it\'s "<\u00e9>"', "Za": [1, None, {"x": True}], "zc": 2.5, "zd": {}}
 
 Ask = Callable[[list[Any]], Observed]
 
@@ -37,58 +37,71 @@ def calls_action(ask: Ask) -> Action | None:
     Args:
         ask: what the template writes of a message with these calls.
     """
-    inside = "function"
-    two, one = ask(example_calls()), ask(example_calls()[:1])
-    if not isinstance(two, Failure) and _NAMES[0] not in two:
-        two, one = ask([_bare(name, {}) for name in _NAMES]), ask([_bare(_NAMES[0], {})])
-        inside = ""
-    if isinstance(two, Failure) or isinstance(one, Failure):
-        return None
-    if [two.count(name) for name in _NAMES] != [1, 1] or one.count(_NAMES[0]) != 1:
-        if any(name in two for name in _NAMES):
-            raise InexpressibleError("calls are not written one after the other")
-        return None
-    start, rest = two.split(_NAMES[0])
-    middle, end = rest.split(_NAMES[1])
-    before = common_suffix(start, middle)
-    behind = common_prefix(middle[: len(middle) - len(before)], end)
-    separator = middle[len(behind) : len(middle) - len(before)]
-    remainder = end[len(behind) :]
-    if one != start + _NAMES[0] + behind + remainder:
-        raise InexpressibleError("how a call is written depends on the others")
+    for make in (_call, _bare):
+        two = ask([make(name, {}) for name in _NAMES])
+        if not isinstance(two, Failure) and any(name in two for name in _NAMES):
+            return _Calls(ask, make, two).action()
+    return None
 
-    def arguments(value: Any) -> Observed:
-        text = ask([_call(_NAMES[0], value) if inside else _bare(_NAMES[0], value)])
+
+class _Calls:
+    """Takes apart what the template writes of calls.
+
+    Args:
+        ask: what the template writes of a message with these calls.
+        make: makes a call of a name and arguments.
+        two: what it writes of two calls.
+    """
+
+    def __init__(self, ask: Ask, make: Callable[[str, Any], dict[str, Any]], two: str) -> None:
+        self._ask = ask
+        self._make = make
+        parts = _split(two, _NAMES)
+        if parts is None:
+            raise InexpressibleError("calls are not written one after the other")
+        self._start, middle, end = parts
+        self._before = common_suffix(self._start, middle)
+        middle = middle[: len(middle) - len(self._before)]
+        self._behind = common_prefix(middle, end)
+        self._separator = middle[len(self._behind) :]
+        self._end = end[len(self._behind) :]
+
+    def action(self) -> Action:
+        one = self._ask([self._make(_NAMES[0], {})])
+        if one != f"{self._start}{_NAMES[0]}{self._behind}{self._end}":
+            raise InexpressibleError("how a call is written depends on the others")
+        opening, arguments, closing = _arguments(self._arguments, self._behind)
+        without = self._arguments(MISSING)
+        if isinstance(without, Failure):
+            missing: Action = without.action()
+        else:
+            missing = without.removeprefix(opening).removesuffix(closing)
+        before, name = self._before, "text"
+        if before.endswith('"') and opening.startswith('"'):  # the name is a string of JSON
+            before, opening, name = before[:-1], opening[1:], "json"
+        pieces = [
+            before,
+            {"member": "name", "spell": {"str": {"as": name}}},
+            opening,
+            {"member": "arguments", "spell": {"dict": arguments, "missing": missing}},
+            closing,
+        ]
+        call: dict[str, Any] = {"as": "pieces", "pieces": [p for p in pieces if p != ""]}
+        if self._make is _call:
+            bare = self._ask([_bare(_NAMES[0], {})])
+            call |= {"within": "function", "without": _without(bare, one)}
+        calls: dict[str, Any] = {"as": "each", "item": {"dict": call}}
+        return {**calls, "separator": self._separator} if self._separator else calls
+
+    def _arguments(self, value: Any) -> Observed:
+        """What stands behind the name of a call with these arguments, up to the call's end."""
+        text = self._ask([self._make(_NAMES[0], value)])
         if isinstance(text, Failure):
             return text
-        head = start + _NAMES[0]
-        if not text.startswith(head) or not text.endswith(remainder):
+        start = self._start + _NAMES[0]
+        if not text.startswith(start) or not text.endswith(self._end):
             return Failure(text)
-        return text[len(head) : len(text) - len(remainder)]
-
-    opening, action, closing = _arguments(arguments, behind)
-    spelling: dict[str, Action] = {"dict": action}
-    missing = arguments(MISSING)
-    if isinstance(missing, Failure):
-        spelling["missing"] = missing.action()
-    else:
-        spelling["missing"] = missing.removeprefix(opening).removesuffix(closing)
-    name_spelling: dict[str, Action] = {"str": {"as": "text"}}
-    if before.endswith('"') and opening.startswith('"'):
-        before, opening = before[:-1], opening[1:]
-        name_spelling = {"str": {"as": "json"}}
-    pieces = [
-        before,
-        {"member": "name", "spell": name_spelling},
-        opening,
-        {"member": "arguments", "spell": spelling},
-        closing,
-    ]
-    call: dict[str, Any] = {"as": "pieces", "pieces": [piece for piece in pieces if piece != ""]}
-    if inside:
-        call |= {"within": inside, "without": _without(ask([_bare(_NAMES[0], {})]), one)}
-    result: dict[str, Any] = {"as": "each", "item": {"dict": call}}
-    return {**result, "separator": separator} if separator else result
+        return text[len(start) : len(text) - len(self._end)]
 
 
 def _without(bare: Observed, wrapped: str) -> Action:

@@ -12,9 +12,36 @@ from typing import Any
 __all__ = ["Conversation", "conversation"]
 
 _PIECES = (
-    *("Hello", " in the ", "\n", "\n\n", "  ", "\t", "42", "caf\u00e9", "\U0001f600", "it's", '"b"'),
-    *("{{ x }}", "<b>&amp;</b>", "</think>", "<think>", "<|im_end|>", "\u2028", "\\", "\u65e5\u672c"),
-    *("\x7f", "\u00a0", "<|tool_call_start|>[f(a='b')]<|tool_call_end|>", "List of tools: [", "null"),
+    *(
+        "Hello",
+        " in the ",
+        "\n",
+        "\n\n",
+        "  ",
+        "\t",
+        "42",
+        "caf\u00e9",
+        "\U0001f600",
+        "it's",
+        '"b"',
+    ),
+    *(
+        "{{ x }}",
+        "<b>&amp;</b>",
+        "</think>",
+        "<think>",
+        "<|im_end|>",
+        "\u2028",
+        "\\",
+        "\u65e5\u672c",
+    ),
+    *(
+        "\x7f",
+        "\u00a0",
+        "<|tool_call_start|>[f(a='b')]<|tool_call_end|>",
+        "List of tools: [",
+        "null",
+    ),
 )
 _NAMES = ("look", "weather.get", "a_b-c", "fs/read")
 
@@ -48,7 +75,9 @@ class _Drawn:
 
     def conversation(self, seed: int) -> Conversation:
         messages = self._messages(seed)
-        chosen: dict[str, Any] = {name: self._rarely(50) for name in self._options if self._rarely(60)}
+        chosen: dict[str, Any] = {
+            name: self._rarely(50) for name in self._options if self._rarely(60)
+        }
         if self._rarely(10):
             chosen["zq_unknown"] = self._one(1, None, [True], "x")
         return Conversation(
@@ -74,7 +103,9 @@ class _Drawn:
             return []
         messages = [self._message("system")] if self._rarely(35) else []
         if self._rarely(20):  # in no order
-            roles = [self._one("user", "assistant", "tool", "system", "developer") for _ in range(5)]
+            roles = [
+                self._one("user", "assistant", "tool", "system", "developer") for _ in range(5)
+            ]
             return [self._message(role) for role in [*roles, *self._one([], ["narrator"])]]
         turns = 45 if seed % 50 == 48 else self._random.randrange(1, 4)
         for turn in range(turns):
@@ -132,9 +163,7 @@ class _Drawn:
 
     def _call(self) -> dict[str, Any]:
         names = ("at", "n", "B", "a", "deep_er", "caf\u00e9" if self._rarely(3) else "x")
-        arguments = {
-            self._one(*names): self._value(2) for _ in range(self._random.randrange(0, 4))
-        }
+        arguments = {self._one(*names): self._value(2) for _ in range(self._random.randrange(0, 4))}
         written = json.dumps(arguments) if self._rarely(40) else arguments
         if not all(name.isascii() for name in arguments):
             self._odd = True
@@ -153,12 +182,16 @@ class _Drawn:
 
     def _tools(self) -> list[Any] | None:
         if self._rarely(50):
-            return self._one(None, None, None, [])
+            return [] if self._rarely(25) else None
         return [self._tool() for _ in range(self._random.randrange(1, 4))]
 
     def _tool(self) -> Any:
         parameters = {"type": "object", "properties": {"at": {"description": self._value(2)}}}
-        function = {"name": self._one(*_NAMES), "description": self._text(), "parameters": parameters}
+        function = {
+            "name": self._one(*_NAMES),
+            "description": self._text(),
+            "parameters": parameters,
+        }
         if self._rarely(5):
             return self._one(function, {**function, "parameters": {}, "extra": [1.5, None]})
         return {"type": "function", "function": function}

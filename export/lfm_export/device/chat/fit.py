@@ -8,7 +8,6 @@ from typing import Any
 
 from lfm_edge.errors import InvalidRequestError, TemplateError
 
-from .marked import Marked
 from .probe import Failure, Observed
 from .spelling import MISSING, Action, Spelling, kind_of, spell
 
@@ -26,7 +25,12 @@ _DEEP = {
 }
 _THINK_END = "</think>"
 SAMPLES: dict[str, list[Any]] = {
-    "str": ["Zqsjx", f"  \n {_RICH}\n \t", f"Zq1jx{_THINK_END}\n\n Zq2jx{_THINK_END} \nZq3jx \n", _RICH],
+    "str": [
+        "Zqsjx",
+        f"  \n {_RICH}\n \t",
+        f"Zq1jx{_THINK_END}\n\n Zq2jx{_THINK_END} \nZq3jx \n",
+        _RICH,
+    ],
     "int": [73251, 0, -4],
     "float": [2.5, 0.0, 1e22],
     "bool": [True, False],
@@ -75,7 +79,7 @@ def _with_default(spelling: Spelling) -> Spelling:
     rest = [action for kind, action in spelling.items() if kind not in ("str", "missing")]
     if len(rest) < 4 or any(action != rest[0] for action in rest):
         return spelling
-    kept = {kind: spelling[kind] for kind in ("str", "missing") if kind in spelling}
+    kept: Spelling = {kind: spelling[kind] for kind in ("str", "missing") if kind in spelling}
     return {**kept, "*": rest[0]}
 
 
@@ -118,7 +122,11 @@ def _wrapped(action: dict[str, Any], sample: Sample) -> dict[str, Any] | None:
     if not text or not isinstance(observed, str) or observed.count(text) != 1:
         return None
     before, after = observed.split(text)
-    return {**action, **({"before": before} if before else {}), **({"after": after} if after else {})}
+    return {
+        **action,
+        **({"before": before} if before else {}),
+        **({"after": after} if after else {}),
+    }
 
 
 def _candidates(kind: str) -> Iterator[dict[str, Any]]:
@@ -170,8 +178,10 @@ def fit_parts(observe: Observe, types: Sequence[str]) -> Action | None:
 
     def part(value: Any) -> Observed:
         text = observe([value])
-        if text is None or isinstance(text, Failure):
-            return text or Failure("")
+        if text is None:
+            return Failure("")
+        if isinstance(text, Failure):
+            return text
         fits = text.startswith(before) and text.endswith(after)
         return text[len(before) : len(text) - len(after)] if fits else Failure(text)
 
@@ -203,7 +213,7 @@ def _text(text: str) -> dict[str, Any]:
 def _fit_part(part: Observe, types: Sequence[str]) -> Action | None:
     """How one part is written, which may depend on its type."""
 
-    def member(value: Any) -> Observed:
+    def member(value: Any) -> Observed | None:
         return part({"type": "text"} if value is MISSING else {"type": "text", "text": value})
 
     spelling: Spelling = {}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,14 @@ from lfm_edge.errors import InvalidRequestError, TemplateError
 from .marked import Marked, joined
 from .spelling import MISSING, kind_of, raise_error, spell, truthy
 
-__all__ = ["FORMAT_VERSION", "RULES", "is_flagged", "render_chat", "render_template", "render_variant"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RULES",
+    "is_flagged",
+    "render_chat",
+    "render_template",
+    "render_variant",
+]
 
 FORMAT_VERSION = 1
 _HEAD = frozenset({"system", "tools"})
@@ -27,7 +34,7 @@ def _last(roles: list[Any], role: str) -> int:
     return max((index for index, other in enumerate(roles) if other == role), default=-1)
 
 
-RULES = {
+RULES: dict[str, Callable[[list[Any], int], bool]] = {
     "always": lambda _roles, _at: True,
     "after_last_user": lambda roles, at: at > _last(roles, "user"),
     "last_of_role": lambda roles, at: at == _last(roles, roles[at]),
@@ -61,7 +68,10 @@ def render_chat(
             f"the model has the chat templates {', '.join(section['names'])}, "
             "but no default one, which a chat without tools needs"
         )
-    return render_template(template, messages, tools, options, clock, add_generation_prompt)
+    made = render_template(template, messages, tools, options, clock, add_generation_prompt)
+    if not made.text:
+        raise TemplateError("the chat template made an empty prompt of these messages")
+    return made
 
 
 def render_template(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ __all__ = [
     "Failure",
     "InexpressibleError",
     "Observed",
+    "Patient",
     "Probe",
     "common_prefix",
     "common_suffix",
@@ -27,6 +29,8 @@ __all__ = [
 
 _CLOCK = datetime(2031, 11, 28, 21, 43, 56)
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_DATE = re.compile("(?:[^%]|%[YmdHMSyjBbAaIpFTe%]|%-[mdHMSjI])*")
+"""What the device core's clock tells."""
 _REFUSED = "the chat template refused the messages: "
 _FAILED = "the chat template failed: "
 _LEAD = {"role": "user", "content": "Zqleadjx"}
@@ -51,7 +55,9 @@ class Failure:
         """The action that raises it; `role` is replaced by whatever the role is."""
         for kind, prefix in (("refuses", _REFUSED), ("fails", _FAILED)):
             if self.text.startswith(prefix):
-                first, *rest = (self.text[len(prefix) :].split(role) if role else [self.text[len(prefix):]])
+                first, *rest = (
+                    self.text[len(prefix) :].split(role) if role else [self.text[len(prefix) :]]
+                )
                 pieces: list[Any] = [first]
                 for piece in rest:
                     pieces += [{"write": "role"}, piece]
@@ -62,22 +68,66 @@ class Failure:
 Observed = str | Failure
 
 
+class Patient:
+    """A template that may take so many seconds for all that it is asked.
+
+    Args:
+        template: a single one.
+        seconds: of rendering.
+    """
+
+    def __init__(self, template: ChatTemplate, seconds: float) -> None:
+        self._template = template
+        self._left = seconds
+
+    def render(
+        self,
+        messages: list[Any],
+        tools: list[Any] | None,
+        clock: datetime,
+        add_generation_prompt: bool,
+        options: Mapping[str, Any],
+    ) -> Observed:
+        """The prompt, or the error.
+
+        Raises:
+            InexpressibleError: it exceeds a limit.
+        """
+        begun = time.monotonic()
+        try:
+            made: Observed = self._template.render(
+                messages,
+                tools,
+                clock=clock,
+                add_generation_prompt=add_generation_prompt,
+                **options,
+            )
+        except TemplateError as error:
+            made = Failure(str(error))
+            if not made.is_error:
+                raise InexpressibleError(made.text) from None
+        self._left -= time.monotonic() - begun
+        if self._left < 0:
+            raise InexpressibleError("it takes too long to render a few messages")
+        return made
+
+
 class Probe:
     """A template under one choice of options, rendered once for each question.
 
     Args:
-        template: a single one.
+        template: what is asked.
         source: its text.
         options: its options.
     """
 
-    def __init__(self, template: ChatTemplate, source: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, template: Patient, source: str, options: Mapping[str, Any]) -> None:
         self._template = template
         self._options = dict(options)
         self._known: dict[str, Observed] = {}
         self.strings = list(dict.fromkeys(one or two for one, two in _STRING.findall(source)))
         """The strings that the source holds, of which some may be names of roles or types."""
-        patterns = {text for text in self.strings if re.search("%[A-Za-z]", text)}
+        patterns = {text for text in self.strings if "%" in text and _DATE.fullmatch(text)}
         self._dates = {
             _CLOCK.strftime(pattern): pattern
             for pattern in sorted(patterns, key=lambda text: len(_CLOCK.strftime(text)))
@@ -89,12 +139,7 @@ class Probe:
         """The prompt, or the error."""
         key = repr((messages, tools, end))
         if key not in self._known:
-            try:
-                self._known[key] = self._template.render(
-                    messages, tools, add_generation_prompt=end, clock=_CLOCK, **self._options
-                )
-            except TemplateError as error:
-                self._known[key] = Failure(str(error))
+            self._known[key] = self._template.render(messages, tools, _CLOCK, end, self._options)
         return self._known[key]
 
     def require(self, messages: list[Any], tools: list[Any] | None = None) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from .blocks import EMPTY, FALSY, Asked, Block, ask_slot, cases_of, conditions_of
+from .blocks import EMPTY, FALSY, Ask, Asked, Block, ask_slot, cases_of, conditions_of
 from .calls import calls_action, example_calls
 from .fit import SAMPLES, Observe, fit_parts, fit_spelling
 from .format import RULES, is_flagged
@@ -19,7 +19,13 @@ UNKNOWN_ROLE = "zqrolejx"
 _ROLES = ("assistant", "user", "tool", "system", "developer", "function")
 _CONTENT = Asked("Zqcontentjx", "Zqcontentjx", EMPTY, FALSY)
 _THINKING = Asked("Zqthinkingjx", "Zqthinkingjx", EMPTY, FALSY)
-_SHAPES = ("ux", "uxu", "uxux", "uxtx", "uxtxu", "uxx", "xu", "x", "xuxu", "uxt", "uxs", "uxxuux", "uxtux")
+_SHAPES = (
+    *("x", "xu", "xuxu", "ux", "uxu", "uxux", "uxx", "uxt", "uxtx", "uxtxu", "uxs"),
+    *("uxxuux", "uxtux"),
+)
+"""Chats in which x is the role that is asked for."""
+_LETTERS = {"u": "user", "t": "tool", "s": "system"}
+_FIELDS = ("thinking", "reasoning_content", "reasoning")
 _THINK_END = "</think>"
 _OTHER_KINDS = ("int", "float", "bool", "dict", "missing")
 
@@ -33,14 +39,14 @@ def turn_blocks(probe: Probe) -> dict[str, Block]:
             block = _block(probe, role)
             if block != _with_role(blocks["*"], role):
                 blocks[role] = block
-    if _observed(probe, MISSING) != _observed(probe, "", UNKNOWN_ROLE):
+    if _observed(probe, MISSING) != _observed(probe, ""):
         blocks["missing"] = _block(probe, MISSING)
     else:
         blocks["missing"] = _with_role(blocks["*"], "")
     return blocks
 
 
-def _observed(probe: Probe, role: Any, shown: str = "") -> list[Any]:
+def _observed(probe: Probe, role: Any) -> list[Any]:
     """What a few messages of this role become."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "b"}]
     contents: list[Any] = ["Zqcontentjx", f" a{_THINK_END} b ", "", MISSING, parts, [], 3]
@@ -81,67 +87,122 @@ def _named(case: Any, role: str) -> Any:
 
 def _block(probe: Probe, role: Any) -> Block:
     """The block of one role, whose name stands in its texts unless it is the unknown one."""
-
-    def ask(values: Mapping[str, Any], **more: Any) -> Observed:
-        fields = {"tool_calls" if name == "calls" else name: v for name, v in values.items()}
-        fields = {field if name == "thinking" else name: v for name, v in fields.items()}
-        return probe.turn(message(role, **fields), **more)
-
-    field = "thinking"
-    shown = role if role == UNKNOWN_ROLE else ""
-    plain = [ask({}), ask({"content": "Zqcontentjx"}), ask({"content": []})]
-    if isinstance(plain[0], Failure) and all(other == plain[0] for other in plain):
-        return {"slots": {}, "cases": {"": plain[0].action(shown)}}
-    slots = {"content": _CONTENT}
-    field = _thinking_field(probe, role) or ""
-    if field:
-        slots = {"thinking": _THINKING, **slots}
-    action = calls_action(lambda calls: ask({"content": "Zqcontentjx", "calls": calls}))
-    if action is not None:
-        text = spell({"list": action}, example_calls(), True, "").text
-        slots = {**slots, "calls": Asked(example_calls(), text, [[]])}
-    conditions = conditions_of(ask, slots)
-    if "calls" in conditions:
-        conditions["calls"] = "given"  # an empty list of calls is dropped beforehand
-    found: dict[str, Any] = {}
-    for name, condition in conditions.items():
-        slot: dict[str, Any] = {"field": field} if name == "thinking" else {}
-        slot |= {"if": condition} if condition else {}
-        if name == "calls":
-            slot["spell"] = {"list": action}
-        else:
-            beside = [other for other in conditions if other == "content" or not conditions[other]]
-            observe = ask_slot(ask, slots, name, condition, beside)
-            slot |= _kept(probe, role, name, field)
-            slot["spell"] = (
-                content_spelling(observe, probe) if name == "content" else _thinking(observe)
-            )
-            if slot.get("keep") and name == "content":
-                then = [message("user", content="Zqlaterjx"), message(role, content="Zqlastjx")]
-                past = ask_slot(
-                    lambda values: ask(values, then=then), slots, name, condition, beside  # noqa: B023
-                )
-                slot["past"] = content_spelling(past, probe)
-        found[name] = slot
-    flagged = [name for name, slot in found.items() if is_flagged(slot)]
-    places = {UNKNOWN_ROLE: {"write": "role"}} if shown else {}
-    return {
-        "slots": found,
-        "cases": cases_of(ask, slots, conditions, flagged, probe, places, shown),
-    }
+    return _Role(probe, role).block()
 
 
-def _thinking_field(probe: Probe, role: Any) -> str | None:
-    """The field that holds what was thought; None if the template does not write it."""
-    names = ("thinking", "reasoning_content", "reasoning")
-    signs = {name: f"Zq{name}jx" for name in names}
-    text = probe.turn(message(role, content="Zqcontentjx", **signs))
-    if isinstance(text, Failure):
-        return None
-    written = [name for name in names if signs[name] in text]
-    if len(written) > 1:
-        raise InexpressibleError("what was thought is written twice")
-    return written[0] if written else None
+class _Role:
+    """Asks for one role."""
+
+    def __init__(self, probe: Probe, role: Any) -> None:
+        self._probe = probe
+        self._role = role
+        self._field = self._thinking_field()
+        self._slots: dict[str, Asked] = {"thinking": _THINKING} if self._field else {}
+        self._slots["content"] = _CONTENT
+        self._conditions: dict[str, str | None] = {}
+
+    def block(self) -> Block:
+        shown = self._role if self._role == UNKNOWN_ROLE else ""
+        plain = [self._ask({}), self._ask({"content": "a"}), self._ask({"content": []})]
+        if isinstance(plain[0], Failure) and all(other == plain[0] for other in plain):
+            return {"slots": {}, "cases": {"": plain[0].action(shown)}}
+        calls = calls_action(lambda calls: self._ask({"content": _CONTENT.sign, "calls": calls}))
+        if calls is not None:
+            text = spell({"list": calls}, example_calls(), True, "").text
+            self._slots["calls"] = Asked(example_calls(), text, [[]])
+        self._conditions = conditions_of(self._ask, self._slots)
+        if "calls" in self._conditions:
+            self._conditions["calls"] = "given"  # an empty list of calls is dropped beforehand
+        slots = {
+            name: {"if": "given", "spell": {"list": calls}} if name == "calls" else self._slot(name)
+            for name in self._conditions
+        }
+        flagged = [name for name, slot in slots.items() if is_flagged(slot)]
+        places = {UNKNOWN_ROLE: {"write": "role"}} if shown else {}
+        cases = cases_of(
+            self._ask, self._slots, self._conditions, flagged, self._probe, places, shown
+        )
+        return {"slots": slots, "cases": cases}
+
+    def _slot(self, name: str) -> dict[str, Any]:
+        """That of what was thought, or of the content."""
+        condition = self._conditions[name]
+        slot: dict[str, Any] = {"if": condition} if condition else {}
+        slot |= self._kept(name)
+        if name == "thinking":
+            return {
+                "field": self._field,
+                **slot,
+                "spell": _thinking(self._observe(self._ask, name)),
+            }
+        slot["spell"] = content_spelling(self._observe(self._ask, name), self._probe)
+        if "keep" in slot:
+            slot["past"] = content_spelling(self._observe(self._ask_earlier, name), self._probe)
+        return slot
+
+    def _ask(self, values: Mapping[str, Any]) -> Observed:
+        return self._probe.turn(self._message(values))
+
+    def _ask_earlier(self, values: Mapping[str, Any]) -> Observed:
+        """What an earlier turn becomes, by whatever rule."""
+        last = message(self._role, content="Zqlastjx")
+        return self._probe.turn(self._message(values), [message("user", content="Zqlaterjx"), last])
+
+    def _message(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {"thinking": self._field or "thinking", "calls": "tool_calls"}
+        return message(self._role, **{fields.get(name, name): v for name, v in values.items()})
+
+    def _observe(self, ask: Ask, name: str) -> Observe:
+        beside = [
+            other
+            for other, condition in self._conditions.items()
+            if other == "content" or not condition
+        ]
+        return ask_slot(ask, self._slots, name, self._conditions[name], beside)
+
+    def _thinking_field(self) -> str | None:
+        """The field that holds what was thought; None if the template does not write it."""
+        signs = {name: f"Zq{name}jx" for name in _FIELDS}
+        text = self._probe.turn(message(self._role, content=_CONTENT.sign, **signs))
+        if isinstance(text, Failure):
+            return None
+        written = [name for name in _FIELDS if signs[name] in text]
+        if len(written) > 1:
+            raise InexpressibleError("what was thought is written twice")
+        return written[0] if written else None
+
+    def _kept(self, name: str) -> dict[str, str]:
+        """Which turns keep what was thought, if not all do."""
+        seen = [found for shape in _SHAPES for found in self._shown(name, shape)]
+        if not any(shown for _, _, shown in seen):
+            return {}
+        for rule, holds in RULES.items():
+            if all(holds(roles, at) == shown for roles, at, shown in seen):
+                return {} if rule == "always" else {"keep": rule}
+        raise InexpressibleError(
+            "which turns keep what was thought follows none of the rules that there are"
+        )
+
+    def _shown(self, name: str, shape: str) -> list[tuple[list[Any], int, bool]]:
+        """All roles of a chat of this shape, and which thoughts of the role are shown."""
+        if shape[0] == "x" and self._role == "system":
+            return []  # the first one may be another's
+        messages, signs = [], {}
+        for at, letter in enumerate(shape):
+            text, thought = f"Zq{at}contentjx", f"Zq{at}thoughtjx"
+            if letter != "x":
+                messages.append(message(_LETTERS[letter], content=text))
+                continue
+            signs[at] = thought
+            values = {"content": text, "thinking": thought}
+            if name == "content":
+                values = {"content": f"{thought}{_THINK_END}{text}"}
+            messages.append(self._message(values))
+        whole = self._probe.render(messages)
+        if isinstance(whole, Failure):
+            return []
+        roles = [given.get("role", MISSING) for given in messages]
+        return [(roles, at, thought in whole) for at, thought in signs.items()]
 
 
 def content_spelling(observe: Observe, probe: Probe) -> Spelling:
@@ -167,34 +228,3 @@ def _thinking(observe: Observe) -> Spelling:
     if "str" not in spelling:
         raise InexpressibleError("what was thought is not written as it is")
     return spelling
-
-
-def _kept(probe: Probe, role: Any, name: str, field: str) -> dict[str, str]:
-    """Which turns keep what was thought, if not all do."""
-    seen: list[tuple[list[Any], int, bool]] = []
-    for shape in _SHAPES:
-        messages, signs = [], {}
-        for at, letter in enumerate(shape):
-            text = f"Zq{at}contentjx"
-            sign = f"Zq{at}thoughtjx"
-            if letter != "x":
-                other = {"u": "user", "t": "tool", "s": "system"}[letter]
-                messages.append(message(other, content=text))
-                continue
-            signs[at] = sign
-            if name == "content":
-                messages.append(message(role, content=f"{sign}{_THINK_END}{text}"))
-            else:
-                messages.append(message(role, content=text, **{field: sign}))
-        if shape[0] == "x" and role == "system":
-            continue
-        text = probe.render(messages)
-        if isinstance(text, str):
-            roles = [given.get("role") for given in messages]
-            seen += [(roles, at, sign in text) for at, sign in signs.items()]
-    if not any(shown for _, _, shown in seen):
-        return {}
-    for rule, holds in RULES.items():
-        if all(holds(roles, at) == shown for roles, at, shown in seen):
-            return {} if rule == "always" else {"keep": rule}
-    raise InexpressibleError("which turns keep what was thought follows none of the known rules")

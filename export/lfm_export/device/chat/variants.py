@@ -1,4 +1,4 @@
-"""Finds the format of a template: its head, its turns, its end, and the options that change them."""
+"""Finds the format of a template: its head, turns and end, and the options that change them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lfm_edge.chat.template import ChatTemplate
-
-from .blocks import EMPTY, FALSY, Asked, Block, ask_slot, cases_of, conditions_of, empty_kinds
+from .blocks import EMPTY, FALSY, Asked, ask_slot, cases_of, conditions_of, empty_kinds
 from .calls import example_calls
 from .fit import JSON_FORMS, fit
-from .format import RULES
-from .probe import Failure, InexpressibleError, Observed, Probe, message, without_end, without_start
+from .probe import (
+    Failure,
+    InexpressibleError,
+    Observed,
+    Patient,
+    Probe,
+    message,
+    without_end,
+    without_start,
+)
 from .spelling import MISSING, Action, Spelling, spell
-from .turns import UNKNOWN_ROLE, content_spelling, turn_blocks
+from .turns import content_spelling, turn_blocks
 
 __all__ = ["find_template"]
 
@@ -26,7 +32,7 @@ _TOOLS: list[Any] = [
         "type": "function",
         "function": {
             "name": f"zqtool{number}jx",
-            "description": "It's \"<b>\" & \u00e9\u2028\n",
+            "description": 'It\'s "<b>" & \u00e9\u2028\n',
             "parameters": {"type": "object", "properties": {"z": {}, "a": {"enum": [1.5, None]}}},
         },
     }
@@ -34,18 +40,22 @@ _TOOLS: list[Any] = [
 ]
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _KEYWORDS = frozenset(
-    "if elif else endif for endfor in set endset macro endmacro is not and or none true false "
-    "None True False defined string mapping iterable generation endgeneration raw endraw break "
-    "continue recursive loop filter endfilter call endcall block endblock with endwith "
-    "messages tools add_generation_prompt documents".split()
+    (
+        *("if", "elif", "else", "endif", "for", "in", "endfor", "recursive", "loop", "set"),
+        *("endset", "macro", "endmacro", "call", "endcall", "filter", "endfilter", "block"),
+        *("endblock", "with", "endwith", "raw", "endraw", "break", "continue", "generation"),
+        *("endgeneration", "is", "not", "and", "or", "none", "true", "false", "None", "True"),
+        *("False", "defined", "string", "mapping", "iterable", "messages", "tools"),
+        *("add_generation_prompt", "documents", "clock", "self"),
+    )
 )
 
 
-def find_template(template: ChatTemplate, source: str, given: Mapping[str, str]) -> dict[str, Any]:
+def find_template(template: Patient, source: str, given: Mapping[str, str]) -> dict[str, Any]:
     """What a chat format says of one template.
 
     Args:
-        template: a single one.
+        template: what is asked.
         source: its text.
         given: the variables that it always sees.
 
@@ -85,7 +95,7 @@ def _names(source: str) -> list[str]:
     return [name for name in dict.fromkeys(_WORD.findall(code)) if name not in _KEYWORDS]
 
 
-def _states(template: ChatTemplate, source: str, plain: Probe, name: str) -> list[bool]:
+def _states(template: Patient, source: str, plain: Probe, name: str) -> list[bool]:
     """The values with which an option changes something; none where it is not an option."""
     chats: list[tuple[list[Any], list[Any] | None]] = [
         ([message("system", content="a"), *_thoughts()], _TOOLS),
@@ -235,7 +245,9 @@ def _tools_action(observe: Any) -> Action | None:
     mixed: list[Any] = ["zqtextjx", _TOOLS[0]]
     samples = [(value, observe(value)) for value in (_TOOLS, _TOOLS[:1], mixed)]
     for form in [{"as": "text"}, *JSON_FORMS]:
-        members: list[Any] = [{"as": "pieces", "pieces": [{"member": "function", "spell": {"dict": form}}]}]
+        members: list[Any] = [
+            {"as": "pieces", "pieces": [{"member": "function", "spell": {"dict": form}}]}
+        ]
         for item in ({"dict": form, "str": {"as": "text"}}, {"*": form}, {"dict": members[0]}):
             action: dict[str, Any] = {"as": "each", "item": item}
             one = spell({"list": action}, _TOOLS[:1], False, "").text
@@ -247,7 +259,9 @@ def _tools_action(observe: Any) -> Action | None:
             checked = samples if "dict" not in item or "str" in item else samples[:2]
             wrapped = fit(checked, iter([action]))
             if isinstance(wrapped, dict) and "as" in wrapped:
-                return {key: value for key, value in wrapped.items() if key not in ("before", "after")}
+                return {
+                    key: value for key, value in wrapped.items() if key not in ("before", "after")
+                }
         whole = fit(samples, iter([form]))
         if isinstance(whole, dict) and "as" in whole:
             return {key: value for key, value in whole.items() if key not in ("before", "after")}

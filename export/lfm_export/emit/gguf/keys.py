@@ -22,10 +22,8 @@ from ...gguf.tokenizer import tokens_of
 from ...notes import Note, listed
 from ..target import Job
 
-__all__ = ["ARCHITECTURES", "add_keys"]
+__all__ = ["add_keys", "name_of"]
 
-ARCHITECTURES = {"lfm2": "lfm2", "lfm2_moe": "lfm2moe"}
-"""llama.cpp's names of the families."""
 _FILE_TYPES = {
     "f32": LlamaFileType.ALL_F32,
     "q8": LlamaFileType.MOSTLY_Q8_0,
@@ -33,6 +31,11 @@ _FILE_TYPES = {
 }
 _BLOCKS_VERSION = 2  # of Q4_0 and Q8_0
 _USUAL_KERNEL = 3
+
+
+def name_of(architecture: Architecture) -> str:
+    """What llama.cpp calls a model: with experts, or without any."""
+    return "lfm2moe" if _sparse(architecture) else "lfm2"
 
 
 def add_keys(writer: GGUFWriter, job: Job) -> None:
@@ -61,7 +64,7 @@ def _add_sizes(writer: GGUFWriter, architecture: Architecture, context: int) -> 
     attention = [part for part in operators if isinstance(part, Attention)]
     kernels = [part.kernel_size for part in operators if isinstance(part, ShortConv)]
     dense = [layer.feed_forward for layer in layers if isinstance(layer.feed_forward, Mlp)]
-    sparse = [layer.feed_forward for layer in layers if isinstance(layer.feed_forward, SparseMoe)]
+    sparse = _sparse(architecture)
     first = attention[0]
     assert first.rope.theta is not None
     writer.add_block_count(len(layers))
@@ -76,14 +79,18 @@ def _add_sizes(writer: GGUFWriter, architecture: Architecture, context: int) -> 
     writer.add_layer_norm_rms_eps(architecture.final_norm.eps)
     writer.add_shortconv_l_cache(next(iter(kernels), _USUAL_KERNEL))
     writer.add_vocab_size(architecture.vocab_size)
-    if architecture.family == "lfm2_moe":
-        writer.add_leading_dense_block_count(len(dense))
-        writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
     if sparse:
         router = sparse[0].router
+        writer.add_leading_dense_block_count(len(dense))
+        writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
         writer.add_expert_count(router.num_experts)
         writer.add_expert_used_count(router.num_experts_per_tok)
         writer.add_expert_feed_forward_length(sparse[0].experts[0].gate.rows)
+
+
+def _sparse(architecture: Architecture) -> list[SparseMoe]:
+    forwards = (layer.feed_forward for layer in architecture.layers)
+    return [part for part in forwards if isinstance(part, SparseMoe)]
 
 
 def _add_tokenizer(writer: GGUFWriter, job: Job) -> None:

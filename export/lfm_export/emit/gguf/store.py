@@ -20,7 +20,7 @@ from ...quantize import Scheme
 from ...weights import Part, Weights, methods
 from ..placed_file import Place, PlacedFile
 from ..target import Job
-from .keys import ARCHITECTURES, add_keys
+from .keys import add_keys, name_of
 
 __all__ = ["GGUF_FILE", "GgufStore", "open_store"]
 
@@ -66,7 +66,7 @@ def _bias_of(router: Router) -> StoredName:
 
 def _header(job: Job, path: Path) -> tuple[bytes, dict[str, Place], int]:
     """All before the weights, where each of them lies, and where they end."""
-    writer = GGUFWriter(path, ARCHITECTURES[job.architecture.family])
+    writer = GGUFWriter(path, name_of(job.architecture))
     add_keys(writer, job)
     tensors = list(_tensors(job.architecture, job.scheme))
     for tensor in tensors:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from lfm_edge.targets import GGUF
 from lfm_ops import reference as ops
 
-from ...architecture import Architecture
+from ...architecture import Architecture, ShortConv, SparseMoe
 from ...quantize import Scheme
 from ...reference import Numerics
-from ..plain_models import check_plain
+from ..plain_models import check_plain, refusal
 from ..target import SUM_DISTURBANCE, Job, Store, Target
 
 __all__ = ["Gguf"]
@@ -27,6 +27,18 @@ class Gguf(Target):
         """Refuses what llama.cpp's models cannot do."""
         del scheme
         check_plain(architecture, self.name)
+        for layer in architecture.layers:
+            operator, feed_forward = layer.operator, layer.feed_forward
+            if isinstance(operator, ShortConv) and operator.bias is not None:
+                raise refusal(self.name, "the model's convolutions have biases")
+            if isinstance(feed_forward, SparseMoe):
+                router = feed_forward.router
+                if not router.norm_topk_prob:
+                    raise refusal(self.name, "norm_topk_prob is false")
+                if router.routed_scaling_factor != 1.0:
+                    raise refusal(
+                        self.name, f"routed_scaling_factor is {router.routed_scaling_factor}"
+                    )
 
     def numerics(self, options: Mapping[str, str]) -> Numerics:
         """Activations are rounded to int8 where weights are integers; the cache is float16."""

@@ -17,7 +17,7 @@ import kotlinx.serialization.json.jsonObject
  * @property bytesPerToken bytes of [state] that a further token of context takes.
  * @property family the model's family, such as "lfm2_moe".
  * @property target what the bundle was exported for, such as "onnx".
- * @property chat whether it takes chats; if not, it completes texts.
+ * @property withoutChat null, or why it takes no chat; it then completes texts.
  */
 public data class MemoryPlan(
     val weights: Long,
@@ -29,8 +29,11 @@ public data class MemoryPlan(
     val bytesPerToken: Long,
     val family: String,
     val target: String,
-    val chat: Boolean,
-)
+    val withoutChat: String?,
+) {
+    /** Whether it takes chats. */
+    val chat: Boolean get() = withoutChat == null
+}
 
 /** A bundle's folder, as long as it is not loaded. */
 public object LfmBundle {
@@ -64,5 +67,5 @@ private fun planOf(plan: JsonObject) =
         bytesPerToken = plan.long("bytes_per_token"),
         family = plan.text("family"),
         target = plan.text("target"),
-        chat = plan.boolean("chat"),
+        withoutChat = plan.textOrNull("chat"),
     )

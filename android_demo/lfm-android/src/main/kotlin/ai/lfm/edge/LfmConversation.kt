@@ -79,7 +79,10 @@ public class LfmConversation internal constructor(
         computing { Native.conversationSave(handle, line(file.path)) }
 
     /** Gives it back; may be called twice. An answer that is being given ends at its next token. */
-    override fun close(): Unit = Native.close(handle)
+    override fun close() {
+        stop()
+        Native.close(handle)
+    }
 
     private fun send(message: JsonElement, options: AnswerOptions) =
         answer { Native.conversationSend(handle, utf8(message), utf8(options.json())) }

@@ -105,7 +105,8 @@ class AnswerTest {
                     .said()
             assertEquals("cancelled", answer.end.reason)
             assertTrue(answer.end.usage.generated < 900)
-            val said = jsonOf("role" to "assistant", "content" to answer.text)
+            val thought = answer.reasoning.ifEmpty { null }
+            val said = jsonOf("role" to "assistant", "content" to answer.text, "thinking" to thought)
             assertEquals(before + userMessage("Hello") + said, chat.messages)
             chat.stop() // nobody
             assertGoesOn(chat, model)

@@ -1,5 +1,6 @@
 package ai.lfm.edge
 
+import java.io.File
 import java.time.LocalDateTime
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.flow.Flow
@@ -11,8 +12,14 @@ import kotlinx.serialization.json.int
 import kotlinx.serialization.json.jsonPrimitive
 import kotlinx.serialization.json.long
 
-/** The bundles that `tests/android/made.py` made. */
-val BUNDLES = listOf("onnx-f16", "onnx-int8", "portable")
+/** ONNX Runtime's library, if not that of the jar. */
+private val ONNXRUNTIME = System.getProperty("lfm.onnxruntime")?.also { Lfm.useOnnxRuntime(File(it)) }
+
+/**
+ * The bundles that `tests/android/made.py` made. The portable graph's operators for experts are newer
+ * than the jar.
+ */
+val BUNDLES = listOf("onnx-f16", "onnx-int8") + listOfNotNull("portable".takeIf { ONNXRUNTIME != null })
 
 /** When the chats of vectors and bundles began. */
 val CLOCK: LocalDateTime = LocalDateTime.of(2025, 3, 9, 7, 5, 1)
@@ -70,9 +77,14 @@ val CHATTED =
         thinkingBudget = 5,
     )
 
-/** Those tokens whatever they are, as many as asked for. */
+/** The likeliest tokens, as many as asked for. */
 fun endless(tokens: Int, model: LfmModel) =
-    AnswerOptions(maxTokens = tokens, temperature = 0.0, banned = model.info.eosTokenIds)
+    AnswerOptions(
+        maxTokens = tokens,
+        temperature = 0.0,
+        repetitionPenalty = 1.0,
+        banned = model.info.eosTokenIds,
+    )
 
 /** An answer in one piece. */
 data class Said(val text: String, val reasoning: String, val calls: Int, val end: Event.End)

@@ -5,6 +5,7 @@ import ai.lfm.edge.app.engine.EngineDied
 import ai.lfm.edge.app.engine.EngineEvent
 import ai.lfm.edge.app.engine.EngineException
 import ai.lfm.edge.app.engine.EngineRequest
+import ai.lfm.edge.app.engine.EngineStatus
 import ai.lfm.edge.app.engine.finish
 import ai.lfm.edge.app.json.objectAt
 import ai.lfm.edge.app.json.objectOf
@@ -215,7 +216,9 @@ class ChatController(
 
     private fun forget(id: String) = quietly(EngineRequest.Forget(id))
 
+    /** Asks something of an engine that holds something; its process is not begun for it. */
     private fun quietly(request: EngineRequest) {
+        if (engine.status.value !is EngineStatus.Ready) return
         scope.launch {
             try {
                 engine.finish(request)

@@ -50,10 +50,13 @@ class EngineClient(
     override fun run(request: EngineRequest): Flow<EngineEvent> = callbackFlow {
         val id = ids.incrementAndGet()
         open[id] = this
-        val remote = withContext(Dispatchers.Main.immediate) { connected() }
-        send(remote, Wire.ASK, id) { putRequest(id, request) }
-        awaitClose {
-            if (open.remove(id) != null) send(remote, Wire.CANCEL, id) {}
+        var remote: Messenger? = null
+        try {
+            remote = withContext(Dispatchers.Main.immediate) { connected() }
+            send(remote, Wire.ASK, id) { putRequest(id, request) }
+            awaitClose()
+        } finally {
+            if (open.remove(id) != null && remote != null) send(remote, Wire.CANCEL, id) {}
         }
     }.buffer(Channel.UNLIMITED)
 

@@ -14,11 +14,31 @@ import kotlinx.serialization.json.longOrNull
 /** What is no JSON object, in one line. */
 class JsonException(message: String) : IllegalArgumentException(message)
 
+private const val MAX_DEPTH = 100
+
 /** Reads a text that must be a JSON object. */
 fun parseObject(text: String): JsonObject = try {
+    // The parser calls itself for each level of a list, so a hostile text would overflow the stack.
+    if (depthOf(text) > MAX_DEPTH) throw JsonException("not JSON: nested deeper than $MAX_DEPTH levels")
     Json.parseToJsonElement(text) as? JsonObject ?: throw JsonException("expected a JSON object")
 } catch (error: SerializationException) {
     throw JsonException("not JSON: ${error.message.orEmpty().lineSequence().first().take(200)}")
+}
+
+private fun depthOf(text: String): Int {
+    var (depth, deepest) = 0 to 0
+    var inText = false
+    var at = 0
+    while (at < text.length) {
+        when (text[at]) {
+            '"' -> inText = !inText
+            '\\' -> if (inText) at++
+            '{', '[' -> if (!inText) deepest = maxOf(deepest, ++depth)
+            '}', ']' -> if (!inText) depth--
+        }
+        at++
+    }
+    return deepest
 }
 
 /** An object of fields; those of null are left out. */

@@ -85,7 +85,9 @@ private class InlineReader(private val text: String) {
     private fun opens(marker: String): Boolean {
         val next = text.getOrNull(at + marker.length)
         if (next == null || next.isWhitespace()) return false
-        if (marker[0] == '_' && text.getOrNull(at - 1)?.isLetterOrDigit() == true) return false
+        val before = text.getOrNull(at - 1)
+        // snake_case and 2*3*4 are no emphasis.
+        if (before != null && (if (marker[0] == '_') before.isLetterOrDigit() else before.isDigit())) return false
         return findClosing(marker) > 0
     }
 

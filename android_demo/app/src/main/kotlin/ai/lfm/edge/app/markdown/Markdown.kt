@@ -24,9 +24,8 @@ data class Inline(
 private val FENCE = Regex("^ {0,3}(`{3,}|~{3,})\\s*([A-Za-z0-9+#._-]*).*$")
 private val HEADING = Regex("^ {0,3}(#{1,6})\\s+(.*?)\\s*#*\\s*$")
 private val ITEM = Regex("^(\\s*)([-*+]|[0-9]{1,9}[.)])\\s+(.*)$")
-private val RULE = Regex("^ {0,3}([-*_])\\s*(\\1\\s*){2,}$")
 private val QUOTE = Regex("^ {0,3}>\\s?(.*)$")
-private val TABLE_LINE = Regex("^\\s*\\|?\\s*:?-+:?\\s*(\\|\\s*:?-+:?\\s*)*\\|?\\s*$")
+private val TABLE_DASHES = Regex(":?-+:?")
 private const val MAX_QUOTES = 8
 
 /**
@@ -67,7 +66,7 @@ private class BlockReader(private val lines: List<String>, private val quotes: I
                 blocks.add(Block.Heading(heading.groupValues[1].length, parseInlines(heading.groupValues[2])))
                 at++
             }
-            RULE.matches(line) -> begin { blocks.add(Block.Rule); at++ }
+            isRule(line) -> begin { blocks.add(Block.Rule); at++ }
             quotes < MAX_QUOTES && QUOTE.matches(line) -> begin { quote() }
             item != null -> begin { item(item) }
             paragraph.isEmpty() && isTable() -> table()
@@ -121,7 +120,7 @@ private class BlockReader(private val lines: List<String>, private val quotes: I
         !ITEM.matches(line) && !FENCE.matches(line)
 
     private fun isTable() = at + 1 < lines.size && '|' in lines[at] && '|' in lines[at + 1] &&
-        TABLE_LINE.matches(lines[at + 1])
+        splitCells(lines[at + 1]).all(TABLE_DASHES::matches)
 
     private fun table() {
         val rows = arrayListOf(cells(lines[at]))
@@ -131,8 +130,15 @@ private class BlockReader(private val lines: List<String>, private val quotes: I
     }
 
     private fun cells(line: String): List<String> =
-        line.trim().removePrefix("|").removeSuffix("|").split('|')
-            .map { cell -> parseInlines(cell.trim()).joinToString("") { it.text } }
+        splitCells(line).map { cell -> parseInlines(cell).joinToString("") { it.text } }
+
+    private fun splitCells(line: String) =
+        line.trim().removePrefix("|").removeSuffix("|").split('|').map(String::trim)
+
+    private fun isRule(line: String): Boolean {
+        val marks = line.filterNot(Char::isWhitespace)
+        return marks.length >= 3 && marks[0] in "-*_" && marks.all { it == marks[0] }
+    }
 }
 
 /** A table as text in columns of one width each, for a monospaced font. */

@@ -4,6 +4,7 @@ import ai.lfm.edge.app.json.objectOf
 import ai.lfm.edge.app.json.text
 import java.time.ZonedDateTime
 import java.time.format.DateTimeFormatter
+import java.util.Locale
 import kotlinx.serialization.json.JsonObject
 
 /** A function of this device that the model may ask for. */
@@ -44,7 +45,7 @@ private fun parameters(vararg properties: Pair<String, String>) = objectOf(
 /** Tells date and time. */
 fun timeTool(now: () -> ZonedDateTime) = Tool(
     "get_time", "The date, the time and the time zone of this device.", parameters(),
-) { now().format(DateTimeFormatter.ofPattern("EEEE, yyyy-MM-dd HH:mm:ss VV", java.util.Locale.ROOT)) }
+) { now().format(DateTimeFormatter.ofPattern("EEEE, yyyy-MM-dd HH:mm:ss VV", Locale.ENGLISH)) }
 
 /** Tells the charge of the battery; [percent] gives null where the system does not know. */
 fun batteryTool(percent: () -> Int?, charging: () -> Boolean?) = Tool(

@@ -185,7 +185,7 @@ class ChatActivity : Activity() {
         showPhase(state)
         notice.shown(state.notice != null)
         noticeText.text = state.notice.orEmpty()
-        if (atEnd) scroll.post { scroll.fullScroll(View.FOCUS_DOWN); if (!input.hasFocus()) input.requestFocus() }
+        if (atEnd) scroll.post { scroll.scrollTo(0, scroll.getChildAt(0).height) }
     }
 
     private fun showPhase(state: ChatState) {

@@ -76,7 +76,7 @@ class BenchTest {
         assertEquals(listOf(1_000.0, 1_000.0), timings.decode)
         assertEquals(2, timings.firstToken.size)
         assertEquals(listOf<Int?>(0, 0), timings.thermal)
-        assertArrayEquals(target.prompts[1], target.prompts[5])
+        assertArrayEquals(target.prompts[1], target.prompts[4])
     }
 
     @Test

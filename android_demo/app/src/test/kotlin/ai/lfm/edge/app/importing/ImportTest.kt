@@ -150,6 +150,7 @@ class ImportTest {
     fun `what is no zip of a bundle is refused`() {
         assertEquals("the zip holds no manifest.json", refused { unzip("no zip".toByteArray()) })
         assertEquals("the zip is cut off", refused { unzip(bundle.zip().copyOf(150_000)) })
+        models.listFiles().orEmpty().forEach { it.deleteRecursively() }
         val lacking = TestBundle().apply { files.remove("model.onnx") }
         assertEquals("tiny: model.onnx is missing", refused { unzip(lacking.zip(manifest = bundle.manifest())) })
     }

@@ -159,7 +159,8 @@ class ServerTest {
             """{"messages": [{"role": "user", "content": "x"}], "stop": 3}""" to "stop: expected texts",
             """{"messages": [{"role": "user", "content": "x"}], "tools": {}}""" to "tools: expected a list",
             """{"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_object"}}""" to "response_format: not had",
-            """{"messages": ${"[".repeat(100_000)}}""" to "body: not JSON",
+            """{"messages": ${"[".repeat(100_000)}}""" to "body: not JSON: nested deeper than 100 levels",
+            """{"messages": [{"role": "user", "content": "\"${"[".repeat(1_000)}"}], "n": 2}""" to "n: not had",
         )
         for ((body, expected) in bodies) {
             val reply = ask(body)
