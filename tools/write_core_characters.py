@@ -1,7 +1,7 @@
 """Writes core/chat/character_tables.cpp: python -m tools.write_core_characters.
 
-Which characters Python counts as part of a word, as decimal digits and as printable: the parser of
-calls and its messages shall not differ from Python's.
+Which characters Python counts as part of a word and as decimal digits: the parser of calls shall
+not differ from Python's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ def tables_text() -> str:
     tables = {
         "kWord": lambda c: c.isalnum() or c == "_",
         "kDecimal": str.isdecimal,
-        "kPrintable": str.isprintable,
     }
     parts = [_table(name, list(_ranges(belongs))) for name, belongs in tables.items()]
     return "\n".join([_HEAD, *parts, "}  // namespace lfm::core\n"])

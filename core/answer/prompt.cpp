@@ -9,22 +9,6 @@
 namespace lfm::core {
 namespace {
 
-constexpr const char* kOwnVariables[] = {"self", "messages", "tools", "clock"};
-
-void check_template_options(const Json& options) {
-  if (options.is_null()) return;
-  if (!options.is_object()) {
-    throw invalid_request("template_options: expected the template's variables by name");
-  }
-  for (const Json::Member& member : options.object()) {
-    for (const char* name : kOwnVariables) {
-      if (member.first != name) continue;
-      throw invalid_request("template_options: " + python_repr(Json(name)) +
-                            " cannot be set; remove it");
-    }
-  }
-}
-
 // Whether a text has the form of another, in which 0 stands for any digit.
 bool has_form(std::string_view text, std::string_view form) {
   if (text.size() < form.size()) return false;
@@ -68,7 +52,6 @@ std::vector<int32_t> chat_ids(Model& model, const Chat& chat, int64_t most) {
     throw invalid_request("the chat is empty; expected at least one message");
   }
   if (!chat.messages.is_array()) throw invalid_request("messages: expected a list of messages");
-  check_template_options(chat.template_options);
   const Rendered prompt =
       model.chat().render(chat.messages, chat.tools, chat.template_options, chat.clock);
   if (prompt.text.empty()) {

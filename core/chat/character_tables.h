@@ -14,7 +14,5 @@ extern const CharacterRange kWordRanges[];
 extern const size_t kWordCount;
 extern const CharacterRange kDecimalRanges[];
 extern const size_t kDecimalCount;
-extern const CharacterRange kPrintableRanges[];
-extern const size_t kPrintableCount;
 
 }  // namespace lfm::core

@@ -1,10 +1,10 @@
 #include "chat/characters.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "base/utf8.h"
 #include "chat/character_tables.h"
+#include "chat/python_text.h"
 
 namespace lfm::core {
 namespace {
@@ -19,29 +19,6 @@ bool in_ranges(const CharacterRange* ranges, size_t count, uint32_t character) {
 bool is_ascii_digit(char32_t c) { return c >= '0' && c <= '9'; }
 
 bool is_ascii_letter(char32_t c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
-
-void append_hex(std::string& text, const char* format, uint32_t character) {
-  char escape[16];
-  std::snprintf(escape, sizeof escape, format, static_cast<unsigned>(character));
-  text += escape;
-}
-
-void append_escaped(std::string& text, char32_t c, char quote) {
-  if (c == static_cast<char32_t>(quote) || c == '\\') {
-    text += '\\';
-    text += static_cast<char>(c);
-  } else if (c == '\n') {
-    text += "\\n";
-  } else if (c == '\r') {
-    text += "\\r";
-  } else if (c == '\t') {
-    text += "\\t";
-  } else if (is_printable(c)) {
-    append_utf8(text, c);
-  } else {
-    append_hex(text, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-  }
-}
 
 }  // namespace
 
@@ -58,10 +35,6 @@ bool is_word(char32_t c) {
 
 bool is_decimal(char32_t c) {
   return c < 0x80 ? is_ascii_digit(c) : in_ranges(kDecimalRanges, kDecimalCount, c);
-}
-
-bool is_printable(char32_t c) {
-  return c < 0x80 ? c >= 0x20 && c < 0x7F : in_ranges(kPrintableRanges, kPrintableCount, c);
 }
 
 std::u32string to_characters(std::string_view utf8) {
@@ -110,41 +83,23 @@ std::string without_space(std::string_view utf8) {
   return visible;
 }
 
-std::string python_repr(std::u32string_view text) {
-  const bool single = text.find(U'\'') != text.npos, other = text.find(U'"') != text.npos;
-  const char quote = single && !other ? '"' : '\'';
-  std::string written(1, quote);
-  for (const char32_t c : text) append_escaped(written, c, quote);
-  return written + quote;
-}
-
 std::string python_repr(const Json& value) {
   std::string text;
   switch (value.kind()) {
-    case Json::Kind::kNull:
-      return "None";
-    case Json::Kind::kBool:
-      return value.boolean() ? "True" : "False";
     case Json::Kind::kString:
-      return python_repr(to_characters(value.string()));
-    case Json::Kind::kInteger:
-      return std::to_string(value.integer());
-    case Json::Kind::kNumber: {
-      const std::string& number = value.number_text();
-      const bool whole = number.find_first_of(".eE") == std::string::npos;
-      return whole ? number : python_repr(value.number());
-    }
+      return python_quoted(value.string());
     case Json::Kind::kArray:
       for (const Json& item : value.array()) text += (text.empty() ? "" : ", ") + python_repr(item);
       return "[" + text + "]";
     case Json::Kind::kObject:
       for (const Json::Member& member : value.object()) {
-        text += (text.empty() ? "" : ", ") + python_repr(to_characters(member.first)) + ": " +
+        text += (text.empty() ? "" : ", ") + python_quoted(member.first) + ": " +
                 python_repr(member.second);
       }
       return "{" + text + "}";
+    default:
+      return python_scalar(value);
   }
-  return text;
 }
 
 std::string python_json(const Json& value) {

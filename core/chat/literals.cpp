@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "chat/characters.h"
 #include "chat/numbers.h"
+#include "chat/python_text.h"
 
 namespace lfm::core {
 namespace {
@@ -239,7 +240,7 @@ std::u32string unescaped(std::u32string_view text) {
 std::string excerpt(std::u32string_view text, size_t at) {
   std::u32string_view found = text.substr(std::min(at, text.size()), 64);
   while (!found.empty() && is_space(found.front())) found.remove_prefix(1);
-  return found.empty() ? "the end" : python_repr(found.substr(0, 24));
+  return found.empty() ? "the end" : python_quoted(to_utf8(found.substr(0, 24)));
 }
 
 size_t behind_space(std::u32string_view text, size_t at) {

@@ -28,7 +28,7 @@ std::string repeated(const std::string& text, size_t count) {
   return all;
 }
 
-// Takes seconds, or minutes where something reads a text more often than once.
+// Takes a second, or very long where something reads a text more often than once.
 void test_hostile_answers() {
   for (const char* piece : {"[f(a='",
                             "', b='",
@@ -55,7 +55,7 @@ void test_hostile_answers() {
                             "1_0",
                             "0x1f",
                             "<"}) {
-    const std::string text = repeated(piece, 100000);
+    const std::string text = repeated(piece, 20000);
     parse_tool_calls("<|tool_call_start|>" + text, {});
     parse_tool_calls("<|tool_call_start|>[f(a='" + text + "<|tool_call_end|>", {});
     parse_tool_calls("[f(a='" + text + "')]", {{"f", std::nullopt}});
