@@ -142,8 +142,10 @@ def test_another_text_begins_anew(tmp_path: Path) -> None:
     source = saved(random_model(tiny_dense()), tmp_path / "source")
     bundle = export(source, tmp_path / "bundle")
     evaluate(bundle, source, sequences(), state=tmp_path / "state")
+    (tmp_path / "state" / "notes.txt").write_text("mine")
     other = evaluate(bundle, source, sequences(2), state=tmp_path / "state")
     assert other == evaluate(bundle, source, sequences(2))
+    assert (tmp_path / "state" / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("target", ["onnx", "onnx-portable"])

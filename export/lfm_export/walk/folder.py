@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ Array = NDArray[np.float32]
 
 _STATE = "walk.json"
 _LOCK = "walk.lock"
+_OURS = ("*.f32", "scores.*.npz", "tensors/*.npz")  # what a walk leaves in its folder
 
 
 class _Progress(msgspec.Struct):
@@ -113,9 +113,9 @@ def _read(file: Path, identity: str) -> _Progress:
         progress = msgspec.json.decode(file.read_bytes(), type=_Progress)
         if progress.identity == identity:
             return progress
-    for path in file.parent.iterdir():
-        if path.name not in (_LOCK, _STATE):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for pattern in _OURS:
+        for path in file.parent.glob(pattern):
+            path.unlink()
     progress = _Progress(identity)
     _write(file, progress)
     return progress

@@ -44,7 +44,7 @@ class Sequences:
             ids = ids[len(first) :] if ids[: len(first)] == first else ids
             ids = ids if left is None else ids[:left]
             left = None if left is None else left - len(ids)
-            step = window - len(first)
+            step = max(1, window - len(first))
             for start in range(0, len(ids), step):
                 piece = np.array([*first, *ids[start : start + step]], np.int64)
                 if len(piece) > 1:  # else there is nothing to predict
