@@ -85,15 +85,15 @@ def _truncation_and_padding_obeyed(patch: Patch) -> None:
 
 def _tools_template_ignored(patch: Patch) -> None:
     def wrong(self: Any, _: Any = None) -> str:
-        sources: dict[str, str] = self._sources
+        sources: dict[str, str] = self.sources
         return sources.get("default") or next(iter(sources.values()))
 
     patch.setattr(template.ChatTemplate, "source", wrong)
 
 
 def _dictionary_of_templates_ignored(patch: Patch) -> None:
-    right = template._embedded
-    patch.setattr(template, "_embedded", lambda v: {} if isinstance(v, dict) else right(v))
+    right = template.embedded_templates
+    patch.setattr(template, "embedded_templates", lambda v: {} if isinstance(v, dict) else right(v))
 
 
 def _templates_in_folder_ignored(patch: Patch) -> None:
@@ -101,7 +101,7 @@ def _templates_in_folder_ignored(patch: Patch) -> None:
     patch.setattr(
         template,
         "_files",
-        lambda bundle: {n: t for n, t in right(bundle).items() if n == "default"},
+        lambda names, read: {n: t for n, t in right(names, read).items() if n == "default"},
     )
 
 

@@ -119,7 +119,7 @@ def test_on_an_emulated_arm_cpu(bundle: Path, tmp_path: Path, cpu: str, isa: str
     runtime = next(capi.glob("libonnxruntime.so.*"), None)
     if not bench.is_file() or runtime is None:
         pytest.skip("NOT RUN, not built: `make arm` does it, where its tools can be had")
-    command = ["qemu-aarch64", "-L", ARM / "sysroot", "-cpu", cpu, bench, bundle]
+    command: list[str | Path] = ["qemu-aarch64", "-L", ARM / "sysroot", "-cpu", cpu, bench, bundle]
     file = tmp_path / "a.json"
     short = ("-p", "4", "-n", "2", "-r", "1", "--threads", "1", "--verify")
     done = subprocess.run(

@@ -63,7 +63,7 @@ TENSORS: Mapping[str, tuple[int, ...]] = {
     **{
         f"blk.{layer}.{name}.weight": shape
         for layer, tensors in _LAYERS.items()
-        for name, shape in {**tensors, **_NORMS}.items()
+        for name, shape in (*tensors.items(), *_NORMS.items())
     },
 }
 MATRICES = [name for name, shape in TENSORS.items() if len(shape) > 1 and "conv.weight" not in name]

@@ -135,7 +135,7 @@ def test_the_bundles_ids_are_those_of_the_auto_class(
     variables = {
         key: value for key, value in truth.special_tokens_map.items() if isinstance(value, str)
     }
-    assert ChatTemplate.of_bundle(bundle)._variables == variables
+    assert ChatTemplate.of_bundle(bundle).variables == variables
 
 
 @pytest.mark.parametrize("name", ["truncation", "padding"])

@@ -156,7 +156,7 @@ def test_integers_are_kept_whatever_is_asked_for(kind: str, tmp_path: Path) -> N
         scheme = keep_integers(Scheme.choose("q4", None), architecture, checkpoint, notes.append)
         method = {"Q8_0": "q8", "Q4_0": "q4"}[kind]
         assert (scheme.linear, scheme.head, scheme.others) == (method, method, {})
-        found = {}
+        found: dict[str, Any] = {}
         with WeightStream(
             architecture,
             checkpoint,

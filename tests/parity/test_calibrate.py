@@ -23,7 +23,7 @@ from lfm_export.walk import Sequences
 from lfm_ops.quantized import QuantizedTensor
 
 from tests.support import DEMO_MODEL, random_model, saved, tiny_dense, tiny_moe
-from tools.train_demo_model.corpus import HELD_OUT, held_out_text, package_folder
+from tools.train_demo_model.corpus import DEMO, held_out_text, package_folder
 
 TEXT = Sequences(tuple(np.random.default_rng(3).integers(0, 320, 40) for _ in range(4)))
 
@@ -128,7 +128,7 @@ def exported(source: Path, out: Path, progress: Quiet | None = None, **changes: 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of files that are not held out."""
-    assert not any(name.startswith("sympy/core/") for name in HELD_OUT)
+    assert not any(name.startswith("sympy/core/") for name in DEMO.held_out)
     files = sorted((package_folder("sympy") / "core").glob("*.py"))[1:]
     path = tmp_path_factory.mktemp("text") / "calibration.txt"
     path.write_text("\n".join(file.read_text(encoding="utf-8")[:2000] for file in files[:12]))

@@ -97,8 +97,9 @@ class GgufCheckpoint(Checkpoint):
 def _name(file: GgufFile) -> str:
     """What the file calls its model, or else its own name."""
     name = file.keys.get("general.name")
-    plain = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
-    return name if plain else os.fsencode(file.path.resolve().stem).decode(errors="replace")
+    if isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME:
+        return name
+    return os.fsencode(file.path.resolve().stem).decode(errors="replace")
 
 
 def _hub_tensors(file: GgufFile) -> dict[str, GgufTensor]:
