@@ -71,7 +71,12 @@ clang-arm: $(VENV)/test.done
 	$(call arm-tests,$(CLANG)/aarch64,-DCMAKE_CXX_COMPILER=clang++)
 
 # What Kotlin needs: Debian's packages maven and openjdk-17-jdk-headless; the app's screens, aapt too.
+MAVEN := mvn --batch-mode --quiet -f android_demo/pom.xml
 ANDROID_TOOLS := command -v mvn && command -v javac
+
+# The library of Python's package: Maven has no ONNX Runtime that is as new, which onnx-portable needs.
+ONNXRUNTIME := $(BIN)/python -c 'import glob, onnxruntime; \
+    print(*glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so*"))'
 
 # The Kotlin library and the demo app on a JVM, against the core as it is built here.
 test-android: core
@@ -79,7 +84,9 @@ test-android: core
 	    -DLFM_CORE_BUILT=$(CURDIR)/$(BUILD)/core
 	$(BIN)/cmake --build $(BUILD)/lfm-android --parallel 2
 	$(BIN)/python -m tests.android.made $(BUILD)/android-bundles
-	mvn --batch-mode --quiet -f android_demo/pom.xml verify
+	$(MAVEN) verify
+	$(MAVEN) -pl lfm-android surefire:test -Dtest=ModelTest -Dlfm.onnxruntime=$$($(ONNXRUNTIME))
+	$(BIN)/pytest -n 0 tests/android
 
 android-if-there: $(VENV)/test.done
 	@if $(ANDROID_TOOLS); then \
