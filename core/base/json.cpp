@@ -334,11 +334,7 @@ std::string json_string(std::string_view text, bool ascii) {
       quoted += '\\';
       quoted += letters[known];
     } else if (character < 0x20 || (ascii && character >= 0x7F && character < 0x10000)) {
-      if (character == 0x7F) {
-        quoted += '\x7F';
-      } else {
-        escape(character);
-      }
+      escape(character);
     } else if (ascii && character >= 0x10000 && character != kInvalid) {
       escape(0xD800 + ((character - 0x10000) >> 10));
       escape(0xDC00 + ((character - 0x10000) & 0x3FF));

@@ -47,19 +47,6 @@ void add_python(Marked& text, const Json& value, Author author) {
   }
 }
 
-// Python takes U+007F for a character beyond ASCII.
-std::string with_delete_escaped(const std::string& text) {
-  std::string escaped;
-  for (const char character : text) {
-    if (character == '\x7F') {
-      escaped += "\\u007f";
-    } else {
-      escaped += character;
-    }
-  }
-  return escaped;
-}
-
 class JsonWriter {
  public:
   JsonWriter(const JsonStyle& style, Author author) : style_(style), author_(author) {}
@@ -105,7 +92,7 @@ class JsonWriter {
 
   void add_string(Marked& text, const std::string& value) const {
     const std::string quoted = json_string(value, style_.ascii);
-    add_quoted(text, style_.ascii ? with_delete_escaped(quoted) : quoted, author_);
+    add_quoted(text, quoted, author_);
   }
 
   void add_line(Marked& text, int depth) const {

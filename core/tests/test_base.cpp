@@ -29,7 +29,7 @@ void test_json() {
   CHECK_EQUAL(read(R"({"a": 1, "b": 2, "a": 3})").dump(), R"({"a":3,"b":2})");
   CHECK(read(R"({"a": 1, "b": [2.0]})") == read(R"({"b": [2], "a": 1e0})"));
   CHECK(read("[1]") != read("[true]") && read("\"1\"") != read("1") && read("[]") != read("{}"));
-  CHECK_EQUAL(json_string("é😀\x7f\"\x01", true), "\"\\u00e9\\ud83d\\ude00\x7f\\\"\\u0001\"");
+  CHECK_EQUAL(json_string("é😀\x7f\"\x01", true), "\"\\u00e9\\ud83d\\ude00\\u007f\\\"\\u0001\"");
 }
 
 void test_refused_json() {
