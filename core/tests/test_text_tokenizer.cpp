@@ -1,3 +1,4 @@
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,10 @@ void test_damage(std::string_view whole) {
   }
   CHECK(error_of([&] { Tokenizer shifted(section.substr(1)); }).find("not aligned") !=
         std::string::npos);
+  uint32_t place[2];  // of the classes of characters, in which all bits are set
+  std::memcpy(place, data + 32 + 7 * sizeof(place), sizeof(place));
+  std::memset(data + place[0], 0xFF, place[1]);
+  CHECK(!Tokenizer(section).encode("a 1!\u00e9", false).empty());  // and comes to an end
   data[0] = 2;
   CHECK_EQUAL(error_of([&] { Tokenizer newer(section); }),
               "the tokenizer's tables have version 2, but this program reads version 1");

@@ -10,6 +10,7 @@ namespace lfm::core {
 
 // What `Characters` gives beyond the end of a text.
 constexpr uint8_t kNoCharacter = 0xFF;
+constexpr uint8_t kAllClasses = kKind | kInWord | kStripped;
 
 class Characters {
  public:
@@ -20,7 +21,7 @@ class Characters {
 
   // The class of the character that begins at `at`.
   uint8_t at(size_t at) const {
-    return at < text_.size() ? tables_.character(code(at)) : kNoCharacter;
+    return at < text_.size() ? tables_.character(code(at)) & kAllClasses : kNoCharacter;
   }
   // Of the character that ends before `at`.
   uint8_t before(size_t at) const { return at == 0 ? kNoCharacter : this->at(last(at)); }
