@@ -6,7 +6,7 @@ android=$1 build=$2 out=$2/apk
 classes=$out/classes.jar
 rm -f "$out"/*.dex "$out"/*.apk "$classes"
 (cd "$build/classes" && jar cf "$classes" .)
-# D8 finds the framework as a library, and warns of nothing that API 26 cannot run.
+# D8 warns that the framework's jar has no java.lang.Object; nothing here is desugared by it.
 java -Xmx1g -cp "$out/r8.jar" com.android.tools.r8.D8 --release --min-api 26 --lib "$android" \
   --output "$out" "$classes" "$out"/libs/*.jar
 cp "$build/resources.ap_" "$out/unaligned.apk"

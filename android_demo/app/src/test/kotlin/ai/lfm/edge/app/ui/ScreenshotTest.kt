@@ -37,11 +37,11 @@ session.rewind(position)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 class ScreenshotTest : ScreenTest() {
     @Test
-    @Config(qualifiers = "w360dp-h720dp-xhdpi-notnight")
+    @Config(qualifiers = "w360dp-h720dp-notnight-xhdpi")
     fun light() = drawAll("light")
 
     @Test
-    @Config(qualifiers = "w360dp-h720dp-xhdpi-night")
+    @Config(qualifiers = "w360dp-h720dp-night-xhdpi")
     fun dark() = drawAll("dark")
 
     private fun drawAll(mode: String) {
