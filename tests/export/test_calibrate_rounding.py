@@ -151,6 +151,7 @@ def test_what_the_layer_reads_errs_less_than_rounded_by_itself(seed: int, method
     assert (got.scales != 0).all()
     again = quantize_calibrated(rows, Metric(statistics(x), 32), format)
     assert np.array_equal(again.values, got.values)
+    assert again.scales is not None
     assert np.array_equal(again.scales, got.scales)
 
 
