@@ -1,5 +1,6 @@
 // Texts and tokens, prompts, and what a model wrote.
 #include "answer/prompt.h"
+#include "base/utf8.h"
 #include "c_api/calls.h"
 #include "chat/tool_calls.h"
 #include "chat/tools.h"
@@ -34,16 +35,21 @@ Json split_answer(const Json& answer) {
   return Json(std::move(events));
 }
 
+// A text of so many bytes, which may hold zeros.
+std::string_view text_of(const char* text, int64_t length) {
+  if (length < 0) {
+    throw invalid_request("length: got " + std::to_string(length) + ", expected 0 or more");
+  }
+  if (length > 0) require_place(text, "text");
+  return {length > 0 ? text : "", static_cast<size_t>(length)};
+}
+
 }  // namespace
 
 LfmStatus lfm_encode(LfmModel model, const char* text, int64_t length, int32_t special,
                      int32_t* ids, int64_t size, int64_t* count) {
   return guarded([&] {
-    if (length < 0) {
-      throw invalid_request("length: got " + std::to_string(length) + ", expected 0 or more");
-    }
-    if (length > 0) require_place(text, "text");
-    const std::string_view given(length > 0 ? text : "", static_cast<size_t>(length));
+    const std::string_view given = text_of(text, length);
     return give_ids(model_of(model)->tokenizer().encode(given, special != 0), ids, size, count);
   });
 }
@@ -73,12 +79,14 @@ LfmStatus lfm_prompt(LfmModel model, const char* request, int32_t* ids, int64_t 
   });
 }
 
-LfmStatus lfm_parse_tool_calls(const char* text, const char* tools, char* buffer, size_t size,
-                               size_t* needed) {
+LfmStatus lfm_parse_tool_calls(const char* text, int64_t length, const char* tools, char* buffer,
+                               size_t size, size_t* needed) {
   return guarded([&] {
     const ToolNames names = tool_names(optional_json(tools, "tools"));
     Json::Array calls;
-    for (ToolCall& call : parse_tool_calls(require_text(text, "text"), names)) {
+    const std::string_view given = text_of(text, length);
+    if (!is_utf8(given)) throw invalid_request("text: invalid UTF-8");
+    for (ToolCall& call : parse_tool_calls(given, names)) {
       calls.push_back(Json::Object{{"name", call.name}, {"arguments", std::move(call.arguments)}});
     }
     return give_json(Json(std::move(calls)), buffer, size, needed);

@@ -119,9 +119,10 @@ LFM_CORE_API LfmStatus lfm_decode(LfmModel model, const int32_t* ids, int64_t co
 LFM_CORE_API LfmStatus lfm_prompt(LfmModel model, const char* request, int32_t* ids, int64_t size,
                                   int64_t* count);
 
-/* The tool calls in an answer: [{"name", "arguments"}]. `tools`: a JSON list, or null. */
-LFM_CORE_API LfmStatus lfm_parse_tool_calls(const char* text, const char* tools, char* buffer,
-                                            size_t size, size_t* needed);
+/* The tool calls in an answer of `length` bytes: [{"name", "arguments"}]. `tools`: a JSON list, or
+ * null. */
+LFM_CORE_API LfmStatus lfm_parse_tool_calls(const char* text, int64_t length, const char* tools,
+                                            char* buffer, size_t size, size_t* needed);
 
 /* The events of an answer that was written before. `answer`: {"special_tokens": {text: id},
  * "in_reasoning", "tools", "tokens": [[id, text]]}; what lfm_next would have given, as a list. */
@@ -163,7 +164,9 @@ LFM_CORE_API LfmStatus lfm_session_load(LfmModel model, const char* path, int64_
 
 /* ---- Answers ---- */
 
-/* Continues a prompt: {"text": "..."} or {"ids": [...]}, and options. Its events are
+/* Continues a prompt: {"text": "..."} or {"ids": [...]}, with the options beside it
+ * ({"text": "Once", "max_tokens": 40}; token ids as names of `logit_bias`, {"12": -1}). Its events
+ * are
  * {"type": "progress", "what": "prefill", "done", "total"} between two runs of a prompt,
  * {"type": "text", "text"}, and last
  * {"type": "end", "reason", "usage": {"reused", "processed", "generated", "proposed", "accepted",
@@ -174,7 +177,8 @@ LFM_CORE_API LfmStatus lfm_generate(LfmSession session, const char* request, Lfm
  * model runs: one call goes up to the next event. An error ends the events. */
 LFM_CORE_API LfmStatus lfm_next(LfmEvents events, char* buffer, size_t size, size_t* needed);
 
-/* Ends an answer at the next token, as "cancelled", or a check; from any thread. */
+/* Ends an answer at the next token, as "cancelled"; a check just ends, by LFM_END. From any thread.
+ */
 LFM_CORE_API LfmStatus lfm_stop(LfmHandle events);
 
 /* ---- Conversations ---- */

@@ -85,7 +85,7 @@ def test_calls_are_read_as_in_python() -> None:
             {"name": call.name, "arguments": call.arguments}
             for call in parse_tool_calls(text, tools)
         ]
-        found = library().json("parse_tool_calls", text, tools)
+        found = library().json("parse_tool_calls", text, len(text.encode()), tools)
         assert _plain(found) == _plain(calls), (text, tools)
 
 
@@ -154,5 +154,5 @@ def test_bad_tools_are_refused_as_in_python(tools: list[Any]) -> None:
     with pytest.raises(ValueError, match="tool") as wanted:
         parse_tool_calls("", tools)
     with pytest.raises(type(wanted.value)) as found:
-        library().json("parse_tool_calls", "", tools)
+        library().json("parse_tool_calls", "", 0, tools)
     assert str(found.value) == str(wanted.value)

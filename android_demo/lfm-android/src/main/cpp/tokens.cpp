@@ -40,7 +40,7 @@ jbyteArray parse_tool_calls(JNIEnv* env, jobject, jbyteArray text, jbyteArray to
   return guarded(env, [&] {
     const Text answer(env, text), known(env, tools);
     return text_from(env, [&](char* buffer, std::size_t size, std::size_t* needed) {
-      return lfm_parse_tool_calls(answer.get(), known.get(), buffer, size, needed);
+      return lfm_parse_tool_calls(answer.get(), answer.length(), known.get(), buffer, size, needed);
     });
   });
 }

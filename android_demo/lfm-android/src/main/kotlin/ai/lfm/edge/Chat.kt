@@ -20,7 +20,7 @@ public fun toolMessage(content: String, name: String? = null): Message =
  * @throws InvalidRequestError a tool is malformed.
  */
 public fun parseToolCalls(text: String, tools: List<JsonObject>? = null): List<Event.ToolCall> {
-    val calls = Native.parseToolCalls(line(text), tools?.let { utf8(JsonArray(it)) })
+    val calls = Native.parseToolCalls(utf8(text), tools?.let { utf8(JsonArray(it)) })
     return parsed(calls).jsonArray.map { toolCallOf(it.jsonObject) }
 }
 
