@@ -28,7 +28,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"path": {"type": "string"}}},
     },
 }
-SAMPLED = {"temperature": 0.9, "seed": 2**64 - 1}
+SAMPLED: dict[str, Any] = {"temperature": 0.9, "seed": 2**64 - 1}
 
 
 def _said(events: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def test_a_conversation_goes_as_in_python_and_its_files_open_in_both(
 ) -> None:
     own = _python_conversation(reference, tools)
     setting = {"system": "Be brief.", "tools": tools, "clock": CLOCK.isoformat()}
-    options = {**SAMPLED, "max_tokens": 40}
+    options: dict[str, Any] = {**SAMPLED, "max_tokens": 40}
     with library().open("conversation_open", model, setting) as other:
         for budget in (None, 3, 0):
             given = {**options, "thinking_budget": budget}
