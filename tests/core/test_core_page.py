@@ -27,7 +27,16 @@ def test_the_program_answers(tmp_path: Path) -> None:
     source.write_text(found[1])
     include, folder = f"-I{ROOT / 'core' / 'include'}", f"-L{BUILD}"
     strict = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
-    command: list[str | Path] = [compiler, *strict, include, source, "-o", binary, folder, "-llfm_core"]
+    command: list[str | Path] = [
+        compiler,
+        *strict,
+        include,
+        source,
+        "-o",
+        binary,
+        folder,
+        "-llfm_core",
+    ]
     subprocess.run([*command, f"-Wl,-rpath,{BUILD}"], check=True)
     bundle = export(DEMO_MODEL, tmp_path / "bundle").folder
     done = subprocess.run(

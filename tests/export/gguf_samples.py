@@ -39,7 +39,7 @@ MOE_KEYS: Mapping[str, Any] = {
     "lfm2moe.expert_gating_func": 2,
 }
 _MLP = {"ffn_gate": (WIDTH, HIDDEN), "ffn_up": (WIDTH, HIDDEN), "ffn_down": (HIDDEN, WIDTH)}
-_LAYERS = {
+_LAYERS: dict[int, dict[str, tuple[int, ...]]] = {
     0: {
         "shortconv.conv": (HIDDEN, 3),
         "shortconv.in_proj": (3 * HIDDEN, HIDDEN),
