@@ -19,7 +19,7 @@ ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$P
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 .PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
-    test-android android-if-there wheels sanitize check-full fuzz bench quality train train-other tokenizer schema api check-checkpoints lint clean
+    test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -162,6 +162,15 @@ check-full: $(VENV)/test.done
 # The reading of what models write, against whatever might break it.
 fuzz: $(VENV)/test.done
 	$(BIN)/python checks/fuzz_tool_calls.py --minutes 10
+
+# What the device core reads of bundles, saved sessions, models and callers, damaged, under sanitizers:
+# ten minutes each.
+MEMORY := address,undefined
+fuzz-core: demo
+	$(call build-native,$(BUILD)/$(MEMORY),-DLFM_OPS_SANITIZE=$(MEMORY))
+	$(BUILD)/$(MEMORY)/fuzz_answers tests/vectors 600
+	$(BUILD)/$(MEMORY)/fuzz_device tests/vectors/device.bin 600
+	$(BUILD)/$(MEMORY)/fuzz_engine $$($(ONNXRUNTIME)) $(BUILD)/demo/bundle 1200
 
 # 20,000 random checkpoints beside transformers, of which `make test` draws 500, an hour or two; then
 # each fault that they once found, put back to see it found again.

@@ -3,27 +3,17 @@
 // requests are read or refused. Build with LFM_OPS_SANITIZE=address,undefined.
 #include <chrono>
 #include <cstdlib>
-#include <random>
 
 #include "answer/options.h"
 #include "answer/prompt.h"
 #include "base/utf8.h"
 #include "chat/tool_calls.h"
 #include "chat/tools.h"
+#include "random.h"
 #include "vectors.h"
 
 namespace lfm::core {
 namespace {
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  size_t below(size_t end) { return std::uniform_int_distribution<size_t>(0, end - 1)(engine_); }
-  bool one_in(size_t times) { return below(times) == 0; }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 const char* const kPieces[] = {"<think>",
                                "</think>",

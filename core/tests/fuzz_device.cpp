@@ -6,28 +6,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "bundle/device_file.h"
+#include "random.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
 namespace lfm::core {
 namespace {
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  size_t below(size_t end) { return std::uniform_int_distribution<size_t>(0, end - 1)(engine_); }
-  bool one_in(size_t times) { return below(times) == 0; }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 const char* const kTexts[] = {
     "", "Hello, world's 12345 numbers\n\n  and\tspaces ", "<|im_start|>user\nhi<|im_end|> <think>",

@@ -10,7 +10,6 @@
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -21,6 +20,7 @@
 #include "engine/golden.h"
 #include "engine/memory_plan.h"
 #include "engine/session.h"
+#include "random.h"
 #include "temporary.h"
 
 namespace lfm::core {
@@ -49,16 +49,6 @@ const char* const kPieces[] = {"0",
                                "1",
                                "2",
                                "\"input_ids\""};
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  size_t below(size_t end) { return std::uniform_int_distribution<size_t>(0, end - 1)(engine_); }
-  bool one_in(size_t times) { return below(times) == 0; }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 void write(const std::string& path, const std::string& bytes) {
   std::remove(path.c_str());

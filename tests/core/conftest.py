@@ -9,13 +9,13 @@ import lfm_edge
 import pytest
 
 from tests.core.lfm_core import LIBRARY, Handle, library
+from tests.core.programs import core_program
 from tests.support import DEMO_MODEL, export
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not LIBRARY.is_file():
-        pytest.skip("make core builds the library")
+    core_program(LIBRARY.name)
     folder = tmp_path_factory.mktemp("core") / "bundle"
     export(DEMO_MODEL, folder)
     return folder

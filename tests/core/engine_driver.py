@@ -6,36 +6,23 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lfm_edge
 import numpy as np
-import onnxruntime
-import pytest
 
-__all__ = ["ONNXRUNTIME", "Step", "as_driven", "drive", "program"]
+from tests.core.programs import ONNXRUNTIME, core_program
 
-BUILD = Path(__file__).parents[2] / "build" / "core"
-ONNXRUNTIME = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.*"), None)
-"""The library that Python's package has."""
+__all__ = ["Step", "as_driven", "drive"]
 
 Step = dict[str, Any]
-
-
-def program(name: str) -> Path:
-    """A test program of the device core; skips the test where it is not built."""
-    path = BUILD / name
-    if not path.is_file() or ONNXRUNTIME is None:
-        pytest.skip(f"NOT RUN: {name} is not built, or there is no ONNX Runtime; `make core`")
-    return path
 
 
 def drive(steps: Sequence[Step]) -> list[Step]:
     """What `drive_engine` gives for each step."""
     script = "".join(f"{json.dumps(step)}\n" for step in steps)
     done = subprocess.run(
-        [program("drive_engine"), str(ONNXRUNTIME)],
+        [core_program("drive_engine"), str(ONNXRUNTIME)],
         input=script,
         capture_output=True,
         text=True,

@@ -1,19 +1,22 @@
-"""Small programs of the device core."""
+"""Small programs of the device core, as `make core` builds them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
-__all__ = ["core_program"]
+__all__ = ["BUILD", "ONNXRUNTIME", "core_program"]
 
-_BUILD = Path(__file__).parents[2] / "build" / "core"
+BUILD = Path(__file__).parents[2] / "build" / "core"
+ONNXRUNTIME = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.*"), None)
+"""The library that Python's package has."""
 
 
 def core_program(name: str) -> Path:
-    """The program `core/tests/NAME.cpp`; skips the test where it is not built."""
-    path = _BUILD / name
-    if not path.is_file():
-        pytest.skip(f"{name} is not built: make core")
+    """A file that is built; skips the test where it is not, or nothing is there to run it on."""
+    path = BUILD / name
+    if not path.is_file() or ONNXRUNTIME is None:
+        pytest.skip(f"NOT RUN: {name} is not built, or there is no ONNX Runtime; `make core`")
     return path

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.engine_driver import BUILD, ONNXRUNTIME, program
+from tests.core.programs import BUILD, ONNXRUNTIME, core_program
 from tests.support import DEMO_MODEL, export
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_program_answers(tmp_path: Path) -> None:
-    program("liblfm_core.so")
+    core_program("liblfm_core.so")
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("NOT RUN: no C compiler")

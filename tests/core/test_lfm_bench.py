@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lfm_edge.bench_result import BenchResult, read_result
 
-from tests.core.engine_driver import ONNXRUNTIME, program
+from tests.core.programs import ONNXRUNTIME, core_program
 from tests.support import DEMO_MODEL, export
 
 ROOT = Path(__file__).parents[2]
@@ -21,12 +21,12 @@ SHORT = ("-p", "24", "-n", "8", "-r", "2", "--threads", "1")
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program("lfm_bench")  # skips before anything is exported
+    core_program("lfm_bench")  # skips before anything is exported
     return export(DEMO_MODEL, tmp_path_factory.mktemp("bench") / "bundle").folder
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [program("lfm_bench"), "--onnxruntime", str(ONNXRUNTIME), *arguments]
+    command = [core_program("lfm_bench"), "--onnxruntime", str(ONNXRUNTIME), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
