@@ -21,8 +21,7 @@ namespace {
 
 const char* const kTexts[] = {
     "", "Hello, world's 12345 numbers\n\n  and\tspaces ", "<|im_start|>user\nhi<|im_end|> <think>",
-    "\u00e9\u65e5\u672c\u8a9e \U0001F469\u200D\U0001F467 "
-    "\u0627\u0644\u0639\u0631\u0628\u064A\u0629",
+    "\u00e9\u65e5\u672c\u8a9e \U0001F469\u200D\U0001F467 \u0627\u0644\u0639\u064A\u0629",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
 
 // A number that a reader may trip over.
