@@ -3,11 +3,8 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#if defined(__linux__)
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
-#endif
 #endif
 
 namespace lfm::core {
@@ -60,38 +57,6 @@ bool has_instructions() {
 
 #elif defined(__aarch64__)
 
-#if defined(__clang__)
-#define LFM_SHA_TARGET __attribute__((target("sha2")))
-#else
-#define LFM_SHA_TARGET __attribute__((target("+crypto")))
-#endif
-
-LFM_SHA_TARGET void arm_blocks(uint32_t state[8], const unsigned char* data, size_t count) {
-  uint32x4_t abcd = vld1q_u32(state), efgh = vld1q_u32(state + 4);
-  for (; count > 0; --count, data += 64) {
-    const uint32x4_t abcd_before = abcd, efgh_before = efgh;
-    uint32x4_t w[4];
-    for (int i = 0; i < 4; ++i) {
-      w[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(data + 16 * i)));
-    }
-    for (int i = 0; i < 16; ++i) {
-      const uint32x4_t sum = vaddq_u32(w[0], vld1q_u32(kSha256Rounds + 4 * i));
-      const uint32x4_t kept = abcd;
-      abcd = vsha256hq_u32(abcd, efgh, sum);
-      efgh = vsha256h2q_u32(efgh, kept, sum);
-      const uint32x4_t next = vsha256su1q_u32(vsha256su0q_u32(w[0], w[1]), w[2], w[3]);
-      w[0] = w[1];
-      w[1] = w[2];
-      w[2] = w[3];
-      w[3] = next;
-    }
-    abcd = vaddq_u32(abcd, abcd_before);
-    efgh = vaddq_u32(efgh, efgh_before);
-  }
-  vst1q_u32(state, abcd);
-  vst1q_u32(state + 4, efgh);
-}
-
 bool has_instructions() {
 #if defined(__linux__)
   constexpr unsigned long kSha2 = 1ul << 6;
@@ -109,7 +74,7 @@ Sha256Blocks native_sha256_blocks() {
 #if defined(__x86_64__)
   return has_instructions() ? x86_blocks : nullptr;
 #elif defined(__aarch64__)
-  return has_instructions() ? arm_blocks : nullptr;
+  return has_instructions() ? arm_sha256_blocks() : nullptr;
 #else
   return nullptr;
 #endif

@@ -11,6 +11,9 @@ using Sha256Blocks = void (*)(uint32_t state[8], const unsigned char* data, size
 // Null where the CPU has none.
 Sha256Blocks native_sha256_blocks();
 
+// Those of ARM's extension, for a CPU that has it; null where they are not compiled.
+Sha256Blocks arm_sha256_blocks();
+
 inline constexpr uint32_t kSha256Rounds[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
