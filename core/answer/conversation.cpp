@@ -17,6 +17,9 @@ Json::Array require_messages(const Json& messages, const char* what) {
   if (messages.is_null()) return {};
   if (!messages.is_array())
     throw invalid_request(std::string(what) + ": expected a list of messages");
+  for (const Json& message : messages.array()) {
+    if (!message.is_object()) throw out_of_range(what, message, "objects with role and content");
+  }
   return messages.array();
 }
 
@@ -46,7 +49,11 @@ std::shared_ptr<Conversation> Conversation::open(std::shared_ptr<Model> model,
   if (const Json& system = setting["system"]; !system.is_null()) {
     messages.insert(messages.begin(), Json::Object{{"role", "system"}, {"content", system}});
   }
-  Setting kept{setting["tools"], setting["template_options"], require_clock(setting["clock"])};
+  const Json& options = setting["template_options"];
+  if (!options.is_null() && !options.is_object()) {
+    throw out_of_range("template_options", options, "an object");
+  }
+  Setting kept{setting["tools"], options, require_clock(setting["clock"])};
   const int64_t capacity = capacity_of(model->bundle(), setting["context"]);
   auto session = std::make_unique<Session>(model->runtime(), capacity);
   return std::shared_ptr<Conversation>(

@@ -35,6 +35,11 @@ int64_t require_whole(const Json& value, const std::string& name, int64_t least)
   throw out_of_range(name, value, "an integer of " + std::to_string(least) + " or more");
 }
 
+bool require_flag(const Json& value, const std::string& name) {
+  if (!value.is_null() && !value.is_bool()) throw out_of_range(name, value, "true or false");
+  return value.boolean();
+}
+
 std::vector<int32_t> require_token_ids(const Json& value, int64_t vocab_size) {
   if (!value.is_array()) throw out_of_range("token ids", value, "a flat list of integers");
   std::vector<int32_t> ids;

@@ -26,6 +26,9 @@ Error out_of_range(const std::string& name, const Json& value, const std::string
 // A whole number of at least this; one beyond 64 bits is the largest of them.
 int64_t require_whole(const Json& value, const std::string& name, int64_t least);
 
+// true or false; null is false.
+bool require_flag(const Json& value, const std::string& name);
+
 // Python's ids out of a JSON list. LFM_INVALID_REQUEST: they are no integers. LFM_UNKNOWN_TOKEN:
 // one lies outside the vocabulary.
 std::vector<int32_t> require_token_ids(const Json& value, int64_t vocab_size);

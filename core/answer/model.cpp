@@ -11,6 +11,7 @@ namespace {
 constexpr const char* kDeviceFile = "device.bin";
 constexpr const char* kTokenizerSection = "tokenizer";
 constexpr const char* kChatSection = "chat";
+constexpr const char* kSourcesSection = "sources";
 constexpr const char* kChatTemplate = "chat_template.jinja";
 
 std::shared_ptr<const Runtime> open_runtime(const std::string& folder, const Json& options) {
@@ -22,6 +23,34 @@ std::shared_ptr<const Runtime> open_runtime(const std::string& folder, const Jso
     throw out_of_range("threads", threads, "1 to " + std::to_string(kMostThreads));
   }
   return std::make_shared<Runtime>(bundle, static_cast<int>(threads.integer()));
+}
+
+bool is_source(const std::string& name) {
+  constexpr std::string_view kTemplates = "additional_chat_templates/";
+  for (const char* source :
+       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", kChatTemplate}) {
+    if (name == source) return true;
+  }
+  return name.compare(0, kTemplates.size(), kTemplates) == 0;
+}
+
+// The device's file, which must have been made of the very files that the bundle has.
+std::unique_ptr<DeviceFile> open_device_file(const Bundle& bundle) {
+  const std::string path = bundle.path(kDeviceFile);
+  auto device = std::make_unique<DeviceFile>(path);
+  const Json sources = device->has(kSourcesSection)
+                           ? Json::parse(device->section(kSourcesSection), path)
+                           : Json(Json::Object());
+  const auto refuse = [&](const std::string& name) {
+    throw Error(LFM_BUNDLE, path + ": was made of another " + name + "; export the model anew");
+  };
+  for (const auto& [name, entry] : bundle.manifest().files) {
+    if (is_source(name) && sources[name] != Json(entry.sha256)) refuse(name);
+  }
+  for (const Json::Member& source : sources.object()) {
+    if (!bundle.has(source.first)) refuse(source.first);
+  }
+  return device;
 }
 
 std::string no_text(const Bundle& bundle) {
@@ -67,9 +96,9 @@ Json as_json(const SamplingOptions& sampling) {
 std::string chat_problem(const Bundle& bundle) {
   return problem_of([&] {
     if (!bundle.has(kDeviceFile)) throw Error(LFM_BUNDLE, no_text(bundle));
-    const DeviceFile device(bundle.path(kDeviceFile));
-    if (!device.has(kTokenizerSection)) throw Error(LFM_BUNDLE, no_text(bundle));
-    if (!device.has(kChatSection)) throw Error(LFM_TEMPLATE, no_chat(bundle));
+    const std::unique_ptr<DeviceFile> device = open_device_file(bundle);
+    if (!device->has(kTokenizerSection)) throw Error(LFM_BUNDLE, no_text(bundle));
+    if (!device->has(kChatSection)) throw Error(LFM_TEMPLATE, no_chat(bundle));
   });
 }
 
@@ -77,7 +106,7 @@ Model::Model(const std::string& folder, const Json& options)
     : runtime_(open_runtime(folder, options)), defaults_(read_generation_config(bundle())) {}
 
 const DeviceFile& Model::device_file() {
-  if (!device_) device_ = std::make_unique<DeviceFile>(bundle().path(kDeviceFile));
+  if (!device_) device_ = open_device_file(bundle());
   return *device_;
 }
 

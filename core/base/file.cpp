@@ -94,10 +94,15 @@ bool is_file(const std::string& path) {
   return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
-NewFile::NewFile(const std::string& path) : path_(path) {
+NewFile::NewFile(const std::string& path, For readers) : path_(path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    throw std::runtime_error("is no plain file");
+  }
   static std::atomic<unsigned> count{0};
   partial_ = path + ".partial-" + std::to_string(getpid()) + "-" + std::to_string(count++);
-  file_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  file_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+               readers == For::kItsOwner ? 0600 : 0666);
   if (file_ < 0) fail();
 }
 

@@ -31,10 +31,13 @@ std::string read_file(const std::string& path, size_t most);
 bool is_file(const std::string& path);
 
 // A file that takes its name when it is whole: written as NAME.partial-PID-N beside it, synced and
-// renamed by `finish`; gone if that never comes. `std::runtime_error` with the system's reason.
+// renamed by `finish`; gone if that never comes. `std::runtime_error` with the system's reason, or
+// where a pipe, a device or a folder has that name.
 class NewFile {
  public:
-  explicit NewFile(const std::string& path);
+  enum class For { kEverybody, kItsOwner };
+
+  explicit NewFile(const std::string& path, For readers = For::kEverybody);
   ~NewFile();
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;

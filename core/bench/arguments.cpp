@@ -81,6 +81,7 @@ bool set(Arguments& arguments, std::string_view option, std::string_view value) 
   } else if (option == "--cores") {
     arguments.cores = core_list(value);
   } else if (option == "--json") {
+    if (value.empty()) throw UsageError("--json: expected the name of a file");
     arguments.json = value;
   } else if (option == "--onnxruntime") {
     arguments.onnxruntime = value;

@@ -51,6 +51,17 @@ int64_t JsonField::whole(int64_t least, const char* type) const {
   return value_->integer();
 }
 
+int64_t JsonField::id(const char* type) const {
+  const int64_t found = whole(0, type);
+  if (found > INT32_MAX) fail("Expected `int` <= " + std::to_string(INT32_MAX));
+  return found;
+}
+
+std::optional<int64_t> JsonField::optional_token_id() const {
+  if (is_null()) return std::nullopt;
+  return id("`int | null`");
+}
+
 std::optional<int64_t> JsonField::optional_integer(int64_t least) const {
   if (is_null()) return std::nullopt;
   return whole(least, "`int | null`");

@@ -30,6 +30,9 @@ class JsonField {
 
   int64_t integer(int64_t least) const { return whole(least, "`int`"); }
   std::optional<int64_t> optional_integer(int64_t least) const;
+  // Token ids are integers of 32 bits.
+  int64_t token_id() const { return id("`int`"); }
+  std::optional<int64_t> optional_token_id() const;
   double number() const { return real("`float`"); }
   std::optional<double> optional_number() const;
   double number_above(double least) const;
@@ -61,6 +64,7 @@ class JsonField {
   JsonField(const Json& value, const std::string& document, std::string place)
       : value_(&value), document_(&document), place_(std::move(place)) {}
 
+  int64_t id(const char* type) const;
   int64_t whole(int64_t least, const char* type) const;
   double real(const char* type) const;
   const std::string& string(const char* type) const;

@@ -48,12 +48,16 @@ auto into(std::optional<int64_t>& place, int64_t least) {
   return [&place, least](const JsonField& field) { place = field.optional_integer(least); };
 }
 
+auto into_id(std::optional<int64_t>& place) {
+  return [&place](const JsonField& field) { place = field.optional_token_id(); };
+}
+
 template <class T>
 auto into(std::vector<T>& place, const std::function<T(const JsonField&)>& read) {
   return [&place, read](const JsonField& field) { place = field.list(read); };
 }
 
-int64_t id_of(const JsonField& field) { return field.integer(0); }
+int64_t id_of(const JsonField& field) { return field.token_id(); }
 double number_of(const JsonField& field) { return field.number(); }
 
 std::vector<int64_t> ids_of(const JsonField& field) { return field.list<int64_t>(id_of); }
@@ -67,9 +71,9 @@ ModelNumbers model_of(const JsonField& field) {
                 {"hidden_size", into(model.hidden_size, 1)},
                 {"num_hidden_layers", into(model.num_hidden_layers, 1)},
                 {"max_context", into(model.max_context, 1)},
-                {"bos_token_id", into(model.bos_token_id, 0)},
+                {"bos_token_id", into_id(model.bos_token_id)},
                 {"eos_token_ids", into<int64_t>(model.eos_token_ids, id_of)},
-                {"pad_token_id", into(model.pad_token_id, 0)}});
+                {"pad_token_id", into_id(model.pad_token_id)}});
   return model;
 }
 

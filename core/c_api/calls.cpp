@@ -7,11 +7,28 @@ namespace {
 
 thread_local std::string last_error;
 
+// One line of valid UTF-8 whatever a bundle or a caller wrote: control characters are escaped.
+std::string printable(const std::string& text) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string line;
+  for (const char character : replaced_utf8(text)) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte == '\n') {
+      line += "\\n";
+    } else if (byte < 0x20 || byte == 0x7F) {
+      line += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    } else {
+      line += character;
+    }
+  }
+  return line;
+}
+
 }  // namespace
 
-LfmStatus failed(LfmStatus status, const char* message) noexcept {
+LfmStatus failed(LfmStatus status, const std::string& message) noexcept {
   try {
-    last_error = shortened(message);
+    last_error = shortened(printable(message));
   } catch (...) {
     last_error.clear();
   }

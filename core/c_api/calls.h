@@ -25,7 +25,7 @@ struct SessionHandle {
 };
 
 // Keeps a message for lfm_last_error, and gives its status.
-LfmStatus failed(LfmStatus status, const char* message) noexcept;
+LfmStatus failed(LfmStatus status, const std::string& message) noexcept;
 
 // What `work` returns, or what it throws as a status.
 template <typename Work>
@@ -33,7 +33,7 @@ LfmStatus guarded(const Work& work) noexcept {
   try {
     return work();
   } catch (const Error& error) {
-    return failed(error.status(), error.what());
+    return failed(error.status(), error.message());
   } catch (const std::bad_alloc&) {
     return failed(LFM_NO_MEMORY, "there is not enough memory");
   } catch (const std::exception& error) {

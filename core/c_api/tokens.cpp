@@ -23,14 +23,20 @@ void push_token(EventSplitter& splitter, const Json& token, Json::Array& events)
 
 Json split_answer(const Json& answer) {
   require_fields(answer, "answer", {"special_tokens", "in_reasoning", "tools", "tokens"});
-  const Json& special = answer["special_tokens"];
+  const Json &special = answer["special_tokens"], &tokens = answer["tokens"];
+  if (!special.is_null() && !special.is_object()) {
+    throw out_of_range("special_tokens", special, "an object of ids by text");
+  }
+  if (!tokens.is_null() && !tokens.is_array()) {
+    throw out_of_range("tokens", tokens, "a list of pairs of an id and a text");
+  }
   const auto id_of = [&](std::string_view marker) {
     return special[marker].is_integer() ? special[marker].integer() : -1;
   };
   EventSplitter splitter(Markers::of(id_of), tool_names(answer["tools"]),
-                         answer["in_reasoning"].boolean());
+                         require_flag(answer["in_reasoning"], "in_reasoning"));
   Json::Array events;
-  for (const Json& token : answer["tokens"].array()) push_token(splitter, token, events);
+  for (const Json& token : tokens.array()) push_token(splitter, token, events);
   for (Event& event : splitter.finish()) events.push_back(as_json(as_piece(std::move(event))));
   return Json(std::move(events));
 }
@@ -74,7 +80,8 @@ LfmStatus lfm_prompt(LfmModel model, const char* request, int32_t* ids, int64_t 
                    {"messages", "tools", "template_options", "clock", "trust_markers"});
     tool_names(given["tools"]);
     const Chat chat{given["messages"], given["tools"], given["template_options"],
-                    require_clock(given["clock"]), given["trust_markers"].boolean()};
+                    require_clock(given["clock"]),
+                    require_flag(given["trust_markers"], "trust_markers")};
     return give_ids(chat_ids(*opened, chat, INT64_MAX), ids, size, count);
   });
 }

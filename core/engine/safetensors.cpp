@@ -148,7 +148,7 @@ void write_safetensors(const std::string& path, const std::vector<TensorToWrite>
   for (size_t i = 0; i < kLengthBytes; ++i) {
     length += static_cast<char>(static_cast<uint64_t>(header.size()) >> 8 * i & 0xFF);
   }
-  NewFile file(path);
+  NewFile file(path, NewFile::For::kItsOwner);
   file.write(length.data(), length.size());
   file.write(header.data(), header.size());
   for (const TensorToWrite& tensor : ordered) {

@@ -48,7 +48,7 @@ _MAX_MANIFEST_BYTES = 16 << 20
 _CHUNK_BYTES = 4 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
-TokenId = Annotated[int, msgspec.Meta(ge=0)]
+TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}"
 _RELATIVE_PATH = rf"^{_NAME}(/{_NAME}){{0,15}}$"
 

@@ -18,7 +18,10 @@ def stays_within(folder: Path, path: Path) -> bool:
 
     There, `REPO/snapshots/COMMIT` holds links to files in `REPO/blobs`.
     """
-    home, target = folder.resolve(), path.resolve()
+    try:
+        home, target = folder.resolve(), path.resolve()
+    except RuntimeError:  # a link that leads to itself
+        return False
     caches = [parent.parent for parent in home.parents if parent.name == "snapshots"]
     return any(target.is_relative_to(place) for place in (home, *(c / "blobs" for c in caches)))
 

@@ -143,7 +143,7 @@ class Conversation:
         if isinstance(message, str):
             said = [{"role": "user", "content": message}]
         else:
-            said = [message] if isinstance(message, Mapping) else message
+            said = [message] if isinstance(message, Mapping) else _messages(message)
         return self._answer([*self.messages, *said], options)
 
     def regenerate(self, **options: Unpack[AnswerOptions]) -> Turn:
@@ -156,7 +156,7 @@ class Conversation:
             InvalidRequestError: there is no message to answer, or an option is out of range.
             LfmError: whatever else `send` raises.
         """
-        asked = list(self.messages)
+        asked = _messages(self.messages)
         while asked and asked[-1].get("role") == "assistant":
             asked.pop()
         if all(message.get("role") == "system" for message in asked):
@@ -177,7 +177,9 @@ class Conversation:
             ContextFullError: the session does not hold them.
             BundleError: the bundle has no usable tokenizer or its graph fails to run.
         """
-        places = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
+        places = [
+            i for i, message in enumerate(_messages(self.messages)) if message.get("role") == "user"
+        ]
         if not (is_whole(turn) and -len(places) <= turn < len(places)):
             raise InvalidRequestError(
                 f"edit: got turn {turn!r}, but the user has said {len(places)} things"
@@ -237,7 +239,7 @@ class Conversation:
         """
         tools, options = self._setting["tools"], self._setting["template_options"]
         saved = {
-            "messages": self.messages,
+            "messages": _messages(self.messages),
             "tools": None if tools is None else [tool.to_json() for tool in tools],
             "template_options": options,
             "clock": self._setting["clock"].isoformat(),
@@ -312,6 +314,18 @@ class Conversation:
                         self.messages = [*messages, answer]
                     self.last = event
             yield event
+
+
+def _messages(value: Sequence[Message]) -> list[Message]:
+    """What a caller says that messages are, if they are some."""
+    if not isinstance(value, Sequence):
+        raise InvalidRequestError(f"message: got {value!r}, expected a text or a list of messages")
+    for message in value:
+        if not isinstance(message, Mapping):
+            raise InvalidRequestError(
+                f"messages: got {message!r}, expected objects with role and content"
+            )
+    return list(value)
 
 
 class _Saved(msgspec.Struct):

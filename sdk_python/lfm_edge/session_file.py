@@ -44,6 +44,8 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int, attache
     assert contents.access.axes is not None
     if os.path.isdir(path):  # noqa: PTH112 (a name that cannot be is no folder)
         raise SessionFileError(f"{path}: is a folder; expected the name of a file")
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (likewise)
+        raise SessionFileError(f"{path}: cannot be written: is no plain file")
     held, conv = len(contents.ids), contents.conv_to_save()
     tensors: dict[str, Array] = {"ids": np.array(contents.ids, np.int32)}
     for name, axis in contents.access.axes.items():

@@ -82,6 +82,7 @@ def test_a_sustained_run_tells_how_it_went(bundle: Path, tmp_path: Path) -> None
         (["BUNDLE", "--cores", "5-3"], "--cores 3: must be at least 5"),
         (["BUNDLE", "--cores", "0,"], "--cores : expected a whole number"),
         (["BUNDLE", "--cores", "1000"], "--cores: the system refuses these cores"),
+        (["BUNDLE", "--json", ""], "--json: expected the name of a file"),
         (["/nowhere"], "/nowhere"),
     ],
 )

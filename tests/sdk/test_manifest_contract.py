@@ -181,3 +181,14 @@ def test_golden_vectors_without_the_largest_logits_end_in_one_line(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "golden vectors are empty" in err
+
+
+def test_a_link_to_itself_is_one_line(tmp_path: Path) -> None:
+    copy = write_toy_bundle(tmp_path / "copy")
+    (copy / "device.bin").unlink(missing_ok=True)
+    (copy / "device.bin").symlink_to("device.bin")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["device.bin"] = {"size": 1, "sha256": "0" * 64}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"device\.bin"):
+        lfm_edge.load(copy)
