@@ -2,6 +2,7 @@
 
 #include "answer/fields.h"
 #include "chat/characters.h"
+#include "chat/python_text.h"
 #include "chat/tools.h"
 
 namespace lfm::core {
@@ -17,8 +18,11 @@ Json::Array require_messages(const Json& messages, const char* what) {
   if (messages.is_null()) return {};
   if (!messages.is_array())
     throw invalid_request(std::string(what) + ": expected a list of messages");
-  for (const Json& message : messages.array()) {
-    if (!message.is_object()) throw out_of_range(what, message, "objects with role and content");
+  for (size_t i = 0; i < messages.array().size(); ++i) {
+    const Json& message = messages.array()[i];
+    if (message.is_object()) continue;
+    throw invalid_request("messages[" + std::to_string(i) + "]: got a " + type_name(message) +
+                          ", expected a mapping");
   }
   return messages.array();
 }

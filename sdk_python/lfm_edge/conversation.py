@@ -143,7 +143,11 @@ class Conversation:
         if isinstance(message, str):
             said = [{"role": "user", "content": message}]
         else:
-            said = [message] if isinstance(message, Mapping) else _messages(message)
+            said = [message] if isinstance(message, Mapping) else message
+            if not isinstance(said, Sequence):
+                raise InvalidRequestError(
+                    f"message: got {said!r}, expected a text or a list of messages"
+                )
         return self._answer([*self.messages, *said], options)
 
     def regenerate(self, **options: Unpack[AnswerOptions]) -> Turn:
@@ -316,16 +320,13 @@ class Conversation:
             yield event
 
 
-def _messages(value: Sequence[Message]) -> list[Message]:
-    """What a caller says that messages are, if they are some."""
-    if not isinstance(value, Sequence):
-        raise InvalidRequestError(f"message: got {value!r}, expected a text or a list of messages")
-    for message in value:
+def _messages(messages: Sequence[Message]) -> list[Message]:
+    """The messages, which a caller may have changed, if they are some."""
+    for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
-            raise InvalidRequestError(
-                f"messages: got {message!r}, expected objects with role and content"
-            )
-    return list(value)
+            kind = type(message).__name__
+            raise InvalidRequestError(f"messages[{index}]: got a {kind}, expected a mapping")
+    return list(messages)
 
 
 class _Saved(msgspec.Struct):

@@ -115,7 +115,9 @@ def test_a_saved_session_is_its_owner_s_and_replaces_no_pipe(
 
 def test_messages_are_objects(model: Handle, reference: lfm_edge.Model, tmp_path: Path) -> None:
     with library().open("conversation_open", model, None) as chat:
-        with pytest.raises(InvalidRequestError, match="messages: got 5, expected objects"):
+        with pytest.raises(
+            InvalidRequestError, match=r"messages\[0\]: got a int, expected a mapping"
+        ):
             library().call("conversation_set_messages", chat, [5])
         with pytest.raises(InvalidRequestError) as found:
             library().open("conversation_send", chat, "5", None)
@@ -127,7 +129,9 @@ def test_messages_are_objects(model: Handle, reference: lfm_edge.Model, tmp_path
     assert str(found.value) == str(wanted.value)
     talk.messages = [5]  # type: ignore[list-item]
     for run in (talk.regenerate, lambda: talk.edit(0, "a"), lambda: talk.save(tmp_path / "a")):
-        with pytest.raises(InvalidRequestError, match="messages: got 5, expected objects"):
+        with pytest.raises(
+            InvalidRequestError, match=r"messages\[0\]: got a int, expected a mapping"
+        ):
             run()
 
 
