@@ -1,5 +1,6 @@
 #include "bench/arguments.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -49,15 +50,19 @@ int64_t number(std::string_view option, std::string_view text, int64_t least, in
 std::vector<int> core_list(std::string_view text) {
   constexpr int64_t kMost = 1023;
   std::vector<int> cores;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    const std::string_view part = text.substr(at, end - at);
-    const size_t dash = part.find('-');
-    const int64_t first = number("--cores", part.substr(0, dash), 0, kMost);
-    const int64_t last =
-        dash == part.npos ? first : number("--cores", part.substr(dash + 1), first, kMost);
-    for (int64_t core = first; core <= last; ++core) cores.push_back(static_cast<int>(core));
-    at = end + 1;
+  try {
+    for (size_t at = 0; at <= text.size();) {
+      const size_t end = std::min(text.find(',', at), text.size());
+      const std::string_view part = text.substr(at, end - at);
+      const size_t dash = part.find('-');
+      const int64_t first = number("", part.substr(0, dash), 0, kMost);
+      const int64_t last =
+          dash == part.npos ? first : number("", part.substr(dash + 1), first, kMost);
+      for (int64_t core = first; core <= last; ++core) cores.push_back(static_cast<int>(core));
+      at = end + 1;
+    }
+  } catch (const UsageError&) {
+    throw UsageError("--cores " + std::string(text) + ": expected cores such as 4-7 or 0,2,4");
   }
   return cores;
 }

@@ -71,9 +71,14 @@ void print_moment(const Moment& moment) {
 
 void run(const Arguments& arguments) {
   if (!arguments.cores.empty() && !pin_to(arguments.cores)) {
-    throw UsageError("--cores: the system refuses these cores");
+    throw UsageError("--cores: the system refuses these cores; it has " +
+                     std::to_string(usable_cores()));
   }
-  if (!arguments.onnxruntime.empty()) check(lfm_use_onnxruntime(arguments.onnxruntime.c_str()));
+  if (!arguments.onnxruntime.empty()) {
+    check(lfm_use_onnxruntime(arguments.onnxruntime.c_str()));
+  } else if (lfm_use_onnxruntime("libonnxruntime.so") != LFM_OK) {
+    throw UsageError(std::string(lfm_last_error()) + "; give --onnxruntime FILE");
+  }
   Result result;
   if (arguments.verify) {
     Handle hashes;
