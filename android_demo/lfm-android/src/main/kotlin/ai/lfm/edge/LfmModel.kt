@@ -10,6 +10,7 @@ import kotlinx.serialization.json.int
 import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
+import kotlinx.serialization.json.longOrNull
 
 /**
  * One turn of a chat, as templates take it: `role`, `content`, and what else the template reads;
@@ -28,8 +29,9 @@ public typealias Message = JsonObject
  * @property maxContext the most tokens that a session can hold.
  * @property defaultContext how many one holds that was not asked for another number.
  * @property threads how many threads it computes with.
- * @property isa the instruction set that the operators use, such as "neon_dotprod".
- * @property prefetchBytes bytes that the operators fetch ahead.
+ * @property isa the instruction set that our operators use, such as "neon_dotprod"; null where the
+ *   target has none of them.
+ * @property prefetchBytes bytes that they fetch ahead, or null.
  * @property onnxruntime the version of ONNX Runtime.
  * @property eosTokenIds the tokens that end an answer.
  * @property sampling the bundle's defaults for answers.
@@ -45,8 +47,8 @@ public data class ModelInfo(
     val maxContext: Int,
     val defaultContext: Int,
     val threads: Int,
-    val isa: String,
-    val prefetchBytes: Long,
+    val isa: String?,
+    val prefetchBytes: Long?,
     val onnxruntime: String,
     val eosTokenIds: List<Int>,
     val sampling: JsonObject,
@@ -229,8 +231,8 @@ private fun infoOf(info: JsonObject) =
         maxContext = info.int("max_context"),
         defaultContext = info.int("default_context"),
         threads = info.int("threads"),
-        isa = info.text("isa"),
-        prefetchBytes = info.long("prefetch_bytes"),
+        isa = info.textOrNull("isa"),
+        prefetchBytes = info.getValue("prefetch_bytes").jsonPrimitive.longOrNull,
         onnxruntime = info.text("onnxruntime"),
         eosTokenIds = info.getValue("eos_token_ids").jsonArray.map { it.jsonPrimitive.int },
         sampling = info.getValue("sampling").jsonObject,

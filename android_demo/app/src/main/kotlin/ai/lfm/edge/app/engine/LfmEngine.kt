@@ -70,7 +70,7 @@ class LfmEngine(private val device: Device) : Engine {
         context = request.context.takeIf { it > 0 } ?: opened.info.defaultContext
         val info = opened.info
         val facts = ModelFacts(
-            info.folder, info.family, context, info.threads, info.isa, info.sampling,
+            info.folder, info.family, context, info.threads, info.isa.orEmpty(), info.sampling,
             info.withoutText ?: info.withoutChat,
         )
         status.value = EngineStatus.Ready(facts)
