@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ class StoredWeights:
     """Reads a part of a bundle's weights when it is asked for, and keeps none."""
 
     def __init__(self, bundle: Bundle, architecture: Architecture) -> None:
+        self._mapping = threading.Lock()
         """Opens the graph; raises BundleError where it is malformed."""
         self._bundle = bundle
         self._places = _places(architecture)
@@ -173,7 +175,10 @@ class StoredWeights:
                 f"{self._bundle.graph_path}: has no weights {name}; the bundle is no export of "
                 "this source, or of another version"
             )
-        values: NDArray[Any] = np.asarray(self._tensors[name].numpy())
+        with (
+            self._mapping
+        ):  # onnx_ir maps a tensor's file when it is first asked, one thread at a time
+            values: NDArray[Any] = np.asarray(self._tensors[name].numpy())
         return values
 
     def _unlike(self, name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> BundleError:
