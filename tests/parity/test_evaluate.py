@@ -122,7 +122,7 @@ class KilledAfter(Quiet):
         self.weights += amount
 
 
-@pytest.mark.parametrize("amounts", [0, 1, 6, 30, 35])
+@pytest.mark.parametrize("amounts", [0, 1, 6, 20, 30])
 def test_goes_on_after_a_kill_to_the_same_figures(tmp_path: Path, amounts: int) -> None:
     source = saved(random_model(tiny_moe()), tmp_path / "source")
     bundle = export(source, tmp_path / "bundle")
