@@ -23,7 +23,8 @@ PAGE = 16384
 PT_LOAD = 1
 
 after_kotlin = pytest.mark.skipif(
-    not (MADE / "of-kotlin").exists(), reason="make test-android runs the Kotlin tests first"
+    not (MADE / "of-kotlin").exists(),
+    reason="NOT RUN: `make test-android` runs the Kotlin tests first",
 )
 
 
@@ -55,7 +56,7 @@ def test_a_conversation_of_kotlins_is_that_of_python(name: str, model: lfm_edge.
     assert answers[0] == answers[1]
 
 
-@pytest.mark.skipif(not LIBRARY.exists(), reason="make test-android builds it")
+@pytest.mark.skipif(not LIBRARY.exists(), reason="NOT RUN, not built: `make test-android` does it")
 def test_the_library_fits_pages_of_16_kb() -> None:
     alignments = [align for kind, align in _segments(LIBRARY) if kind == PT_LOAD]
     assert alignments

@@ -15,7 +15,9 @@ from lfm_edge.chat.markers import Markers
 
 from tests.core.lfm_core import LIBRARY, library
 
-pytestmark = pytest.mark.skipif(not LIBRARY.is_file(), reason="make core builds the library")
+pytestmark = pytest.mark.skipif(
+    not LIBRARY.is_file(), reason="NOT RUN, not built: `make core` does it"
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MARKERS = ("<think>", "</think>", "<|tool_call_start|>", "<|tool_call_end|>")
