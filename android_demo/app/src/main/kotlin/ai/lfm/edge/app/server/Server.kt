@@ -58,7 +58,8 @@ class Server(
         while (!socket.isClosed) {
             try {
                 val client = socket.accept()
-                hand(client)
+                // What blocks there may still be handed a client after it was closed.
+                if (socket.isClosed) client.close() else hand(client)
             } catch (_: IOException) {
                 // Closed, or a client that was gone before it was accepted.
             }

@@ -60,6 +60,24 @@ class ServerTest {
     }
 
     @Test
+    fun `one that was closed answers nobody`() {
+        repeat(500) {
+            val closed = Server(engine, KEY, 0) { "2026-11-27T12:00:00" }
+            val port = URL(closed.address).port
+            closed.start()
+            Thread.yield()
+            closed.close()
+            val answer = runCatching {
+                Socket("127.0.0.1", port).use { socket ->
+                    socket.getOutputStream().write("GET /health HTTP/1.1\r\nHost: 127.0.0.1:$port\r\n\r\n".toByteArray())
+                    socket.getInputStream().readBytes().decodeToString()
+                }
+            }
+            assertEquals("", answer.getOrDefault(""))
+        }
+    }
+
+    @Test
     fun `an answer has OpenAI's form`() {
         engine.says(
             EngineEvent.Reasoning("Hm."), EngineEvent.Text("Hel"), EngineEvent.Text("lo \"ü\""),
