@@ -122,8 +122,8 @@ def _lfm2(config: Config, family: str, note: Note) -> Architecture:
 
 
 def _lfm2_attention(config: Config, note: Note) -> AttentionLayers:
-    *sizes, head_dim = head_sizes(config)
-    return AttentionLayers(*sizes, head_dim, {FULL: rope(config, head_dim, note)})
+    heads, kv_heads, head_dim = head_sizes(config)
+    return AttentionLayers(heads, kv_heads, head_dim, {FULL: rope(config, head_dim, note)})
 
 
 def _dense_width(config: Config) -> int:
@@ -166,9 +166,10 @@ def _lfm3(config: Config, family: str, note: Note) -> Architecture:
         config = Config({**config.values, "norm_eps": config.values["rms_norm_eps"]})
     width = config.integer("intermediate_size")
     kinds = _lfm3_layers(config)
-    *sizes, head_dim = head_sizes(config)
+    heads, kv_heads, head_dim = head_sizes(config)
     layers = AttentionLayers(
-        *sizes,
+        heads,
+        kv_heads,
         head_dim,
         layer_ropes(config, [kind for kind in (FULL, SLIDING) if kind in kinds], head_dim, note),
         window=config.integer("sliding_window") if SLIDING in kinds else 0,
