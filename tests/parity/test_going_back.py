@@ -20,14 +20,18 @@ from lfm_edge import Session, replay
 from numpy.typing import NDArray
 
 from tests.sdk.interrupting import interrupt_at
-from tests.support import export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
+from tests.support import Config, export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
 
 CAPACITY = 96
 TOKENS = np.random.default_rng(7).integers(8, 320, 4000).tolist()
 Case = tuple[str, int, str]
 Array = NDArray[Any]
 
-FAMILIES = {"moe": tiny_moe, "dense": tiny_dense, "lfm3": tiny_lfm3}
+FAMILIES: dict[str, Callable[..., Config]] = {
+    "moe": tiny_moe,
+    "dense": tiny_dense,
+    "lfm3": tiny_lfm3,
+}
 CASES: list[Case] = [
     ("moe", 3, "f32"),
     ("moe", 3, "f16"),

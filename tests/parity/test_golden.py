@@ -85,14 +85,15 @@ def test_lfm3_meets_its_golden_vectors_and_mistakes_of_its_own_miss_them(
     assert 0 < report.prefill_error <= report.tolerance
     golden = lfm_edge.load(right).bundle.manifest.golden
     ropes = {"rope_type": "default", "rope_theta": 1e6}
-    for name, changes in {
+    mistakes: dict[str, dict[str, Any]] = {
         "a window one too wide": {"sliding_window": 9},
         "one RoPE for both kinds": {
             "rope_parameters": {"full_attention": ropes, "sliding_attention": ropes}
         },
         "no gates": {"use_attention_gate": False},
         "no sandwich": {"use_sandwich_norm": False},
-    }.items():
+    }
+    for name, changes in mistakes.items():
         wrong = lfm_edge.load(folder_of(name, **changes), threads=1)
         assert misses(wrong, golden, leave) > golden.outliers, name
 

@@ -27,8 +27,8 @@ SHORT, LONG = [5, 9, 11], [20, 21, 22, 23, 24, 25, 26]
 def made(request: pytest.FixtureRequest) -> tuple[PreTrainedModel, str]:
     """A model, and the target to export it to."""
     family, target = request.param.split(", ")
-    make = {"moe": tiny_moe, "lfm3": tiny_lfm3}[family]
-    return random_model(make(pad_token_id=0, eos_token_id=None)), target
+    ends: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": None}
+    return random_model(tiny_lfm3(**ends) if family == "lfm3" else tiny_moe(**ends)), target
 
 
 @pytest.fixture(scope="module")
