@@ -49,6 +49,7 @@ def _matrices(part: Attention | ShortConv | Mlp | SparseMoe) -> Iterator[Linear]
     match part:
         case Attention():
             yield from (part.q_proj, part.k_proj, part.v_proj, part.out_proj)
+            yield from (part.gate_proj,) if part.gate_proj else ()
         case ShortConv():
             yield from (part.in_proj, part.out_proj)
         case Mlp():

@@ -14,9 +14,17 @@ from lfm_export.checkpoint import open_checkpoint
 from lfm_export.export import ExportOptions, export_bundle
 from lfm_export.quantize import METHODS, Scheme
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2MoeConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    Lfm2Config,
+    Lfm2MoeConfig,
+    Lfm3Config,
+    PreTrainedModel,
+)
 
 DEMO_MODEL = Path(__file__).parents[1] / "export" / "lfm_export" / "demo_model"
+
+Config = Lfm2Config | Lfm2MoeConfig | Lfm3Config
 
 ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0}
 
@@ -43,6 +51,20 @@ MOE: dict[str, Any] = {
     "num_experts_per_tok": 3,
 }
 del MOE["block_multiple_of"]
+LFM3: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "sliding_window": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 7,
+    "pad_token_id": 0,
+}
 
 
 def tiny_dense(**changes: Any) -> Lfm2Config:
@@ -55,7 +77,12 @@ def tiny_moe(**changes: Any) -> Lfm2MoeConfig:
     return Lfm2MoeConfig(**(MOE | changes))
 
 
-def random_model(config: Lfm2Config | Lfm2MoeConfig, seed: int = 0) -> PreTrainedModel:
+def tiny_lfm3(**changes: Any) -> Lfm3Config:
+    """Six layers: four convolutions, full attention in the third, sliding in the fifth."""
+    return Lfm3Config(**(LFM3 | changes))
+
+
+def random_model(config: Config, seed: int = 0) -> PreTrainedModel:
     """Random weights under which every part matters: norms off one, biases off zero."""
     generator = torch.Generator().manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
@@ -132,7 +159,8 @@ def _linears(part: object, scheme: Scheme) -> list[tuple[Linear, str]]:
 
 
 def _target(parameters: dict[str, torch.nn.Parameter], name: str) -> torch.Tensor:
-    """The parameter of a tensor; transformers stacks the experts."""
+    """The parameter of a tensor; transformers stacks the experts, and calls a gate so by itself."""
+    name = name.replace(".gate_proj.", ".g_proj.")
     if ".experts." not in name:
         return parameters[name]
     prefix, rest = name.split(".experts.")

@@ -1,7 +1,8 @@
 """How a model is put together, once, from top to bottom.
 
 A target, or the reference, says in `Operations` how one operation is done there; this file says
-which operations make a model, and in which order. Source: transformers, models `lfm2`, `lfm2_moe`.
+which operations make a model, and in which order. Source: transformers, models `lfm2`, `lfm2_moe`,
+`lfm3`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Operations(Protocol[Stream, Value]):
         """The router's choice of experts, and their weighed sum."""
         ...
 
+    def norm_branch(self, branch: Value, part: Norm) -> Value:
+        """The RMS norm of what is to be added."""
+        ...
+
     def add(self, stream: Stream, branch: Value) -> Stream:
         """The stream with a branch added."""
         ...
@@ -75,12 +80,14 @@ def decode(architecture: Architecture, ops: Operations[Stream, Value]) -> Value:
     stream = ops.embed(architecture.embedding)
     for layer in architecture.layers:
         x = ops.norm(stream, layer.operator_norm)
-        stream = ops.add(stream, _operator(layer, x, ops))
+        branch = _normed(_operator(layer, x, ops), layer.post_operator_norm, ops)
+        stream = ops.add(stream, branch)
         if layer is architecture.layers[-1]:
             # No later token looks back on what follows: the other tokens are done.
             stream = ops.last_token(stream)
         x = ops.norm(stream, layer.ffn_norm)
-        stream = ops.add(stream, _feed_forward(layer, x, ops))
+        branch = _normed(_feed_forward(layer, x, ops), layer.post_ffn_norm, ops)
+        stream = ops.add(stream, branch)
     return ops.lm_head(ops.norm(stream, architecture.final_norm), architecture.embedding)
 
 
@@ -88,6 +95,10 @@ def _operator(layer: Layer, x: Value, ops: Operations[Stream, Value]) -> Value:
     if isinstance(layer.operator, Attention):
         return ops.attention(x, layer.index, layer.operator)
     return ops.short_conv(x, layer.index, layer.operator)
+
+
+def _normed(branch: Value, part: Norm | None, ops: Operations[Stream, Value]) -> Value:
+    return branch if part is None else ops.norm_branch(branch, part)
 
 
 def _feed_forward(layer: Layer, x: Value, ops: Operations[Stream, Value]) -> Value:

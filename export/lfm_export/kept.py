@@ -74,7 +74,7 @@ def _groups(architecture: Architecture) -> Iterator[list[Linear]]:
         operator, feed_forward = layer.operator, layer.feed_forward
         if isinstance(operator, Attention):
             yield [operator.q_proj, operator.k_proj, operator.v_proj]
-            yield [operator.out_proj]
+            yield from ([linear] for linear in (operator.gate_proj, operator.out_proj) if linear)
         else:
             yield from ([linear] for linear in _linears(operator))
         mlps: tuple[Mlp, ...] = (

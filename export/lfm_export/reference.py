@@ -184,6 +184,10 @@ class Reference(Operations[Array, Array]):
             ops.add_expert(out, x, experts, shares, index, self._matrices(expert), self._matmul)
         return out
 
+    def norm_branch(self, branch: Array, part: Norm) -> Array:
+        """The norm; the parts before it were disturbed already."""
+        return ops.rms_norm(branch, self._weights.vector(part.weight), part.eps)
+
     def add(self, stream: Array, branch: Array) -> Array:
         """The sum, in place."""
         stream += branch
@@ -201,7 +205,7 @@ class Reference(Operations[Array, Array]):
     def _attention(self, x: Array, part: Attention) -> Array:
         weights = self._weights
         q, k, v = (
-            self._matmul(x, weights.matrix(linear)).reshape(len(x), -1, part.head_dim)
+            self._linear(x, linear).reshape(len(x), -1, part.head_dim)
             for linear in (part.q_proj, part.k_proj, part.v_proj)
         )
         empty = np.empty((part.num_kv_heads, 0, part.head_dim), np.float32)
@@ -215,9 +219,18 @@ class Reference(Operations[Array, Array]):
             weights.vector(part.k_norm.weight),
             part.q_norm.eps,
             part.rope.table(len(x)),
+            part.window,
             kv=self._numerics.kv,
         )
-        return self._matmul(out, weights.matrix(part.out_proj))
+        if part.gate_proj is not None:
+            gates = ops.sigmoid(self._linear(x, part.gate_proj))
+            out = (out.reshape(q.shape) * gates[:, :, None]).reshape(out.shape)
+        return self._linear(out, part.out_proj)
+
+    def _linear(self, x: Array, linear: Linear) -> Array:
+        out = self._matmul(x, self._weights.matrix(linear))
+        bias = self._weights.optional(linear.bias)
+        return out if bias is None else out + bias
 
     def _short_conv(self, x: Array, part: ShortConv) -> Array:
         weights = self._weights

@@ -34,6 +34,7 @@ __all__ = [
     "round_as_cached",
     "round_to_int8",
     "route",
+    "sigmoid",
     "sparse_moe",
 ]
 
@@ -78,10 +79,11 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
 
 def silu(x: Array) -> Array:
     """`x * sigmoid(x)`."""
-    return x * _sigmoid(x)
+    return x * sigmoid(x)
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """`1 / (1 + exp(-x))`."""
     with np.errstate(over="ignore"):
         return np.float32(1) / (np.float32(1) + np.exp(-x))
 
@@ -258,7 +260,7 @@ def route(
 
     The bias takes part in the selection alone. Of equal scores the lower index comes first.
     """
-    scores = _sigmoid(x @ weight.T)
+    scores = sigmoid(x @ weight.T)
     ranked = scores if bias is None else scores + bias
     experts = np.argsort(-ranked, axis=-1, kind="stable")[:, :top_k]
     weights = np.take_along_axis(scores, experts, axis=-1)

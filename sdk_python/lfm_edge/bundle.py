@@ -88,7 +88,7 @@ class StateTensor(msgspec.Struct, frozen=True):
     columns: str | None = None
     """Of a conv state, the output of what the run's last tokens would leave in it."""
     window: Count | None = None
-    """Positions that attention looks back on, or null for all of them."""
+    """Positions that attention sees, the token's own among them, or null for all before it."""
 
 
 class Function(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from lfm_edge.generation_config import read_generation_config
 from lfm_edge.verify import verify
 
 from tests.core.engine_driver import Step, as_driven, drive
-from tests.support import DEMO_MODEL, export
+from tests.support import DEMO_MODEL, export, random_model, saved, tiny_lfm3
 from tools.write_model_vectors import TOLERANCE, VECTORS
 
 BUNDLES: dict[str, dict[str, str]] = {
@@ -55,6 +55,19 @@ def test_golden_vectors_pass_with_the_errors_that_python_finds(model: lfm_edge.M
         "prefill_worst": report.prefill_worst,
         "prefill_outliers": report.prefill_outliers,
     }
+
+
+def test_a_bundle_of_lfm3_passes_its_golden_vectors(tmp_path: Path) -> None:
+    drive([])
+    source = saved(random_model(tiny_lfm3()), tmp_path / "source")
+    model = lfm_edge.load(export(source, tmp_path / "bundle", kv="int8").folder, threads=1)
+    windows = [tensor.window for tensor in model.bundle.manifest.graph.state if tensor.window]
+    assert windows == [8] * 4  # keys, values, and the scales of both
+    (found,) = _loaded(model, {"verify": 0})
+    report = verify(model.bundle.folder, threads=1)
+    assert found["stages"] == ["decode", "prefill", "rewind"]
+    assert found["decode"] == pytest.approx(report.decode_error, rel=1e-6)
+    assert found["prefill"] == pytest.approx(report.prefill_error, rel=1e-6)
 
 
 def test_two_hundred_greedy_tokens_are_python_s(model: lfm_edge.Model) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from lfm_edge.bundle import manifest_schema
 from lfm_export.architecture import Attention, Mlp, Rope, ShortConv, SparseMoe, describe
+from lfm_export.checkpoint.shapes import SHAPES
 from lfm_export.errors import ArchitectureError
 from lfm_ops.reference import rope_frequencies
-from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2MoeConfig
+from transformers import AutoModelForCausalLM, Lfm3Config
 
-from tests.support import tiny_dense, tiny_moe
+from tests.support import Config, tiny_dense, tiny_lfm3, tiny_moe
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
 
@@ -27,9 +28,12 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
         tiny_dense(tie_word_embeddings=False),
         tiny_moe(),
         tiny_moe(use_expert_bias=False, num_dense_layers=2),
+        tiny_lfm3(),
+        tiny_lfm3(attention_bias=True, conv_bias=True, tie_word_embeddings=False),
+        tiny_lfm3(use_sandwich_norm=False, use_attention_gate=False),
     ],
 )
-def test_tensors_are_those_of_transformers(config: Lfm2Config | Lfm2MoeConfig) -> None:
+def test_tensors_are_those_of_transformers(config: Config) -> None:
     model = AutoModelForCausalLM.from_config(config)
     wanted = sum(tensor.numel() for tensor in model.parameters())
     wanted += sum(b.numel() for name, b in model.named_buffers() if "expert_bias" in name)
@@ -38,7 +42,7 @@ def test_tensors_are_those_of_transformers(config: Lfm2Config | Lfm2MoeConfig) -
     ours = architecture.tensors()
     for name, tensor in model.named_parameters():
         if ".experts." not in name:
-            assert ours[name] == tuple(tensor.shape)
+            assert ours[name.replace(".g_proj.", ".gate_proj.")] == tuple(tensor.shape)
 
 
 def test_the_names_of_older_configs_are_understood() -> None:
@@ -88,6 +92,45 @@ def test_the_published_mixture_of_experts() -> None:
     assert round(architecture.num_parameters() / 1e9, 2) == 8.47
     assert sum(isinstance(layer.operator, ShortConv) for layer in architecture.layers) == 18
     assert sum(isinstance(layer.feed_forward, SparseMoe) for layer in architecture.layers) == 22
+
+
+def test_the_published_model_of_sliding_windows() -> None:
+    """It is what the class has by default; the shape for synthetic weights is the same."""
+    defaults = {"model_type": "lfm3", "num_hidden_layers": 24}
+    given = Lfm3Config().to_dict()
+    architecture = describe(given)
+    assert describe(defaults).layers == architecture.layers
+    assert describe(SHAPES["lfm3-1.7b"]).layers == architecture.layers
+    assert round(architecture.num_parameters() / 1e9, 2) == 1.73
+    kinds = [
+        "conv" if isinstance(part, ShortConv) else part.window
+        for part in (layer.operator for layer in architecture.layers)
+    ]
+    assert kinds == ["conv", *(["conv", 0, "conv", 256] * 5), "conv", 0, "conv"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sliding_window": None}, "sliding_window is null"),
+        ({"sliding_window": 0}, "sliding_window is 0"),
+        ({"use_attention_gate": 1}, "use_attention_gate is 1"),
+        ({"rope_parameters": {}}, "rope_parameters.full_attention is missing"),
+        ({"rope_parameters": {"full_attention": None}}, "rope_parameters.full_attention is null"),
+        (
+            {"rope_scaling": {"full_attention": {}}},
+            "rope_scaling.sliding_attention is missing, expected an object",
+        ),
+        ({"layer_types": ["conv"] * 5 + ["mamba"]}, "conv or full_attention or sliding_attention"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_impossible_config_of_sliding_windows_is_named(
+    changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ArchitectureError) as caught:
+        describe(tiny_lfm3().to_dict() | changes)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_shapes_have_the_released_sizes(real: Checkpoint) -> None:
         "lfm2.5-350m": 354_483_968,
         "lfm2.5-1.2b": 1_170_340_608,
         "lfm2.5-8b-a1b": 8_467_856_832,
+        "lfm3-1.7b": 1_728_801_536,
     }
     assert len(real.shapes) == 2302
     assert real.config["layer_types"].count("full_attention") == 6

@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 
 from tests.export.companions import VOCAB, change, noted
-from tests.support import export, load_truth
+from tests.support import export, load_truth, random_model, saved, tiny_lfm3
 
 PROMPT = [1, 5, 6]
 
@@ -100,6 +100,13 @@ def answer_of_genai(folder: Path, count: int) -> list[int]:
     while not generator.is_done():
         generator.generate_next_token()
     return [int(token) for token in generator.get_sequence(0)][len(PROMPT) :]
+
+
+def test_genai_runs_lfm3_as_the_type_that_it_knows(tmp_path: Path) -> None:
+    truth = random_model(tiny_lfm3(eos_token_id=319))
+    source = saved(truth, tmp_path / "source")
+    bundle = export(source, tmp_path / "out", quant="f32", target="onnx-portable")
+    assert answer_of_genai(bundle.folder, 12) == generated(truth)
 
 
 @pytest.mark.parametrize("where", ["second of generation_config", "config", "generation_config"])

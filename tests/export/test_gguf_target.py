@@ -19,7 +19,7 @@ from lfm_export.quantize import METHODS
 from tokenizers import Tokenizer
 
 from tests.export.gguf_samples import MOE_KEYS, MOE_TENSORS, write
-from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_moe
+from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,9 @@ def test_our_own_program_says_who_runs_it(bundle: Bundle) -> None:
             ),
             "RoPE",
         ),
+        (tiny_lfm3, "family is lfm3"),
     ],
-    ids=["conv bias", "head size", "no attention", "norm_topk_prob", "scaling", "RoPE"],
+    ids=["conv bias", "head size", "no attention", "norm_topk_prob", "scaling", "RoPE", "family"],
 )
 def test_what_llama_cpp_cannot_do_is_refused(model: Any, words: str, tmp_path: Path) -> None:
     source = saved(random_model(model()), tmp_path / "checkpoint")

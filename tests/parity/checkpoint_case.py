@@ -34,6 +34,12 @@ MOE: Mapping[str, Any] = {
     "num_experts_per_tok": 2,
 }
 
+LFM3: Mapping[str, Any] = {
+    **support.LFM3,
+    "architectures": ["Lfm3ForCausalLM"],
+    "model_type": "lfm3",
+}
+
 
 @dataclass(frozen=True)
 class Case:

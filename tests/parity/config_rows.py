@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.parity.checkpoint_case import ABSENT, DENSE, MOE, Case
+from tests.parity.checkpoint_case import ABSENT, DENSE, LFM3, MOE, Case
 
 
 def runs(says: str | None = None, base: Mapping[str, Any] = DENSE, **config: Any) -> Case:
@@ -36,6 +36,7 @@ LLAMA3 = {
 LONGROPE = {"rope_type": "longrope", "short_factor": [1 + i / 4 for i in range(8)]} | {
     "long_factor": [2.0] * 8
 }
+KINDS = ("full_attention", "sliding_attention")
 NESTED = {"full_attention": {"rope_type": "default", "rope_theta": 5.0}}
 
 # transformers checks the types of some of these.
@@ -56,6 +57,7 @@ UNREAD: Mapping[str, list[Any]] = {
 
 CONFIG: Mapping[str, list[Case]] = {
     "model_type": [
+        runs(base=LFM3),
         refused("unknown model_type null", model_type=None),
         refused('unknown model_type "lfm2_vl"', model_type="lfm2_vl"),
         refused("unknown model_type null", model_type=ABSENT),
@@ -75,6 +77,7 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("Lfm2BidirectionalModel", architectures=["Lfm2BidirectionalModel"]),
         refused("Lfm2ForSequenceClassification", architectures=["Lfm2ForSequenceClassification"]),
         refused("Lfm2MoeForCausalLM", architectures=["Lfm2MoeForCausalLM"]),
+        refused("expected Lfm3ForCausalLM", LFM3, architectures=["Lfm2ForCausalLM"]),
         refused("architectures is 3", architectures=3),
     ],
     "is_causal": [
@@ -120,6 +123,7 @@ CONFIG: Mapping[str, list[Case]] = {
         *(Case({name: ABSENT}, base=MOE) for name in ("num_dense_layers", "num_experts")),
         runs(base=MOE, num_experts_per_tok=ABSENT, num_experts=8, intermediate_size=ABSENT),
         runs(base=MOE, moe_intermediate_size=ABSENT),
+        *(Case({name: ABSENT}, base=LFM3) for name in ("sliding_window", "head_dim")),
     ],
     "a field that is null": [
         *(
@@ -169,6 +173,8 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("layer_types is a list of 3", layer_types=["conv"] * 3),
         refused('layer_types holds "mamba"', layer_types=["conv"] * 3 + ["mamba"]),
         refused('"sliding_attention"', layer_types=["conv"] * 3 + ["sliding_attention"]),
+        runs(base=LFM3, layer_types=["attention", "conv", *KINDS, *KINDS]),
+        runs(base=LFM3, layer_types=["conv"] * 6),
         refused("layer_types is null", MOE, layer_types=None),
         refused("layer_types is null", MOE, layer_types=ABSENT, full_attn_idxs=[1]),
     ],
@@ -190,6 +196,7 @@ CONFIG: Mapping[str, list[Case]] = {
         runs(tie_embedding=False),
         runs(tie_embedding=True, tie_word_embeddings=False),
         runs(tie_word_embeddings=False),
+        runs(base=LFM3, tie_embedding=False),
         refused("tie_embedding is 0", tie_embedding=0),
     ],
     "head_dim": [
@@ -212,6 +219,7 @@ CONFIG: Mapping[str, list[Case]] = {
     "norm_eps, block_norm_eps": [
         runs(norm_eps=0.25),
         runs("block_norm_eps 0.25 is passed over", block_norm_eps=0.25),
+        runs(base=LFM3, rms_norm_eps=0.25, norm_eps=0.5),
     ],
     "num_dense_layers": [
         runs(base=MOE, num_dense_layers=0),
@@ -233,6 +241,18 @@ CONFIG: Mapping[str, list[Case]] = {
         refused('eos_token_id is "7"', eos_token_id="7"),
         refused("bos_token_id is [1]", bos_token_id=[1]),
     ],
+    "sliding_window": [
+        runs(base=LFM3, sliding_window=1),
+        runs(base=LFM3, sliding_window=50),
+        runs(base=LFM3, sliding_window=None, layer_types=["conv", "full_attention"] * 3),
+        refused("sliding_window is null", LFM3, sliding_window=None),
+        refused("sliding_window is 0", LFM3, sliding_window=0),
+    ],
+    "use_sandwich_norm, use_attention_gate, attention_bias": [
+        runs(base=LFM3, use_sandwich_norm=False),
+        runs(base=LFM3, use_attention_gate=False, attention_bias=True),
+        refused("use_attention_gate is null", LFM3, use_attention_gate=None),
+    ],
     "block_dim, conv_dim, num_heads; attention_bias, hidden_act and others unread": [
         runs("attention_bias true is passed over", attention_bias=True),
         runs('hidden_act "relu" is passed over', hidden_act="relu"),
@@ -252,6 +272,9 @@ CONFIG: Mapping[str, list[Case]] = {
         runs(rope_scaling={"rope_theta": 50.0}),
         runs(rope_scaling=None, rope_theta=None),
         runs(rope_scaling={}),
+        runs(base=LFM3, rope_theta=50.0),
+        runs(base=LFM3, rope_parameters={kind: {} for kind in KINDS}, rope_theta=50.0),
+        runs(base=LFM3, rope_scaling={kind: {"type": "linear", "factor": 2.0} for kind in KINDS}),
         refused("rope_theta is null", rope_parameters=None, rope_theta=None),
         refused('rope_theta is "1e6"', **scaled(rope_theta="1e6")),
         refused("rope_parameters is [1]", rope_parameters=[1]),
@@ -266,11 +289,21 @@ CONFIG: Mapping[str, list[Case]] = {
     ],
     "nested by layer type": [
         refused("nested by layer type (full_attention)", rope_parameters=NESTED),
+        runs(base=LFM3, rope_parameters={**NESTED, KINDS[1]: {"rope_theta": 9.0}}),
+        runs(base=LFM3, rope_parameters={**NESTED, KINDS[1]: YARN}),
+        refused("rope_parameters.sliding_attention is missing", LFM3, rope_parameters=NESTED),
+        refused("rope_parameters.full_attention is missing", LFM3, **scaled(rope_type="default")),
         runs("full_attention is passed over", **scaled(rope_type="default", **NESTED)),
     ],
     "partial_rotary_factor": [
         runs("partial_rotary_factor 0.5", **scaled(rope_type="default", partial_rotary_factor=0.5)),
         runs("partial_rotary_factor 0.5", partial_rotary_factor=0.5),
+        runs(
+            "partial_rotary_factor 0.25",
+            LFM3,
+            partial_rotary_factor=0.25,
+            rope_parameters={KINDS[0]: {"rope_type": "proportional"}, KINDS[1]: {}},
+        ),
         runs(**scaled(rope_type="linear", factor=2.0, partial_rotary_factor=1.0)),
         refused(
             "partial_rotary_factor is 0.5",

@@ -22,7 +22,7 @@ from lfm_export.quantize import METHODS, Scheme
 from lfm_export.walk import Sequences
 from lfm_ops.quantized import QuantizedTensor
 
-from tests.support import DEMO_MODEL, random_model, saved, tiny_dense, tiny_moe
+from tests.support import DEMO_MODEL, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
 from tools.train_demo_model.corpus import DEMO, held_out_text, package_folder
 
 TEXT = Sequences(tuple(np.random.default_rng(3).integers(0, 320, 40) for _ in range(4)))
@@ -76,9 +76,15 @@ def assert_same(one: dict[str, QuantizedTensor], other: dict[str, QuantizedTenso
         assert np.array_equal(matrix.scales, other[name].scales), name  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("amounts", [1, 3, 13, 20])
-def test_a_killed_calibration_goes_on_to_the_same_integers(tmp_path: Path, amounts: int) -> None:
-    source = saved(random_model(tiny_moe()), tmp_path / "source")
+@pytest.mark.parametrize(
+    ("family", "amounts"),
+    [("moe", 1), ("moe", 3), ("moe", 13), ("moe", 20), ("lfm3", 6), ("lfm3", 7)],
+)
+def test_a_killed_calibration_goes_on_to_the_same_integers(
+    tmp_path: Path, family: str, amounts: int
+) -> None:
+    model = random_model(tiny_lfm3() if family == "lfm3" else tiny_moe())
+    source = saved(model, tmp_path / "source")
     whole = calibrated(source, tmp_path / "whole")
     with pytest.raises(KilledError):
         calibrated(source, tmp_path / "killed", Watched(amounts))

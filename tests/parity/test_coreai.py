@@ -237,6 +237,12 @@ def test_a_model_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_family_that_its_modules_do_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"family is lfm3.*--target coreml"):
+        export("synthetic:lfm3-1.7b:1", tmp_path / "out", target="coreai", quant="q4")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_program_is_refused_before_apple_reads_it(tmp_path: Path) -> None:
     source = saved(random_model(tiny_dense()), tmp_path / "checkpoint")
     bundle = export(source, tmp_path / "out", target="coreai", quant="f32", context=32)

@@ -34,6 +34,7 @@ from tests.support import (
     random_model,
     saved,
     tiny_dense,
+    tiny_lfm3,
     tiny_moe,
 )
 
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "moe": tiny_moe,
     "untied": lambda: tiny_dense(tie_word_embeddings=False),
     "biased": lambda: tiny_moe(conv_bias=True),
+    "lfm3": lambda: tiny_lfm3(attention_bias=True),
 }
 
 

@@ -20,22 +20,27 @@ from lfm_edge import Session, replay
 from numpy.typing import NDArray
 
 from tests.sdk.interrupting import interrupt_at
-from tests.support import export, random_model, saved, tiny_dense, tiny_moe
+from tests.support import Config, export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
 
 CAPACITY = 96
 TOKENS = np.random.default_rng(7).integers(8, 320, 4000).tolist()
 Case = tuple[str, int, str]
 Array = NDArray[Any]
 
+FAMILIES: dict[str, Callable[..., Config]] = {
+    "moe": tiny_moe,
+    "dense": tiny_dense,
+    "lfm3": tiny_lfm3,
+}
 CASES: list[Case] = [
     ("moe", 3, "f32"),
     ("moe", 3, "f16"),
     ("moe", 3, "int8"),
     ("dense", 2, "f16"),
     ("dense", 3, "f16"),
-    ("dense", 7, "int8"),
+    ("lfm3", 7, "int8"),
 ]
-PORTABLE: list[Case] = [("moe", 3, "portable"), ("dense", 7, "portable")]
+PORTABLE: list[Case] = [("moe", 3, "portable"), ("lfm3", 7, "portable")]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +54,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], lfm_edge.
             family, kernel, kind = case
             source = folder / f"{family}-{kernel}"
             if not source.exists():
-                config = (tiny_moe if family == "moe" else tiny_dense)(conv_L_cache=kernel)
-                saved(random_model(config), source)
+                saved(random_model(FAMILIES[family](conv_L_cache=kernel)), source)
             options = {"target": "onnx-portable"} if kind == "portable" else {"kv": kind}
             out = folder / f"{family}-{kernel}-{kind}"
             export(source, out, quant="f32" if kind == "portable" else "q4", **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lfm_edge
 import numpy as np
@@ -14,9 +15,17 @@ from lfm_edge.verify import verify
 from lfm_export.checkpoint import FolderCheckpoint
 from lfm_export.export import ExportOptions, export_bundle
 from numpy.typing import NDArray
-from transformers import Lfm2Config, Lfm2MoeConfig
 
-from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_moe
+from tests.support import (
+    DEMO_MODEL,
+    Config,
+    export,
+    random_model,
+    saved,
+    tiny_dense,
+    tiny_lfm3,
+    tiny_moe,
+)
 
 Array = NDArray[np.float32]
 
@@ -34,10 +43,12 @@ def test_the_shipped_model_meets_its_golden_vectors(
     assert 0 < report.prefill_error <= report.tolerance
 
 
-@pytest.mark.parametrize("config", [tiny_dense(conv_bias=True), tiny_moe(norm_topk_prob=False)])
-def test_a_float_bundle_is_held_to_the_bound_of_parity(
-    config: Lfm2Config | Lfm2MoeConfig, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [tiny_dense(conv_bias=True), tiny_moe(norm_topk_prob=False), tiny_lfm3()],
+    ids=["dense", "moe", "lfm3"],
+)
+def test_a_float_bundle_is_held_to_the_bound_of_parity(config: Config, tmp_path: Path) -> None:
     source = saved(random_model(config), tmp_path / "checkpoint")
     export(source, tmp_path / "bundle", quant="f32")
     assert verify(tmp_path / "bundle").tolerance == 2e-4
@@ -55,6 +66,36 @@ def test_a_model_of_one_layer_may_round_a_few_positions_otherwise(
     assert golden.tolerance == 2e-4
     assert golden.outliers > 0
     verify(out, threads=1)
+
+
+@pytest.mark.parametrize("target", ["onnx", "onnx-portable"])
+@pytest.mark.parametrize("quant", ["q8", "q4"])
+def test_lfm3_meets_its_golden_vectors_and_mistakes_of_its_own_miss_them(
+    target: str, quant: str, tmp_path: Path
+) -> None:
+    def folder_of(name: str, **changes: Any) -> Path:
+        model = random_model(tiny_lfm3(**changes))
+        export(saved(model, tmp_path / f"{name}.source"), tmp_path / name, **options)
+        return tmp_path / name
+
+    options = {"target": target, "quant": quant}
+    right = folder_of("right")
+    report = verify(right, threads=1)
+    assert 0 < report.decode_error <= report.tolerance
+    assert 0 < report.prefill_error <= report.tolerance
+    golden = lfm_edge.load(right).bundle.manifest.golden
+    ropes = {"rope_type": "default", "rope_theta": 1e6}
+    mistakes: dict[str, dict[str, Any]] = {
+        "a window one too wide": {"sliding_window": 9},
+        "one RoPE for both kinds": {
+            "rope_parameters": {"full_attention": ropes, "sliding_attention": ropes}
+        },
+        "no gates": {"use_attention_gate": False},
+        "no sandwich": {"use_sandwich_norm": False},
+    }
+    for name, changes in mistakes.items():
+        wrong = lfm_edge.load(folder_of(name, **changes), threads=1)
+        assert misses(wrong, golden, leave) > golden.outliers, name
 
 
 class Meddled(FolderCheckpoint):

@@ -17,23 +17,32 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, PreTrainedModel, pipeline
 
-from tests.support import DEMO_MODEL, export, random_model, saved, tiny_moe
+from tests.support import DEMO_MODEL, export, random_model, saved, tiny_lfm3, tiny_moe
 
 BOUND = 2e-4
 SHORT, LONG = [5, 9, 11], [20, 21, 22, 23, 24, 25, 26]
 
 
+@pytest.fixture(scope="module", params=["moe, onnx", "moe, onnx-portable", "lfm3, onnx"])
+def made(request: pytest.FixtureRequest) -> tuple[PreTrainedModel, str]:
+    """A model, and the target to export it to."""
+    family, target = request.param.split(", ")
+    ends: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": None}
+    return random_model(tiny_lfm3(**ends) if family == "lfm3" else tiny_moe(**ends)), target
+
+
 @pytest.fixture(scope="module")
-def truth() -> PreTrainedModel:
-    return random_model(tiny_moe(pad_token_id=0, eos_token_id=None))
+def truth(made: tuple[PreTrainedModel, str]) -> PreTrainedModel:
+    return made[0]
 
 
-@pytest.fixture(scope="module", params=["onnx", "onnx-portable"])
+@pytest.fixture(scope="module")
 def tiny(
-    request: pytest.FixtureRequest, truth: Any, tmp_path_factory: pytest.TempPathFactory
+    made: tuple[PreTrainedModel, str], tmp_path_factory: pytest.TempPathFactory
 ) -> LfmEdgeForCausalLM:
     folder = tmp_path_factory.mktemp("hf")
-    export(saved(truth, folder / "source"), folder / "out", target=request.param, quant="f32")
+    truth, target = made
+    export(saved(truth, folder / "source"), folder / "out", target=target, quant="f32")
     return LfmEdgeForCausalLM.from_pretrained(folder / "out", threads=1)
 
 

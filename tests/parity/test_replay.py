@@ -18,9 +18,12 @@ from lfm_edge.bundle import StateTensor
 from lfm_edge.onnx_runtime import OnnxRuntime
 from numpy.typing import NDArray
 
-from tests.support import export, random_model, saved, tiny_moe
+from tests.support import export, random_model, saved, tiny_lfm3, tiny_moe
 
 TOKENS, BACK_TO, CAPACITY = 60, 37, 64
+SLIDING = tiny_lfm3(
+    layer_types=["conv", "sliding_attention", "conv", "full_attention"], num_hidden_layers=4
+)
 Array = NDArray[Any]
 
 
@@ -87,7 +90,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Graph]:
         if (kv, kernel) not in made:
             source = folder / f"checkpoint-{kernel}"
             if not source.exists():
-                saved(random_model(tiny_moe(conv_L_cache=kernel)), source)
+                config = SLIDING if kernel == 7 else tiny_moe(conv_L_cache=kernel)
+                saved(random_model(config), source)
             out = folder / f"{kv}-{kernel}"
             export(source, out, quant="q4", kv=kv)
             made[kv, kernel] = Graph(lfm_edge.load(out))
@@ -99,7 +103,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Graph]:
 IDS = np.random.default_rng(0).integers(8, 320, TOKENS)
 
 
-@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.parametrize("kernel", [3, 4, 7])
 @pytest.mark.parametrize("kv", ["f32", "f16", "int8"])
 def test_a_rewind_needs_as_many_tokens_as_the_convolutions_see_and_no_fewer(
     graph: Callable[..., Graph], kv: str, kernel: int

@@ -8,14 +8,23 @@ import lfm_edge
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from transformers import Lfm2Config, Lfm2MoeConfig
 
-from tests.support import ROPE, export, logits_of, random_model, saved, tiny_dense, tiny_moe
+from tests.support import (
+    ROPE,
+    Config,
+    export,
+    logits_of,
+    random_model,
+    saved,
+    tiny_dense,
+    tiny_lfm3,
+    tiny_moe,
+)
 
 BOUND = 2e-4
 PROMPT, STEPS = 21, 32
 
-CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
+CONFIGS: dict[str, Config] = {
     "dense": tiny_dense(),
     "dense, kernel 2": tiny_dense(conv_L_cache=2),
     "dense, kernel 5, biases": tiny_dense(conv_L_cache=5, conv_bias=True),
@@ -50,6 +59,19 @@ CONFIGS: dict[str, Lfm2Config | Lfm2MoeConfig] = {
     "moe, no dense layer": tiny_moe(num_dense_layers=0),
     "moe, kernel 4, untied, biases": tiny_moe(
         conv_L_cache=4, tie_word_embeddings=False, conv_bias=True
+    ),
+    "lfm3": tiny_lfm3(),
+    "lfm3, heads of 128, window of one": tiny_lfm3(
+        head_dim=128, num_key_value_heads=1, sliding_window=1
+    ),
+    "lfm3, untied, biases, no gate": tiny_lfm3(
+        tie_word_embeddings=False, attention_bias=True, conv_bias=True, use_attention_gate=False
+    ),
+    "lfm3, no sandwich, window of a prompt": tiny_lfm3(
+        use_sandwich_norm=False, sliding_window=PROMPT
+    ),
+    "lfm3, sliding only": tiny_lfm3(
+        sliding_window=5, num_hidden_layers=3, layer_types=["sliding_attention"] * 3
     ),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.parity.checkpoint_case import DENSE, MOE, Case, Change, Tensors
+from tests.parity.checkpoint_case import DENSE, LFM3, MOE, Case, Change, Tensors
 
 
 def renamed(rename: Callable[[str], str]) -> Change:
@@ -137,6 +137,10 @@ INF, NAN = float("inf"), float("nan")
 
 WEIGHTS: Mapping[str, list[Case]] = {
     "experts stacked or apart": [stored(lambda tensors: tensors, MOE), stored(experts_apart, MOE)],
+    "gate_proj, g_proj": [
+        Case(base=LFM3),
+        Case(base=LFM3, tensors=renamed(lambda name: name.replace(".g_proj.", ".gate_proj."))),
+    ],
     "no model. prefix, or one too many": [
         stored(renamed(lambda name: name.removeprefix("model."))),
         stored(renamed(lambda name: f"model.{name}")),

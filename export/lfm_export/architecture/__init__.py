@@ -5,7 +5,8 @@ Every part names its own tensors, so that readers, quantizers, references and em
 the same description and none of them knows a family. A new family is one more function in
 `families.py` and, at most, one more kind of part in `parts.py`.
 
-Source of the rules: `transformers`, models `lfm2` and `lfm2_moe`; docs/checkpoints.md lists them.
+Source of the rules: `transformers`, models `lfm2`, `lfm2_moe` and `lfm3`; docs/checkpoints.md
+lists them.
 """
 
 from .families import describe

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArchitectureError
 from ..notes import Note, listed, unheard
 from .config import Config, quoted
-from .parts import (
-    Architecture,
-    Attention,
-    Embedding,
-    Layer,
-    Linear,
-    Mlp,
-    Norm,
-    Rope,
-    Router,
-    ShortConv,
-    SparseMoe,
-    Vector,
+from .layers import (
+    FULL,
+    SLIDING,
+    AttentionLayers,
+    attention,
+    head_sizes,
+    linear,
+    mlp,
+    norm,
+    short_conv,
+    sparse_moe,
 )
-from .rope import rope
+from .parts import Architecture, Embedding, Layer, Mlp, SparseMoe
+from .rope import layer_ropes, rope
 from .scope import check_scope
 
 __all__ = ["describe"]
@@ -31,7 +29,6 @@ __all__ = ["describe"]
 MOST_LAYERS = 1024
 MOST_EXPERTS = 4096
 MOST_EXPERTS_IN_ALL = 1 << 17
-WIDEST_HEAD = 1 << 16
 MOST_COLUMNS = 1 << 31
 MOST_POSITIONS = 1 << 20  # of a session: a bundle holds RoPE's table for all of them
 
@@ -72,6 +69,23 @@ _LFM2_MOE: Mapping[str, Any] = {
     "routed_scaling_factor": 1.0,
     "norm_topk_prob": True,
 }
+_LFM3: Mapping[str, Any] = {
+    **_COMMON,
+    "vocab_size": 128_000,
+    "hidden_size": 2048,
+    "intermediate_size": 7680,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "pad_token_id": 124_893,
+    "bos_token_id": 124_894,
+    "conv_L_cache": 7,
+    "sliding_window": 256,
+    "use_sandwich_norm": True,
+    "use_attention_gate": True,
+    "attention_bias": False,
+}
 
 
 def describe(config: Mapping[str, Any], note: Note = unheard) -> Architecture:
@@ -101,9 +115,15 @@ def _lfm2(config: Config, family: str, note: Note) -> Architecture:
         config,
         family,
         kinds,
-        lambda layer: _mlp(config, f"{_prefix(layer)}.feed_forward", width),
+        _lfm2_attention(config, note),
+        lambda layer: mlp(config, f"{_prefix(layer)}.feed_forward", width),
         note,
     )
+
+
+def _lfm2_attention(config: Config, note: Note) -> AttentionLayers:
+    heads, kv_heads, head_dim = head_sizes(config)
+    return AttentionLayers(heads, kv_heads, head_dim, {FULL: rope(config, head_dim, note)})
 
 
 def _dense_width(config: Config) -> int:
@@ -134,16 +154,56 @@ def _lfm2_moe(config: Config, family: str, note: Note) -> Architecture:
     def feed_forward(layer: int) -> Mlp | SparseMoe:
         prefix = f"{_prefix(layer)}.feed_forward"
         return (
-            _mlp(config, prefix, width) if layer < num_dense_layers else _sparse_moe(config, prefix)
+            mlp(config, prefix, width) if layer < num_dense_layers else sparse_moe(config, prefix)
         )
 
-    return _assemble(config, family, _layer_types(config), feed_forward, note)
+    kinds = _layer_types(config)
+    return _assemble(config, family, kinds, _lfm2_attention(config, note), feed_forward, note)
+
+
+def _lfm3(config: Config, family: str, note: Note) -> Architecture:
+    if "rms_norm_eps" in config.values:  # its other name, which wins
+        config = Config({**config.values, "norm_eps": config.values["rms_norm_eps"]})
+    width = config.integer("intermediate_size")
+    kinds = _lfm3_layers(config)
+    heads, kv_heads, head_dim = head_sizes(config)
+    layers = AttentionLayers(
+        heads,
+        kv_heads,
+        head_dim,
+        layer_ropes(config, [kind for kind in (FULL, SLIDING) if kind in kinds], head_dim, note),
+        window=config.integer("sliding_window") if SLIDING in kinds else 0,
+        gated=config.flag("use_attention_gate"),
+        bias=config.flag("attention_bias"),
+        out_proj="o_proj",
+        q_norm="q_norm",
+        k_norm="k_norm",
+    )
+    return _assemble(
+        config,
+        family,
+        kinds,
+        layers,
+        lambda layer: mlp(config, f"{_prefix(layer)}.feed_forward", width),
+        note,
+        sandwich=config.flag("use_sandwich_norm"),
+    )
+
+
+def _lfm3_layers(config: Config) -> list[str]:
+    """By kind, or by default every fourth layer of either kind of attention."""
+    if config.values["layer_types"] is not None:
+        return _layer_types(config, (FULL, SLIDING))
+    pattern = (SLIDING, "conv", FULL, "conv")
+    count = config.integer("num_hidden_layers", most=MOST_LAYERS)
+    return ["conv", *(pattern[i % len(pattern)] for i in range(1, count))]
 
 
 _Family = Callable[[Config, str, Note], Architecture]
 _FAMILIES: Mapping[str, tuple[Mapping[str, Any], _Family]] = {
     "lfm2": (_LFM2, _lfm2),
     "lfm2_moe": (_LFM2_MOE, _lfm2_moe),
+    "lfm3": (_LFM3, _lfm3),
 }
 
 
@@ -155,27 +215,30 @@ def _assemble(
     config: Config,
     family: str,
     kinds: list[str],
+    attention_layers: AttentionLayers,
     feed_forward: Callable[[int], Mlp | SparseMoe],
     note: Note,
+    sandwich: bool = False,
 ) -> Architecture:
     hidden, vocab = config.integer("hidden_size"), config.integer("vocab_size")
-    heads = _Heads.of(config, note)
     # As transformers does, whether a layer needs them or not.
     config.flag("conv_bias")
     config.integer("conv_L_cache", least=2)
     layers = tuple(
         Layer(
             index,
-            _norm(config, f"{_prefix(index)}.operator_norm", hidden),
-            _attention(config, _prefix(index), heads)
-            if kind == "full_attention"
-            else _conv(config, _prefix(index)),
-            _norm(config, f"{_prefix(index)}.ffn_norm", hidden),
+            norm(config, f"{_prefix(index)}.operator_norm", hidden),
+            short_conv(config, _prefix(index))
+            if kind == "conv"
+            else attention(config, _prefix(index), kind, attention_layers),
+            norm(config, f"{_prefix(index)}.post_operator_norm", hidden) if sandwich else None,
+            norm(config, f"{_prefix(index)}.ffn_norm", hidden),
             feed_forward(index),
+            norm(config, f"{_prefix(index)}.post_ffn_norm", hidden) if sandwich else None,
         )
         for index, kind in enumerate(kinds)
     )
-    old_name = "tie_embedding" in config.values
+    old_name = "tie_embedding" in config.values and family != "lfm3"
     tied = config.flag("tie_embedding" if old_name else "tie_word_embeddings")
     return Architecture(
         family=family,
@@ -186,11 +249,11 @@ def _assemble(
         eos_token_ids=_end_tokens(config, note),
         pad_token_id=_special_token(config, "pad_token_id", note),
         embedding=Embedding(
-            _linear("model.embed_tokens", vocab, hidden),
-            None if tied else _linear("lm_head", vocab, hidden),
+            linear("model.embed_tokens", vocab, hidden),
+            None if tied else linear("lm_head", vocab, hidden),
         ),
         layers=layers,
-        final_norm=_norm(config, "model.embedding_norm", hidden),
+        final_norm=norm(config, "model.embedding_norm", hidden),
     )
 
 
@@ -204,11 +267,11 @@ def _attention_layers(config: Config) -> list[str]:
         raise config.error("full_attn_idxs", "a list of layers")
     if config.values["layer_types"] is not None:
         return _layer_types(config)
-    attention = range(count) if chosen is None else set(chosen)
-    return ["full_attention" if i in attention else "conv" for i in range(count)]
+    attending = range(count) if chosen is None else set(chosen)
+    return [FULL if i in attending else "conv" for i in range(count)]
 
 
-def _layer_types(config: Config) -> list[str]:
+def _layer_types(config: Config, attending: tuple[str, ...] = (FULL,)) -> list[str]:
     count = config.integer("num_hidden_layers", most=MOST_LAYERS)
     kinds = config.values["layer_types"]
     if not isinstance(kinds, list) or len(kinds) != count:
@@ -224,11 +287,12 @@ def _layer_types(config: Config) -> list[str]:
             "(num_hidden_layers)"
         )
     for kind in kinds:
-        if kind not in ("conv", "full_attention", "attention"):
+        if kind not in ("conv", "attention", *attending):
+            known = " or ".join(("conv", *attending))
             raise ArchitectureError(
-                f"config.json: layer_types holds {quoted(kind)}, expected conv or full_attention"
+                f"config.json: layer_types holds {quoted(kind)}, expected {known}"
             )
-    return ["conv" if kind == "conv" else "full_attention" for kind in kinds]
+    return [FULL if kind == "attention" else kind for kind in kinds]
 
 
 def _max_context(config: Config, note: Note) -> int:
@@ -259,93 +323,3 @@ def _known_tokens(
     if unknown := [token for token in tokens if not 0 <= token < vocab]:
         note(f"config.json: {name} {listed(unknown)} is passed over; there are {vocab} tokens")
     return tuple(token for token in tokens if 0 <= token < vocab)
-
-
-def _linear(name: str, rows: int, columns: int, bias: bool = False) -> Linear:
-    return Linear(
-        f"{name}.weight", rows, columns, Vector(f"{name}.bias", (rows,)) if bias else None
-    )
-
-
-def _norm(config: Config, name: str, size: int) -> Norm:
-    return Norm(Vector(f"{name}.weight", (size,)), config.number("norm_eps"))
-
-
-@dataclass(frozen=True)
-class _Heads:
-    """What all attention layers share."""
-
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    rope: Rope
-
-    @classmethod
-    def of(cls, config: Config, note: Note) -> _Heads:
-        heads = config.integer("num_attention_heads")
-        kv_heads = config.integer("num_key_value_heads")
-        if heads % kv_heads:
-            raise config.error("num_attention_heads", f"a multiple of {kv_heads} key-value heads")
-        derived = {"head_dim": config.integer("hidden_size") // heads}
-        head_dim = Config({**derived, **config.values}).integer("head_dim", most=WIDEST_HEAD)
-        return cls(heads, kv_heads, head_dim, rope(config, head_dim, note))
-
-
-def _attention(config: Config, layer: str, heads: _Heads) -> Attention:
-    hidden, prefix = config.integer("hidden_size"), f"{layer}.self_attn"
-    queries, keys = heads.num_heads * heads.head_dim, heads.num_kv_heads * heads.head_dim
-    return Attention(
-        q_proj=_linear(f"{prefix}.q_proj", queries, hidden),
-        k_proj=_linear(f"{prefix}.k_proj", keys, hidden),
-        v_proj=_linear(f"{prefix}.v_proj", keys, hidden),
-        out_proj=_linear(f"{prefix}.out_proj", hidden, queries),
-        q_norm=_norm(config, f"{prefix}.q_layernorm", heads.head_dim),
-        k_norm=_norm(config, f"{prefix}.k_layernorm", heads.head_dim),
-        num_heads=heads.num_heads,
-        num_kv_heads=heads.num_kv_heads,
-        head_dim=heads.head_dim,
-        rope=heads.rope,
-    )
-
-
-def _conv(config: Config, layer: str) -> ShortConv:
-    hidden, bias = config.integer("hidden_size"), config.flag("conv_bias")
-    kernel = config.integer("conv_L_cache", least=2)
-    prefix = f"{layer}.conv"
-    return ShortConv(
-        in_proj=_linear(f"{prefix}.in_proj", 3 * hidden, hidden, bias),
-        taps=Vector(f"{prefix}.conv.weight", (hidden, 1, kernel)),
-        bias=Vector(f"{prefix}.conv.bias", (hidden,)) if bias else None,
-        out_proj=_linear(f"{prefix}.out_proj", hidden, hidden, bias),
-        hidden_size=hidden,
-        kernel_size=kernel,
-    )
-
-
-def _mlp(config: Config, prefix: str, width: int) -> Mlp:
-    hidden = config.integer("hidden_size")
-    return Mlp(
-        gate=_linear(f"{prefix}.w1", width, hidden),
-        up=_linear(f"{prefix}.w3", width, hidden),
-        down=_linear(f"{prefix}.w2", hidden, width),
-    )
-
-
-def _sparse_moe(config: Config, prefix: str) -> SparseMoe:
-    hidden, experts = config.integer("hidden_size"), config.integer("num_experts")
-    per_token = config.integer("num_experts_per_tok")
-    if per_token > experts:
-        raise config.error("num_experts_per_tok", f"at most the {experts} experts of num_experts")
-    biased = config.flag("use_expert_bias")
-    router = Router(
-        weight=Vector(f"{prefix}.gate.weight", (experts, hidden)),
-        bias=Vector(f"{prefix}.expert_bias", (experts,)) if biased else None,
-        num_experts=experts,
-        num_experts_per_tok=per_token,
-        norm_topk_prob=config.flag("norm_topk_prob"),
-        routed_scaling_factor=config.number("routed_scaling_factor"),
-    )
-    width = config.integer("moe_intermediate_size")
-    return SparseMoe(
-        router, tuple(_mlp(config, f"{prefix}.experts.{e}", width) for e in range(experts))
-    )

@@ -82,6 +82,8 @@ class Attention:
     q_proj: Linear
     k_proj: Linear
     v_proj: Linear
+    gate_proj: Linear | None
+    """`[num_heads, hidden]`: each head's output is multiplied by the sigmoid of its row."""
     out_proj: Linear
     q_norm: Norm
     k_norm: Norm
@@ -89,6 +91,8 @@ class Attention:
     num_kv_heads: int
     head_dim: int
     rope: Rope
+    window: int
+    """How many keys a token sees, itself included; 0: all before it."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +139,18 @@ class SparseMoe:
 
 @dataclass(frozen=True)
 class Layer:
-    """`h += operator(operator_norm(h)); h += feed_forward(ffn_norm(h))`."""
+    """`h += operator(operator_norm(h)); h += feed_forward(ffn_norm(h))`.
+
+    In a family with sandwich norms, what is added is normed as well.
+    """
 
     index: int
     operator_norm: Norm
     operator: Attention | ShortConv
+    post_operator_norm: Norm | None
     ffn_norm: Norm
     feed_forward: Mlp | SparseMoe
+    post_ffn_norm: Norm | None
 
 
 @dataclass(frozen=True)

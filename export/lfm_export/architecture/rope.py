@@ -7,7 +7,7 @@ depend on the length of a text are taken as far as the model's own context, or r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,18 @@ from ..notes import Note
 from .config import Config, quoted
 from .parts import Rope
 
-__all__ = ["rope"]
+__all__ = ["layer_ropes", "rope"]
 
 _DEFAULT_THETA = 1_000_000.0
 _LAYER_TYPES = ("full_attention", "conv")
+_LAYER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+    "full_attention": {
+        "rope_type": "proportional",
+        "rope_theta": _DEFAULT_THETA,
+        "partial_rotary_factor": 0.5,
+    },
+}
 _WITH_ORIGINAL_LENGTH = ("llama3", "yarn", "longrope")
 _ORIGINAL = "original_max_position_embeddings"
 _POSITIONS = "max_position_embeddings"
@@ -33,9 +41,41 @@ def rope(config: Config, head_dim: int, note: Note) -> Rope:
     Raises:
         ArchitectureError: an unknown rule, one that no fixed table can hold, or a wrong value.
     """
+    name, given = _parameters(config, note)
+    if (
+        given.get("rope_type", given.get("type")) in _WITH_ORIGINAL_LENGTH
+        and _ORIGINAL in config.values
+    ):  # beside the object it beats what is in it
+        given = {**given, _ORIGINAL: config.values[_ORIGINAL]}
+    return _rope(config, name, given, head_dim, note)
+
+
+def layer_ropes(
+    config: Config, kinds: Sequence[str], head_dim: int, note: Note
+) -> Mapping[str, Rope]:
+    """The RoPE of each kind of layer, where the objects are nested by kind.
+
+    Raises:
+        ArchitectureError: as `rope`, or a kind has no object of its own.
+    """
+    name, given = _chosen(config)
+    given = _LAYER_DEFAULTS if given is None else given
+    found = {}
+    for kind in kinds:
+        parameters = given.get(kind)
+        if not isinstance(parameters, Mapping):
+            what = f"is {quoted(parameters)}" if kind in given else "is missing"
+            raise ArchitectureError(
+                f"config.json: {name}.{kind} {what}, expected an object: that of the {kind} layers"
+            )
+        found[kind] = _rope(config, f"{name}.{kind}", parameters, head_dim, note)
+    return found
+
+
+def _rope(config: Config, name: str, given: Mapping[str, Any], head_dim: int, note: Note) -> Rope:
+    """That of one object."""
     if head_dim % 2:
         raise ArchitectureError(f"config.json: head_dim is {head_dim}, expected an even number")
-    name, given = _parameters(config, note)
     defaults: dict[str, Any] = {
         "rope_theta": config.values.get("rope_theta", _DEFAULT_THETA),
         _POSITIONS: config.integer(_POSITIONS),
@@ -45,8 +85,6 @@ def rope(config: Config, head_dim: int, note: Note) -> Rope:
     kind = given.get("rope_type", given.get("type", "default"))
     if kind in _WITH_ORIGINAL_LENGTH:
         defaults[_ORIGINAL] = defaults[_POSITIONS]
-        if _ORIGINAL in config.values:  # beside the object it beats what is in it
-            given = {**given, _ORIGINAL: config.values[_ORIGINAL]}
     parameters = Config(given, defaults, name)
     if not isinstance(kind, str) or kind not in _RULES:
         raise ArchitectureError(
@@ -69,14 +107,20 @@ def rope(config: Config, head_dim: int, note: Note) -> Rope:
     )
 
 
-def _parameters(config: Config, note: Note) -> tuple[str, Mapping[str, Any]]:
+def _chosen(config: Config) -> tuple[str, Mapping[str, Any] | None]:
     """The object that counts, and its name: `rope_scaling` unless it is null or empty."""
     name = "rope_scaling" if config.values.get("rope_scaling") else "rope_parameters"
     given = config.values.get(name)
+    if given is not None and not isinstance(given, Mapping):
+        raise config.error(name, "an object")
+    return name, given
+
+
+def _parameters(config: Config, note: Note) -> tuple[str, Mapping[str, Any]]:
+    """The object that counts, which is for all layers."""
+    name, given = _chosen(config)
     if given is None:
         return name, {}
-    if not isinstance(given, Mapping):
-        raise config.error(name, "an object")
     nested = [key for key in given if key in _LAYER_TYPES]
     if nested and not {"rope_type", "rope_theta"} <= given.keys():
         raise ArchitectureError(

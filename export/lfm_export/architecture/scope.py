@@ -15,7 +15,7 @@ from .config import Config, quoted
 
 __all__ = ["check_scope"]
 
-_CLASSES = {"lfm2": "Lfm2", "lfm2_moe": "Lfm2Moe"}
+_CLASSES = {"lfm2": "Lfm2", "lfm2_moe": "Lfm2Moe", "lfm3": "Lfm3"}
 _REFUSED: Mapping[str, str] = {
     "is_encoder_decoder": "false: only decoders can be exported",
     "per_layer_config": "none: all layers of a kind must be alike",
@@ -30,6 +30,7 @@ _UNREAD: Mapping[str, tuple[Any, ...]] = {
     "use_pos_enc": (None, True),
     "block_use_swiglu": (None, True),
 }
+_READ = {"lfm3": ("attention_bias", "sliding_window")}
 _SAME_AS = {
     "block_dim": "hidden_size",
     "conv_dim": "hidden_size",
@@ -61,7 +62,7 @@ def check_scope(config: Config, family: str, note: Note) -> None:
     if values.get("auto_map"):
         note("config.json: auto_map names code of the checkpoint's own, which is never run")
     for name, harmless in _UNREAD.items():
-        if values.get(name) not in harmless:
+        if name not in _READ.get(family, ()) and values.get(name) not in harmless:
             _note_unread(values, name, note)
     for name, other in _SAME_AS.items():
         if values.get(name) is not None and values[name] != values.get(other):

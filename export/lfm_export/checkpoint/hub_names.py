@@ -37,7 +37,7 @@ def hub_names(stored: Mapping[str, StoredTensor], note: Note) -> dict[str, Store
     twice: list[str] = []
     for stored_name in sorted(stored, key=_natural):
         tensor = stored[stored_name]
-        for name, part in _experts_apart(_with_one_prefix(stored_name), tensor):
+        for name, part in _experts_apart(_hub_name(stored_name), tensor):
             expert = _EXPERT.fullmatch(name)
             if name not in tensors:
                 tensors[name] = part
@@ -81,6 +81,11 @@ def _require_order(
             "transformers would take in another order; rename them all alike"
         )
     last[matrix] = number
+
+
+def _hub_name(name: str) -> str:
+    """With one prefix, and with the name that transformers gives LFM3's gates when it saves."""
+    return _with_one_prefix(name.replace(".self_attn.g_proj.", ".self_attn.gate_proj."))
 
 
 def _with_one_prefix(name: str) -> str:

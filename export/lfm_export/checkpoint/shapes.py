@@ -72,6 +72,38 @@ def _moe(
     }
 
 
+def _lfm3() -> dict[str, Any]:
+    """The ids of special tokens are those of the tokenizer that synthetic weights come with."""
+    return {
+        **_COMMON,
+        "architectures": ["Lfm3ForCausalLM"],
+        "model_type": "lfm3",
+        "hidden_size": 2048,
+        "intermediate_size": 7680,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "vocab_size": 128000,
+        "conv_L_cache": 7,
+        "sliding_window": 256,
+        "use_sandwich_norm": True,
+        "use_attention_gate": True,
+        "attention_bias": False,
+        "layer_types": [
+            "conv" if i % 2 or not i else "full_attention" if i % 4 else "sliding_attention"
+            for i in range(24)
+        ],
+        "rope_parameters": {
+            "sliding_attention": _rope(1e4),
+            "full_attention": {
+                "rope_type": "proportional",
+                "rope_theta": 1e6,
+                "partial_rotary_factor": 0.5,
+            },
+        },
+    }
+
+
 _LAYERS_8B = _layer_types(24, (2, 6, 10, 14, 18, 21))
 _LAYERS_24B = _layer_types(40, (2, 6, 10, 14, 18, 22, 26, 30, 34, 38))
 _LAYERS_2_6B = _layer_types(30, (2, 5, 9, 13, 17, 21, 24, 27))
@@ -88,5 +120,6 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "lfm2.5-8b-a1b": _moe(
         7168, 32, 1792, _LAYERS_8B, vocab_size=128000, rope_parameters=_rope(5e6)
     ),
+    "lfm3-1.7b": _lfm3(),
 }
 """The config.json of every shape that has a name."""

@@ -119,6 +119,9 @@ def _mean_and_deviation(name: str, shape: tuple[int, ...], layers: int) -> tuple
     All branches together add as much to the residual stream as the embedding began it with:
     with more, random weights are chaotic and a rounding error grows from layer to layer.
     """
+    if name.endswith(("post_operator_norm.weight", "post_ffn_norm.weight")):
+        branch = _EMBEDDING / math.sqrt(shape[0]) / math.sqrt(2 * layers)
+        return branch, 0.1 * branch
     if "norm" in name:
         return 1.0, 0.1
     if name.endswith("bias"):
@@ -126,7 +129,7 @@ def _mean_and_deviation(name: str, shape: tuple[int, ...], layers: int) -> tuple
     deviation = 1 / math.sqrt(math.prod(shape[1:]))
     if name.endswith(("embed_tokens.weight", "lm_head.weight")):
         return 0.0, _EMBEDDING * deviation
-    if name.endswith(("out_proj.weight", "w2.weight")):
+    if name.endswith(("out_proj.weight", "o_proj.weight", "w2.weight")):
         hidden = shape[0]
         return 0.0, deviation * _EMBEDDING / math.sqrt(hidden) / math.sqrt(2 * layers)
     return 0.0, deviation

@@ -11,6 +11,8 @@ from ..errors import ExportError
 
 __all__ = ["check_plain", "refusal"]
 
+_KNOWN = ("lfm2", "lfm2_moe")
+
 
 def refusal(target: str, what: str) -> ExportError:
     """The error for what a target's runtime cannot do."""
@@ -20,11 +22,13 @@ def refusal(target: str, what: str) -> ExportError:
 
 
 def check_plain(architecture: Architecture, target: str) -> None:
-    """Refuses attention that such a runtime would take for another.
+    """Refuses families that such a runtime does not know, and attention that it would mistake.
 
     Raises:
         ExportError: names what the runtime cannot do.
     """
+    if architecture.family not in _KNOWN:
+        raise refusal(target, f"the model's family is {architecture.family}")
     operators = [layer.operator for layer in architecture.layers]
     attention = [part for part in operators if isinstance(part, Attention)]
     if not attention:

@@ -87,13 +87,16 @@ class StoredWeights:
         self, part: Attention | ShortConv | Mlp, prefix: str, expert: int | None
     ) -> dict[str, QuantizedTensor]:
         if isinstance(part, Attention):
-            *stacked, out = [t for t in tensors_of(part) if isinstance(t, Linear)]
+            stacked = (part.q_proj, part.k_proj, part.v_proj)
             rows, columns = sum(m.rows for m in stacked), stacked[0].columns
             qkv = self._whole(f"{prefix}/attention/qkv.weight", rows, columns)
             ends = np.cumsum([m.rows for m in stacked]).tolist()
             found = {m.name: qkv.rows(e - m.rows, e) for m, e in zip(stacked, ends, strict=True)}
-            name = f"{prefix}/attention/out_proj.weight"
-            return found | {out.name: self._whole(name, *out.shape)}
+            for name, linear in (("gate_proj", part.gate_proj), ("out_proj", part.out_proj)):
+                if linear is not None:
+                    stored = f"{prefix}/attention/{name}.weight"
+                    found[linear.name] = self._whole(stored, *linear.shape)
+            return found
         if isinstance(part, ShortConv):
             return {
                 m.name: self._whole(f"{prefix}/conv/{m.name.rsplit('.', 2)[-2]}", *m.shape)

@@ -173,6 +173,16 @@ class Walk(Operations[None, Value], abc.ABC):
             self._advance(len(self.lanes) * size_of(expert))
         return out
 
+    def norm_branch(self, branch: Value, part: Norm) -> Value:
+        """The norm of every token, in place: a walk that is killed here makes the branch anew."""
+        if self._done():
+            return ()
+        for lane, rows in enumerate(branch):
+            weight = self.vector(lane, part.weight)
+            for some in self._blocks():
+                rows[some] = ops.rms_norm(rows[some], weight, part.eps)
+        return branch
+
     def add(self, stream: None, branch: Value) -> None:
         """The sum, in files of its own: a walk that is killed here goes on from the terms."""
         del stream

@@ -280,6 +280,10 @@ class _Step(Operations[Tensor, Tensor]):
         normed: Tensor = self._model.norms[_key(part)](stream)
         return normed
 
+    def norm_branch(self, branch: Tensor, part: Norm) -> Tensor:
+        """`[hidden]`."""
+        return self.norm(branch, part)
+
     def attention(self, x: Tensor, layer: int, part: Attention) -> Tensor:
         """`[hidden] -> [hidden]`."""
         del part

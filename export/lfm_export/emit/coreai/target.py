@@ -19,6 +19,7 @@ from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
 
 __all__ = ["CoreAI"]
 
+_FAMILIES = ("lfm2", "lfm2_moe")
 _MOST_BYTES = 2_000_000_000
 _BYTES = {"f32": 4.0, "q8": 1 + 4 / BLOCK_SIZE, "q4": 0.5 + 4 / BLOCK_SIZE}  # of one weight
 
@@ -32,13 +33,18 @@ class CoreAI(Target):
     usual_context = 4096  # the whole cache is allocated at once
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:
-        """Refuses a model that would not fit in an ordinary computer's memory meanwhile.
+        """Refuses what its modules cannot do, and what would not fit in an ordinary computer.
 
         The whole model is in memory, as a torch module and again as Core AI's program.
 
         Raises:
-            ExportError: its weights take too many bytes.
+            ExportError: the family is another, or its weights take too many bytes.
         """
+        if architecture.family not in _FAMILIES:
+            raise ExportError(
+                f"--target {self.name}: the model's family is {architecture.family}, expected "
+                f"{' or '.join(_FAMILIES)}; --target coreml takes it"
+            )
         embedding = architecture.embedding
         tables = (embedding.tokens, embedding.head) if embedding.head else (embedding.tokens,)
         in_tables = sum(table.rows * table.columns for table in tables)

@@ -51,8 +51,8 @@ class CoreMLOperations(Operations[Var, Var]):
         self._pieces, self._architecture, self._context = pieces, architecture, context
         self._moe, self._caches = moe, caches
         self._rope: dict[Rope, tuple[Var, Var]] = {}
+        self._masks: dict[int, Var] = {}
         self._positions = caches.positions()
-        self._mask = caches.mask()
 
     def embed(self, part: Embedding) -> Var:
         """Picks from every piece of the table, then from the right one."""
@@ -61,6 +61,10 @@ class CoreMLOperations(Operations[Var, Var]):
     def norm(self, stream: Var, part: Norm) -> Var:
         """In float32."""
         return self._pieces.norm(stream, part)
+
+    def norm_branch(self, branch: Var, part: Norm) -> Var:
+        """In float32."""
+        return self._pieces.norm(self._pieces.single(branch), part)
 
     def add(self, stream: Var, branch: Var) -> Var:
         """In float32."""
@@ -101,10 +105,13 @@ class CoreMLOperations(Operations[Var, Var]):
         query = mb.reshape(x=query, shape=[1, groups, rows, size])
         scores = mb.matmul(x=query, y=keys, transpose_y=True)
         scores = mb.reshape(x=scores, shape=[groups, heads // groups, tokens, self._context])
-        weights = mb.softmax(x=mb.add(x=scores, y=self._mask), axis=-1)
+        weights = mb.softmax(x=mb.add(x=scores, y=self._mask(part.window)), axis=-1)
         weights = mb.reshape(x=weights, shape=[1, groups, rows, self._context])
         out = mb.reshape(x=mb.matmul(x=weights, y=values), shape=[1, heads, tokens, size])
         out = mb.transpose(x=out, perm=[0, 2, 1, 3])
+        if part.gate_proj is not None:
+            gates = mb.sigmoid(x=pieces.linear(x, part.gate_proj))
+            out = mb.mul(x=out, y=mb.expand_dims(x=gates, axes=[-1]))
         return pieces.linear(mb.reshape(x=out, shape=[1, tokens, heads * size]), part.out_proj)
 
     def short_conv(self, x: Var, layer: int, part: ShortConv) -> Var:
@@ -160,6 +167,12 @@ class CoreMLOperations(Operations[Var, Var]):
             x=self._pieces.linear(x, linear), shape=[1, x.shape[1], heads, part.head_dim]
         )
         return mb.transpose(x=out, perm=[0, 2, 1, 3])
+
+    def _mask(self, window: int) -> Var:
+        """One for all layers that look back as far."""
+        if window not in self._masks:
+            self._masks[window] = self._caches.mask(window)
+        return self._masks[window]
 
     def _rotate(self, x: Var, part: Attention) -> Var:
         """Rotate-half RoPE in float32."""

@@ -105,10 +105,17 @@ class Caches:
             return places
         return mb.minimum(x=places, y=np.int32(self._layout.context - 1))
 
-    def mask(self) -> Var:
-        """`[1, 1, tokens, context]`: 0 where a token sees a position, and -30000 elsewhere."""
+    def mask(self, window: int) -> Var:
+        """`[1, 1, tokens, context]`: 0 where a token sees a position, and -30000 elsewhere.
+
+        It sees the last `window` positions, its own included; 0: all.
+        """
         at = mb.expand_dims(x=self.positions(), axes=[1])
-        seen = mb.less_equal(x=mb.expand_dims(x=self._steps, axes=[0]), y=at)
+        steps = mb.expand_dims(x=self._steps, axes=[0])
+        seen = mb.less_equal(x=steps, y=at)
+        if 0 < window < self._layout.context:
+            first = mb.sub(x=at, y=np.int32(window))
+            seen = mb.logical_and(x=seen, y=mb.less(x=first, y=steps))
         hidden = mb.sub(x=self._pieces.half(seen), y=np.float16(1))
         return mb.expand_dims(x=mb.mul(x=hidden, y=np.float16(30000)), axes=[0, 1])
 

@@ -6,9 +6,10 @@ import onnx_ir as ir
 
 from ...architecture import Attention, Embedding, Linear, Mlp, Norm, ShortConv, SparseMoe, Vector
 from ...decoder import Operations
+from ..onnx_graph.attention import gated, qkv_bias
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.residual import Residual
-from ..onnx_graph.signature import Signature, StateType
+from ..onnx_graph.signature import Shape, Signature, StateType
 from ..onnx_graph.weights import StoredMatrix
 from .weights import PackedWeights
 
@@ -49,6 +50,10 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             stream.added(total[0])
         return normed
 
+    def norm_branch(self, branch: ir.Value, part: Norm) -> ir.Value:
+        """The norm alone."""
+        return self.norm(Residual(branch), part)
+
     def add(self, stream: Residual, branch: ir.Value) -> Residual:
         """Left to the next norm."""
         return stream.plus(branch)
@@ -61,15 +66,17 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         """Projections, and one node for all that lies between them."""
         name, heads = f"layers.{layer}/attention", part.num_kv_heads
         qkv = self._linear(x, part.q_proj, f"{name}/qkv")
+        qkv = self._plus(qkv, qkv_bias(self._graph, part, f"{name}/qkv/biases"), f"{name}/qkv/sum")
         norms = [self._vector(norm.weight) for norm in (part.q_norm, part.k_norm)]
+        shape: Shape = [1, heads, "capacity", part.head_dim]
+        window = part.window or None
         past = [
-            self._signature.past(layer, kind, [1, heads, "capacity", part.head_dim], self._kv)
-            for kind in ("key", "value")
+            self._signature.past(layer, kind, shape, self._kv, window) for kind in ("key", "value")
         ]
         scales: list[ir.Value | None] = [None, None]
         if self._kv == "int8":
             scales = [
-                self._signature.past(layer, kind, [1, heads, "capacity"])
+                self._signature.past(layer, kind, shape[:3], window=window)
                 for kind in ("key_scale", "value_scale")
             ]
         tables, mask = self._signature.rope_tables(part), self._signature.attention_mask
@@ -83,12 +90,16 @@ class OnnxOperations(Operations[Residual, ir.Value]):
             num_kv_heads=heads,
             head_dim=part.head_dim,
             rotary_dim=part.head_dim,
-            window=0,
+            window=part.window,
             scale=part.head_dim**-0.5,
             epsilon=part.q_norm.eps,
         )
         self._signature.present(present)
-        return self._linear(out, part.out_proj, f"{name}/out_proj")
+        if part.gate_proj is not None:
+            gates = self._linear(x, part.gate_proj, f"{name}/gate_proj")
+            out = gated(self._graph, out, gates, part, f"{name}/gate")
+        out = self._linear(out, part.out_proj, f"{name}/out_proj")
+        return self._plus(out, self._optional(part.out_proj.bias), f"{name}/out_proj/sum")
 
     def short_conv(self, x: ir.Value, layer: int, part: ShortConv) -> ir.Value:
         """The whole operator."""
@@ -160,6 +171,9 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         matrix = self._weights.stored(first.name)
         stored = self._graph.stored(matrix.name)
         return self._lfm("QuantizedLinear", x, stored, name=name, **_matrix(matrix))
+
+    def _plus(self, x: ir.Value, bias: ir.Value | None, name: str) -> ir.Value:
+        return x if bias is None else self._graph.op("Add", x, bias, name=name)
 
     def _vector(self, vector: Vector) -> ir.Value:
         return self._graph.stored(vector.name)

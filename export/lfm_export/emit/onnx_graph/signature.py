@@ -54,8 +54,18 @@ class Signature:
             "attention_mask", ir.DataType.INT64, [1, "total_sequence_length"]
         )
 
-    def past(self, layer: int, name: str, shape: Shape, dtype: StateType = "float32") -> ir.Value:
-        """Declares a state tensor; its input names are ONNX Runtime GenAI's."""
+    def past(
+        self,
+        layer: int,
+        name: str,
+        shape: Shape,
+        dtype: StateType = "float32",
+        window: int | None = None,
+    ) -> ir.Value:
+        """Declares a state tensor; its input names are ONNX Runtime GenAI's.
+
+        `window` is how many positions attention looks back on, where that is not all.
+        """
         kind = _KINDS[name]
         name = f"{layer}.{name}"
         past = f"past.{name}" if kind == "conv" else f"past_key_values.{name}"
@@ -68,6 +78,7 @@ class Signature:
                 shape=shape,
                 input=past,
                 output=f"present.{name}",
+                window=window,
             )
         )
         return self._graph.input(past, _ELEMENTS[dtype], shape)

@@ -53,9 +53,13 @@ class StoredWeights(abc.ABC):
             qkv = (description.q_proj, description.k_proj, description.v_proj)
             stacked = stack_rows([weights.matrix(linear) for linear in qkv])
             self._add(qkv[0].name, f"{_prefix(part)}/attention/qkv.weight", stacked)
-            out_proj = description.out_proj
-            name = f"{_prefix(part)}/attention/out_proj.weight"
-            self._add(out_proj.name, name, weights.matrix(out_proj))
+            for name, linear in (
+                ("gate_proj", description.gate_proj),
+                ("out_proj", description.out_proj),
+            ):
+                if linear is not None:
+                    stored = f"{_prefix(part)}/attention/{name}.weight"
+                    self._add(linear.name, stored, weights.matrix(linear))
         elif isinstance(description, ShortConv):
             for linear in (description.in_proj, description.out_proj):
                 name = linear.name.rsplit(".", 2)[-2]

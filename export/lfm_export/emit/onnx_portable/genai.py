@@ -13,6 +13,8 @@ from ..target import Job
 __all__ = ["write_genai_config"]
 
 _FILE = "genai_config.json"
+# GenAI asks of a type only which state there is, and the wiring is the graph's own.
+_TYPES = {"lfm3": "lfm2"}
 
 
 def write_genai_config(job: Job, graph: Graph) -> None:
@@ -24,7 +26,7 @@ def write_genai_config(job: Job, graph: Graph) -> None:
     ids = {"bos_token_id": architecture.bos_token_id, "pad_token_id": companions.pad_token_id}
     config = {
         "model": {
-            "type": architecture.family,
+            "type": _TYPES.get(architecture.family, architecture.family),
             "vocab_size": architecture.vocab_size,
             "context_length": job.context,
             "eos_token_id": list(companions.eos_token_ids),

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from ...architecture import Attention, Embedding, Linear, Mlp, Norm, ShortConv, SparseMoe, Vector
 from ...decoder import Operations
+from ..onnx_graph.attention import gated, qkv_bias
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.residual import Residual
 from ..onnx_graph.signature import Shape, Signature
@@ -48,6 +49,10 @@ class PortableOperations(Operations[Residual, ir.Value]):
         stream.added(total)
         return normed
 
+    def norm_branch(self, branch: ir.Value, part: Norm) -> ir.Value:
+        """The norm alone."""
+        return self._norm(branch, part, part.weight.name.removesuffix(".weight"))
+
     def add(self, stream: Residual, branch: ir.Value) -> Residual:
         """Left to the next norm."""
         return stream.plus(branch)
@@ -79,12 +84,17 @@ class PortableOperations(Operations[Residual, ir.Value]):
         """Projections and norms apart, the rest in one node."""
         name = f"layers.{layer}/attention"
         projections = (part.q_proj, part.k_proj, part.v_proj)
-        qkv = self._linear(x, part.q_proj, f"{name}/qkv")
+        matrix = self._weights.stored(part.q_proj.name)
+        bias = qkv_bias(self._graph, part, f"{name}/qkv/biases")
+        qkv = multiply(self._graph, matrix, x, f"{name}/qkv", bias)
         q, k, v = self._split(qkv, [linear.rows for linear in projections], -1, f"{name}/split")
         q = self._norm_heads(q, part.q_norm, part.num_heads, f"{name}/q_norm")
         k = self._norm_heads(k, part.k_norm, part.num_kv_heads, f"{name}/k_norm")
         shape: Shape = [1, part.num_kv_heads, "capacity", part.head_dim]
-        past = [self._signature.past(layer, kind, shape) for kind in ("key", "value")]
+        past = [
+            self._signature.past(layer, kind, shape, window=part.window or None)
+            for kind in ("key", "value")
+        ]
         out, *present = self._graph.node(
             "GroupQueryAttention",
             *(q, k, v, *past, self._last_position, self._total),
@@ -96,8 +106,12 @@ class PortableOperations(Operations[Residual, ir.Value]):
             kv_num_heads=part.num_kv_heads,
             scale=part.head_dim**-0.5,
             do_rotary=1,
+            local_window_size=part.window or -1,
         )
         self._signature.present(present)
+        if part.gate_proj is not None:
+            gates = self._linear(x, part.gate_proj, f"{name}/gate_proj")
+            out = gated(self._graph, out, gates, part, f"{name}/gate")
         return self._linear(out, part.out_proj, f"{name}/out_proj")
 
     def short_conv(self, x: ir.Value, layer: int, part: ShortConv) -> ir.Value:
