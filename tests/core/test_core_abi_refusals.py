@@ -137,6 +137,24 @@ def test_conversations_are_refused_in_python_s_words(
 
 
 @pytest.mark.parametrize(
+    "arguments", ["{", '{"a": "\x01"}', '{"a" 1}', "[1 2]", '"\\x"', "[", "{} 1", '"a', "3"]
+)
+def test_arguments_that_are_no_json_are_refused_in_python_s_words(
+    model: Handle, reference: lfm_edge.Model, arguments: str
+) -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+    said = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    with pytest.raises(InvalidRequestError) as wanted:
+        reference.conversation().send(said)
+    with (
+        library().open("conversation_open", model, None) as other,
+        pytest.raises(InvalidRequestError) as found,
+    ):
+        _send(other, said)
+    assert str(found.value) == str(wanted.value)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"schema": {}}, "schema: an answer of a given form cannot be had on a device"),
