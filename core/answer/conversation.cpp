@@ -27,10 +27,12 @@ Json::Array require_messages(const Json& messages, const char* what) {
   return messages.array();
 }
 
-// The capacity for the context that was asked for.
+// The capacity for the context that was asked for; 0 is no default here.
 int64_t capacity_of(const Bundle& bundle, const Json& context) {
   if (context.is_null()) return capacity_for(bundle, 0);
-  if (context.is_integer()) return capacity_for(bundle, context.integer());
+  if (context.is_integer() && context.integer() != 0) {
+    return capacity_for(bundle, context.integer());
+  }
   const int64_t most = bundle.manifest().model.max_context;
   throw out_of_range("context", context, "1 to " + grouped(most) + ", the most this bundle holds");
 }

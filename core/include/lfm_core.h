@@ -184,7 +184,7 @@ LFM_CORE_API LfmStatus lfm_stop(LfmHandle events);
 /* ---- Conversations ---- */
 
 /* `setting`: {"system", "tools", "template_options", "clock", "messages", "context"}; null: none.
- */
+ * A context is 1 or more: its default is null, as Python's None. */
 LFM_CORE_API LfmStatus lfm_conversation_open(LfmModel model, const char* setting,
                                              LfmConversation* conversation);
 
@@ -213,7 +213,7 @@ LFM_CORE_API LfmStatus lfm_conversation_set_messages(LfmConversation conversatio
 /* The session that has read them; to be closed like any other handle. */
 LFM_CORE_API LfmStatus lfm_conversation_session(LfmConversation conversation, LfmSession* session);
 
-/* Files of Python's Conversation.save. */
+/* Files of Python's Conversation.save. `context` 0: that of the saved session. */
 LFM_CORE_API LfmStatus lfm_conversation_save(LfmConversation conversation, const char* path);
 LFM_CORE_API LfmStatus lfm_conversation_load(LfmModel model, const char* path, int64_t context,
                                              LfmConversation* conversation);

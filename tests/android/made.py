@@ -140,6 +140,11 @@ def _errors(model: lfm_edge.Model, folder: Path) -> dict[str, Any]:
         "no bundle": lambda: lfm_edge.load(folder / "nowhere"),
         "threads": lambda: lfm_edge.load(folder / "onnx-f16", threads=0),
         "context": lambda: model.session(10_000_000),
+        "no context": lambda: model.session(0),
+        "no context of a chat": lambda: model.conversation(context=0),
+        "no context of a file": lambda: lfm_edge.Session.open(
+            model, folder / "onnx-f16.session", context=0
+        ),
         "temperature": lambda: model.generate([1], temperature=-1.0),
         "max_tokens": lambda: model.generate([1], max_tokens=0),
         "logit_bias": lambda: model.generate([1], logit_bias={3: 200.0}),

@@ -124,6 +124,10 @@ def test_conversations_are_refused_in_python_s_words(
                 lambda: reference.conversation(context=4097),
             ),
             (
+                lambda: library().open("conversation_open", model, {"context": 0}),
+                lambda: reference.conversation(context=0),
+            ),
+            (
                 lambda: library().open("conversation_open", model, {"tools": [{"name": ""}]}),
                 lambda: reference.conversation(tools=[{"name": ""}]),
             ),

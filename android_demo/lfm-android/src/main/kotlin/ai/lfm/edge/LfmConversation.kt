@@ -99,7 +99,8 @@ public class LfmConversation internal constructor(
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmConversation =
             opening {
-                val handle = Native.conversationLoad(model.handle, line(file.path), capacity(context))
+                val capacity = capacity(context, model.info)
+                val handle = Native.conversationLoad(model.handle, line(file.path), capacity)
                 LfmConversation(handle, model.info.vocabSize)
             }
     }
