@@ -190,7 +190,8 @@ def test_whatever_makes_the_bundle_whole_removes_what_a_killed_calibration_left(
     source: Path, text: Path, tmp_path: Path
 ) -> None:
     out, left = tmp_path / "out", tmp_path / ".out.calibration"
-    for again in ({}, {"calibrate": text, "state": tmp_path / "state"}):
+    agains: list[dict[str, Any]] = [{}, {"calibrate": text, "state": tmp_path / "state"}]
+    for again in agains:
         with pytest.raises(Killed):
             exported(source, out, KillingAfter(), calibrate=text)
         assert (left / "walk.json").exists()
