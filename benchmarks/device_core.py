@@ -33,7 +33,10 @@ ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "build" / "core" / "lfm_bench"
 ANSWERS = ROOT / "build" / "core" / "time_answers"
 KOTLIN = ROOT / "build" / "maven" / "lfm-android"
-RUNTIME = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))
+RUNTIME = next(
+    (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.*"),
+    Path("libonnxruntime.so"),  # where the system looks
+)
 PROMPT, TOKENS, RUNS = 16, 48, 4
 GREEDY: Mapping[str, Any] = {"temperature": 0, "repetition_penalty": 1}
 DEFAULTS: Mapping[str, Any] = {"seed": 0}
