@@ -1,5 +1,8 @@
 #include "answer/conversation.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "answer/fields.h"
 #include "chat/characters.h"
 #include "chat/python_text.h"
@@ -133,11 +136,44 @@ std::unique_ptr<Turn> Conversation::edit(int64_t turn, const std::string& text, 
 }
 
 std::unique_ptr<Turn> Conversation::answer(Json::Array messages, const Json& options, Stop stop) {
-  const Chat chat{Json(messages), setting_.tools, setting_.template_options,
-                  require_clock(setting_.clock)};
-  Request request = chat_request(model_, session_, chat, options);
+  Request request = chat_request(model_, session_, chat_of(messages), options);
   return std::make_unique<Turn>(shared_from_this(), std::move(messages), std::move(request),
                                 std::move(stop));
+}
+
+Chat Conversation::chat_of(Json::Array messages) const {
+  return {Json(std::move(messages)), setting_.tools, setting_.template_options,
+          require_clock(setting_.clock)};
+}
+
+// The prompt if the user said this now.
+std::vector<int32_t> Conversation::next_prompt(const char* text) const {
+  Json::Array said = messages().array();
+  said.push_back(user_says(text));
+  return chat_ids(*model_, chat_of(std::move(said)), std::numeric_limits<int64_t>::max());
+}
+
+void Conversation::check(const Json& options) const { check_chat_options(*model_, options); }
+
+int64_t Conversation::warm() {
+  std::vector<int32_t> shared = next_prompt("a");
+  const std::vector<int32_t> other = next_prompt("b");
+  const auto [end, _] = std::mismatch(shared.begin(), shared.end(), other.begin(), other.end());
+  shared.erase(end, shared.end());
+  const SharedSession::Use session(*session_);
+  const std::vector<int32_t>& held = session->ids();
+  const bool is_held =
+      held.size() >= shared.size() && std::equal(shared.begin(), shared.end(), held.begin());
+  if (is_held) return 0;
+  const std::vector<int32_t> unread = session->resume(shared);
+  session->prefill(unread);
+  return static_cast<int64_t>(unread.size());
+}
+
+std::shared_ptr<Conversation> Conversation::fork() const {
+  auto session = std::make_shared<SharedSession>(SharedSession::Use(*session_)->fork());
+  return std::shared_ptr<Conversation>(
+      new Conversation(model_, std::move(session), messages().array(), setting_));
 }
 
 Json Conversation::messages() const {

@@ -61,7 +61,7 @@ typedef enum LfmStatus {
 
 /* ---- The library ---- */
 
-/* "1.0": the major number changes with what exists here, the minor one with what is added. */
+/* "1.1": the major number changes with what exists here, the minor one with what is added. */
 LFM_CORE_API const char* lfm_core_version(void);
 
 /* The message of this thread's last failed call; it stays until the next one fails. */
@@ -203,6 +203,16 @@ LFM_CORE_API LfmStatus lfm_conversation_regenerate(LfmConversation conversation,
 LFM_CORE_API LfmStatus lfm_conversation_edit(LfmConversation conversation, int64_t turn,
                                              const char* text, const char* options,
                                              LfmEvents* events);
+
+/* LFM_OK where lfm_conversation_send would take these options, whatever is said. */
+LFM_CORE_API LfmStatus lfm_conversation_check(LfmConversation conversation, const char* options);
+
+/* Reads now what every next turn begins with, such as the system prompt and the tools: `*read`
+ * tokens, 0 where the session held them. A file that is saved then has read it already. */
+LFM_CORE_API LfmStatus lfm_conversation_warm(LfmConversation conversation, int64_t* read);
+
+/* One that goes on by itself from here. */
+LFM_CORE_API LfmStatus lfm_conversation_fork(LfmConversation conversation, LfmConversation* fork);
 
 /* All that was said, as a JSON list of messages; and another list instead of it. */
 LFM_CORE_API LfmStatus lfm_conversation_messages(LfmConversation conversation, char* buffer,

@@ -159,6 +159,27 @@ def test_arguments_that_are_no_json_are_refused_in_python_s_words(
 
 
 @pytest.mark.parametrize(
+    "options",
+    [{"thinking_budget": -1}, {"temperature": -1}, {"stop": [""]}, {"banned": [5000]}, {}],
+    ids=str,
+)
+def test_options_are_checked_as_in_python(
+    model: Handle, reference: lfm_edge.Model, options: dict[str, Any]
+) -> None:
+    said = []
+    with library().open("conversation_open", model, None) as other:
+        for check in (
+            lambda: library().call("conversation_check", other, options),
+            lambda: reference.conversation().check(**options),
+        ):
+            try:
+                check()
+            except lfm_edge.LfmError as error:
+                said.append(repr(error))
+    assert said == ([] if not options else [said[0]] * 2)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"schema": {}}, "schema: an answer of a given form cannot be had on a device"),

@@ -25,6 +25,9 @@ class ErrorsTest {
             "no context" to { it.session(0).close() },
             "no context of a chat" to { it.conversation(context = 0).close() },
             "no context of a file" to { LfmSession.open(it, bundle("onnx-f16.session"), 0).close() },
+            "no budget" to { model ->
+                model.conversation().use { it.check(AnswerOptions(thinkingBudget = -1)) }
+            },
             "temperature" to { answer(it, AnswerOptions(temperature = -1.0)) },
             "max_tokens" to { answer(it, AnswerOptions(maxTokens = 0)) },
             "logit_bias" to { answer(it, AnswerOptions(logitBias = mapOf(3 to 200.0))) },
