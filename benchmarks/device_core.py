@@ -1,7 +1,9 @@
 """The device core beside Python on one bundle, in alternating processes: speed, start, memory.
 
-`lfm_bench` beside `lfm-edge bench` (a graph that is fed fixed tokens), and, with `--kotlin`, whole
-greedy answers of the Kotlin library beside `Model.generate`, on the same library of ONNX Runtime.
+`lfm_bench` beside `lfm-edge bench` (a graph that is fed fixed tokens); how long an answer's tokens
+take outside the graph, and a fresh process to its first one (`time_answers`); and, with `--kotlin`,
+whole greedy answers of the Kotlin library beside `Model.generate`, on the same library of ONNX
+Runtime. The bundle needs a tokenizer.
 
     make core                  # and `make test-android` for --kotlin
     python benchmarks/device_core.py OUT [--pairs 7] [--kotlin]
@@ -11,13 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import select
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import lfm_edge
 import numpy as np
@@ -27,9 +31,16 @@ from lfm_edge.bundle import Bundle
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "build" / "core" / "lfm_bench"
+ANSWERS = ROOT / "build" / "core" / "time_answers"
 KOTLIN = ROOT / "build" / "maven" / "lfm-android"
-RUNTIME = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))
+RUNTIME = next(
+    (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.*"),
+    Path("libonnxruntime.so"),  # where the system looks
+)
 PROMPT, TOKENS, RUNS = 16, 48, 4
+GREEDY: Mapping[str, Any] = {"temperature": 0, "repetition_penalty": 1}
+DEFAULTS: Mapping[str, Any] = {"seed": 0}
+"""As the bundle says."""
 
 
 def run(*command: object) -> str:
@@ -70,11 +81,52 @@ def threads_of(threads: int) -> tuple[str, int]:
     return "--threads", threads
 
 
+def timed_answers(
+    bundle: Path, threads: int, runs: int, tokens: int, options: Mapping[str, Any]
+) -> list[str | Path]:
+    """The command of `time_answers` for answers of so many tokens to a prompt of random ones."""
+    model = Bundle(bundle).manifest.model
+    request = {
+        "ids": np.random.default_rng(0).integers(model.vocab_size, size=PROMPT).tolist(),
+        "max_tokens": tokens,
+        "banned": model.eos_token_ids,
+        **options,
+    }
+    return [ANSWERS, RUNTIME, bundle, str(threads), str(runs), json.dumps(request)]
+
+
+def outside_the_graph(
+    bundle: Path, threads: int, options: Mapping[str, Any], tokens: int = TOKENS
+) -> list[float]:
+    """Microseconds a token of each answer, of which the first, a warm-up, is left out."""
+    lines = run(*timed_answers(bundle, threads, RUNS, tokens, options)).splitlines()
+    answers = [json.loads(line) for line in lines[1:]]
+    return [1e6 * (told["seconds"] - told["graph"]) / told["runs"] for told in answers]
+
+
 def seconds_to_first_token(bundle: Path, threads: int) -> float:
-    """Of a whole process that reads 16 tokens twice, once to warm up."""
-    begun, library = time.perf_counter(), ("--onnxruntime", RUNTIME)
-    run(BENCH, bundle, "-p", PROMPT, "-n", 0, "-r", 1, *threads_of(threads), *library)
-    return time.perf_counter() - begun
+    """From the start of a process to the first token drawn behind a prompt of 16."""
+    command = timed_answers(bundle, threads, 1, 1, GREEDY)
+    begun = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        passed = time.perf_counter() - begun
+    assert json.loads(told)["tokens"] == 1
+    return passed
+
+
+def anonymous_bytes_at_first_token(bundle: Path, threads: int) -> int:
+    """The most that such a process had until then, looked at every millisecond."""
+    most, command = 0, timed_answers(bundle, threads, 1, 1, GREEDY)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while not select.select([process.stdout], [], [], 0.001)[0]:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            anonymous = [line for line in status.splitlines() if line.startswith("RssAnon:")]
+            most = max([most, *(1024 * int(line.split()[1]) for line in anonymous)])
+        assert json.loads(process.stdout.readline())["tokens"] == 1
+    return most
 
 
 def kotlin_answers(bundle: Path, threads: int, ids: list[int], classes: str) -> float:
@@ -160,8 +212,13 @@ def main() -> None:
         show(f"{part}, lfm_bench / lfm-edge bench", ratios, "x")
     show("private memory of lfm_bench", [a.private_bytes / 1e6 for a, _ in results], "MB")
     show("private memory of lfm-edge bench", [b.private_bytes / 1e6 for _, b in results], "MB")
+    for name, options in (("greedy", GREEDY), ("the bundle's sampling", DEFAULTS)):
+        outside = outside_the_graph(bundle, threads, options)
+        show(f"outside the graph, {name}", outside, "us/token")
     starts = [seconds_to_first_token(bundle, threads) for _ in range(pairs)]
-    show("process that reads 16 tokens twice", starts, "s")
+    show(f"process start to first token, prompt of {PROMPT}", starts, "s")
+    memory = [anonymous_bytes_at_first_token(bundle, threads) / 1e6 for _ in range(3)]
+    show("anonymous memory until then", memory, "MB")
     if arguments.kotlin:
         vocabulary = Bundle(bundle).manifest.model.vocab_size
         ids = np.random.default_rng(0).integers(vocabulary, size=PROMPT).tolist()

@@ -88,6 +88,9 @@ class Answer {
 // Whether an answer to this prompt starts in reasoning.
 bool opens_reasoning(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt);
 
+// Refuses what a chat_request would refuse of these options.
+void check_chat_options(Model& model, const Json& options);
+
 // A request for the answer to a chat, and one for the continuation of ids.
 Request chat_request(std::shared_ptr<Model> model, std::shared_ptr<SharedSession> session,
                      const Chat& chat, const Json& options);

@@ -1,5 +1,8 @@
 #include "answer/conversation.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "answer/fields.h"
 #include "chat/characters.h"
 #include "chat/python_text.h"
@@ -27,10 +30,12 @@ Json::Array require_messages(const Json& messages, const char* what) {
   return messages.array();
 }
 
-// The capacity for the context that was asked for.
+// The capacity for the context that was asked for; 0 is no default here.
 int64_t capacity_of(const Bundle& bundle, const Json& context) {
   if (context.is_null()) return capacity_for(bundle, 0);
-  if (context.is_integer()) return capacity_for(bundle, context.integer());
+  if (context.is_integer() && context.integer() != 0) {
+    return capacity_for(bundle, context.integer());
+  }
   const int64_t most = bundle.manifest().model.max_context;
   throw out_of_range("context", context, "1 to " + grouped(most) + ", the most this bundle holds");
 }
@@ -131,11 +136,44 @@ std::unique_ptr<Turn> Conversation::edit(int64_t turn, const std::string& text, 
 }
 
 std::unique_ptr<Turn> Conversation::answer(Json::Array messages, const Json& options, Stop stop) {
-  const Chat chat{Json(messages), setting_.tools, setting_.template_options,
-                  require_clock(setting_.clock)};
-  Request request = chat_request(model_, session_, chat, options);
+  Request request = chat_request(model_, session_, chat_of(messages), options);
   return std::make_unique<Turn>(shared_from_this(), std::move(messages), std::move(request),
                                 std::move(stop));
+}
+
+Chat Conversation::chat_of(Json::Array messages) const {
+  return {Json(std::move(messages)), setting_.tools, setting_.template_options,
+          require_clock(setting_.clock)};
+}
+
+// The prompt if the user said this now.
+std::vector<int32_t> Conversation::next_prompt(const char* text) const {
+  Json::Array said = messages().array();
+  said.push_back(user_says(text));
+  return chat_ids(*model_, chat_of(std::move(said)), std::numeric_limits<int64_t>::max());
+}
+
+void Conversation::check(const Json& options) const { check_chat_options(*model_, options); }
+
+int64_t Conversation::warm() {
+  std::vector<int32_t> shared = next_prompt("a");
+  const std::vector<int32_t> other = next_prompt("b");
+  const auto [end, _] = std::mismatch(shared.begin(), shared.end(), other.begin(), other.end());
+  shared.erase(end, shared.end());
+  const SharedSession::Use session(*session_);
+  const std::vector<int32_t>& held = session->ids();
+  const bool is_held =
+      held.size() >= shared.size() && std::equal(shared.begin(), shared.end(), held.begin());
+  if (is_held) return 0;
+  const std::vector<int32_t> unread = session->resume(shared);
+  session->prefill(unread);
+  return static_cast<int64_t>(unread.size());
+}
+
+std::shared_ptr<Conversation> Conversation::fork() const {
+  auto session = std::make_shared<SharedSession>(SharedSession::Use(*session_)->fork());
+  return std::shared_ptr<Conversation>(
+      new Conversation(model_, std::move(session), messages().array(), setting_));
 }
 
 Json Conversation::messages() const {

@@ -50,6 +50,14 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   // Says `text` in the user's turn `turn`, and forgets what followed.
   std::unique_ptr<Turn> edit(int64_t turn, const std::string& text, const Json& options, Stop stop);
 
+  // Refuses what `send` would refuse of these options.
+  void check(const Json& options) const;
+  // Reads what every next turn begins with, such as the system prompt and the tools, and gives how
+  // many tokens that took: 0 where the session held them.
+  int64_t warm();
+  // One that goes on by itself from here.
+  std::shared_ptr<Conversation> fork() const;
+
   Json messages() const;
   void set_messages(const Json& messages);
   void save(const std::string& path) const;
@@ -67,6 +75,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   Conversation(std::shared_ptr<Model> model, std::shared_ptr<SharedSession> session,
                Json::Array messages, Setting setting);
 
+  Chat chat_of(Json::Array messages) const;
+  std::vector<int32_t> next_prompt(const char* text) const;
   std::unique_ptr<Turn> answer(Json::Array messages, const Json& options, Stop stop);
 
   std::shared_ptr<Model> model_;

@@ -27,6 +27,12 @@ ThinkingBudget make_budget(const Json& most, std::vector<int32_t> closing) {
   return {most.is_integer() ? most.integer() : INT64_MAX, std::move(closing)};
 }
 
+std::optional<ThinkingBudget> budget_of(const AnswerOptions& options, const Tokenizer& tokenizer) {
+  if (options.thinking_budget.is_null()) return std::nullopt;
+  const std::string closing = std::string(kThinkEnd) + "\n\n";
+  return make_budget(options.thinking_budget, tokenizer.encode_prompt(closing, {}));
+}
+
 }  // namespace
 
 bool opens_reasoning(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt) {
@@ -44,13 +50,15 @@ Request chat_request(std::shared_ptr<Model> model, std::shared_ptr<SharedSession
   const Tokenizer& tokenizer = model->tokenizer();
   const auto id_of = [&](std::string_view marker) { return tokenizer.added_id(marker); };
   EventSplitter splitter(Markers::of(id_of), std::move(tools), opens_reasoning(tokenizer, prompt));
-  std::optional<ThinkingBudget> budget;
-  if (!read.thinking_budget.is_null()) {
-    const std::string closing = std::string(kThinkEnd) + "\n\n";
-    budget = make_budget(read.thinking_budget, tokenizer.encode_prompt(closing, {}));
-  }
+  std::optional<ThinkingBudget> budget = budget_of(read, tokenizer);
   return {std::move(model), std::move(session),  std::move(prompt),
           std::move(read),  std::move(splitter), std::move(budget)};
+}
+
+void check_chat_options(Model& model, const Json& options) {
+  const AnswerOptions read =
+      read_options(options, OptionSet::kAnswer, model.defaults(), model.vocab_size());
+  budget_of(read, model.tokenizer());
 }
 
 Request text_request(std::shared_ptr<Model> model, std::shared_ptr<SharedSession> session,

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -13,21 +14,37 @@ namespace {
 
 constexpr int kDeepest = 200;
 
+// Its errors have the words and places of Python's json module, as far as that refuses the same.
 class Parser {
  public:
   Parser(std::string_view text, const std::string& what) : text_(text), what_(what) {}
 
   Json whole() {
-    if (!is_utf8(text_)) fail("invalid UTF-8");
+    if (!is_utf8(text_)) throw Error(LFM_INVALID_REQUEST, what_ + ": invalid UTF-8");
+    if (take("\xEF\xBB\xBF")) fail("Unexpected UTF-8 BOM (decode using utf-8-sig)", 0);
     Json value = any(0);
     space();
-    if (at_ < text_.size()) fail("expected its end");
+    if (at_ < text_.size()) fail("Extra data", at_);
+    if (half_ != kNone) fail("Half of a surrogate pair", half_);
     return value;
   }
 
  private:
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw Error(LFM_INVALID_REQUEST, what_ + ": " + reason + " at byte " + std::to_string(at_));
+  static constexpr size_t kNone = std::string_view::npos;
+
+  [[noreturn]] void fail(const std::string& reason, size_t at) const {
+    const std::string_view before = text_.substr(0, at);
+    const size_t feed = before.rfind('\n');
+    const std::string_view line = before.substr(feed == kNone ? 0 : feed + 1);
+    const auto lines = std::count(before.begin(), before.end(), '\n');
+    throw Error(LFM_INVALID_REQUEST, what_ + ": " + reason + ": line " + std::to_string(lines + 1) +
+                                         " column " + std::to_string(characters(line) + 1) +
+                                         " (char " + std::to_string(characters(before)) + ")");
+  }
+
+  static size_t characters(std::string_view text) {
+    const auto begins = [](char byte) { return (byte & 0xC0) != 0x80; };
+    return static_cast<size_t>(std::count_if(text.begin(), text.end(), begins));
   }
 
   char next() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -43,7 +60,7 @@ class Parser {
   }
 
   Json any(int depth) {
-    if (depth > kDeepest) fail("nested too deeply");
+    if (depth > kDeepest) fail("Nested too deeply", at_);
     space();
     switch (next()) {
       case '{':
@@ -67,14 +84,14 @@ class Parser {
     if (take("}")) return value;
     do {
       space();
-      if (next() != '"') fail("expected a name");
+      if (next() != '"') fail("Expecting property name enclosed in double quotes", at_);
       std::string name = string();
       space();
-      if (!take(":")) fail("expected ':'");
+      if (!take(":")) fail("Expecting ':' delimiter", at_);
       members.add(value, std::move(name), any(depth + 1));
       space();
     } while (take(","));
-    if (!take("}")) fail("expected ',' or '}'");
+    if (!take("}")) fail("Expecting ',' delimiter", at_);
     return value;
   }
 
@@ -87,33 +104,37 @@ class Parser {
       value.array().push_back(any(depth + 1));
       space();
     } while (take(","));
-    if (!take("]")) fail("expected ',' or ']'");
+    if (!take("]")) fail("Expecting ',' delimiter", at_);
     return value;
   }
 
-  size_t digits() {
-    const size_t begin = at_;
-    while (next() >= '0' && next() <= '9') ++at_;
-    return at_ - begin;
+  bool is_digit(size_t at) const {
+    return at < text_.size() && text_[at] >= '0' && text_[at] <= '9';
   }
 
+  size_t digits_from(size_t at) const {
+    while (is_digit(at)) ++at;
+    return at;
+  }
+
+  // As much as is a number: of "01" the 0, of "1.e5" the 1.
   Json number() {
-    const size_t begin = at_;
-    take("-");
-    const bool zero = next() == '0';
-    const size_t whole_digits = digits();
-    if (whole_digits == 0) fail("expected a value");
-    if (zero && whole_digits > 1) fail("a number begins with 0");
+    const size_t begin = at_, first = begin + (next() == '-');
+    if (!is_digit(first)) fail("Expecting value", begin);
+    at_ = text_[first] == '0' ? first + 1 : digits_from(first);
     bool whole = true;
-    if (take(".")) {
+    if (next() == '.' && is_digit(at_ + 1)) {
       whole = false;
-      if (digits() == 0) fail("expected a digit");
+      at_ = digits_from(at_ + 1);
     }
     if (next() == 'e' || next() == 'E') {
-      whole = false;
-      ++at_;
-      if (!take("+")) take("-");
-      if (digits() == 0) fail("expected a digit");
+      const bool is_signed =
+          at_ + 1 < text_.size() && (text_[at_ + 1] == '+' || text_[at_ + 1] == '-');
+      const size_t exponent = at_ + 1 + is_signed;
+      if (is_digit(exponent)) {
+        whole = false;
+        at_ = digits_from(exponent);
+      }
     }
     const std::string_view text = text_.substr(begin, at_ - begin);
     int64_t value = 0;
@@ -122,7 +143,9 @@ class Parser {
     return Json::of_number_text(std::string(text));
   }
 
+  // The four digits behind a "u", which is the last character that was read.
   uint32_t four_digits() {
+    const size_t u = at_ - 1;
     uint32_t value = 0;
     for (int i = 0; i < 4; ++i, ++at_) {
       const char digit = next();
@@ -132,25 +155,33 @@ class Parser {
       } else if ((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f') {
         nibble = (digit | 0x20) - 'a' + 10;
       } else {
-        fail("expected four hexadecimal digits");
+        fail("Invalid \\uXXXX escape", u);
       }
       value = value << 4 | nibble;
     }
+    if (at_ >= text_.size()) fail("Invalid \\uXXXX escape", u);
     return value;
   }
 
   uint32_t escaped_character() {
+    const size_t begin = at_ - 2;
     const uint32_t first = four_digits();
     if (first < 0xD800 || first > 0xDFFF) return first;
-    if (first > 0xDBFF || !take("\\u")) fail("half of a surrogate pair");
-    const uint32_t second = four_digits();
-    if (second < 0xDC00 || second > 0xDFFF) fail("half of a surrogate pair");
-    return 0x10000 + ((first - 0xD800) << 10 | (second - 0xDC00));
+    const size_t behind = at_;
+    if (first <= 0xDBFF && take("\\u")) {
+      const uint32_t second = four_digits();
+      if (second >= 0xDC00 && second <= 0xDFFF) {
+        return 0x10000 + ((first - 0xD800) << 10 | (second - 0xDC00));
+      }
+      at_ = behind;
+    }
+    half_ = std::min(half_, begin);  // refused once all has been read
+    return kReplacement;
   }
 
   std::string string() {
+    const size_t quote = at_++;
     std::string value;
-    ++at_;
     while (true) {
       const size_t begin = at_;
       while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
@@ -158,20 +189,19 @@ class Parser {
         ++at_;
       }
       value.append(text_.substr(begin, at_ - begin));
-      if (at_ >= text_.size()) fail("a string has no end");
+      if (at_ >= text_.size()) fail("Unterminated string starting at", quote);
       if (take("\"")) return value;
-      if (text_[at_] != '\\') fail("a control character in a string");
-      ++at_;
-      const char kind = next();
-      ++at_;
+      if (text_[at_] != '\\') fail("Invalid control character at", at_);
+      const size_t escape = at_++;
+      if (at_ >= text_.size()) fail("Unterminated string starting at", quote);
+      const char kind = text_[at_++];
       static constexpr std::string_view kinds = "\"\\/bfnrt", meant = "\"\\/\b\f\n\r\t";
-      if (const size_t known = kinds.find(kind); kind != '\0' && known != kinds.npos) {
+      if (const size_t known = kinds.find(kind); known != kinds.npos) {
         value += meant[known];
       } else if (kind == 'u') {
         append_utf8(value, escaped_character());
       } else {
-        --at_;
-        fail("an unknown escape");
+        fail("Invalid \\escape", escape);
       }
     }
   }
@@ -202,6 +232,7 @@ class Parser {
   std::string_view text_;
   const std::string& what_;
   size_t at_ = 0;
+  size_t half_ = kNone;  // where the first half of a surrogate pair stands
 };
 
 bool same_members(const Json::Object& one, const Json& other) {

@@ -86,6 +86,29 @@ LfmStatus lfm_conversation_edit(LfmConversation conversation, int64_t turn, cons
   });
 }
 
+LfmStatus lfm_conversation_check(LfmConversation conversation, const char* options) {
+  return guarded([&] {
+    const std::shared_ptr<Conversation> opened = conversation_of(conversation);
+    opened->check(optional_json(options, "options"));
+    return LFM_OK;
+  });
+}
+
+LfmStatus lfm_conversation_warm(LfmConversation conversation, int64_t* read) {
+  return guarded([&] {
+    require_place(read, "read");
+    *read = conversation_of(conversation)->warm();
+    return LFM_OK;
+  });
+}
+
+LfmStatus lfm_conversation_fork(LfmConversation conversation, LfmConversation* fork) {
+  return guarded([&] {
+    require_place(fork, "fork");
+    return give_handle(HandleKind::kConversation, conversation_of(conversation)->fork(), fork);
+  });
+}
+
 LfmStatus lfm_conversation_messages(LfmConversation conversation, char* buffer, size_t size,
                                     size_t* needed) {
   return guarded(

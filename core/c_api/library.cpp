@@ -4,7 +4,7 @@
 
 using namespace lfm::core;
 
-const char* lfm_core_version(void) { return "1.0"; }
+const char* lfm_core_version(void) { return "1.1"; }
 
 int64_t lfm_open_handles(void) {
   int64_t count = 0;

@@ -61,7 +61,7 @@ typedef enum LfmStatus {
 
 /* ---- The library ---- */
 
-/* "1.0": the major number changes with what exists here, the minor one with what is added. */
+/* "1.1": the major number changes with what exists here, the minor one with what is added. */
 LFM_CORE_API const char* lfm_core_version(void);
 
 /* The message of this thread's last failed call; it stays until the next one fails. */
@@ -184,7 +184,7 @@ LFM_CORE_API LfmStatus lfm_stop(LfmHandle events);
 /* ---- Conversations ---- */
 
 /* `setting`: {"system", "tools", "template_options", "clock", "messages", "context"}; null: none.
- */
+ * A context is 1 or more: its default is null, as Python's None. */
 LFM_CORE_API LfmStatus lfm_conversation_open(LfmModel model, const char* setting,
                                              LfmConversation* conversation);
 
@@ -204,6 +204,16 @@ LFM_CORE_API LfmStatus lfm_conversation_edit(LfmConversation conversation, int64
                                              const char* text, const char* options,
                                              LfmEvents* events);
 
+/* LFM_OK where lfm_conversation_send would take these options, whatever is said. */
+LFM_CORE_API LfmStatus lfm_conversation_check(LfmConversation conversation, const char* options);
+
+/* Reads now what every next turn begins with, such as the system prompt and the tools: `*read`
+ * tokens, 0 where the session held them. A file that is saved then has read it already. */
+LFM_CORE_API LfmStatus lfm_conversation_warm(LfmConversation conversation, int64_t* read);
+
+/* One that goes on by itself from here. */
+LFM_CORE_API LfmStatus lfm_conversation_fork(LfmConversation conversation, LfmConversation* fork);
+
 /* All that was said, as a JSON list of messages; and another list instead of it. */
 LFM_CORE_API LfmStatus lfm_conversation_messages(LfmConversation conversation, char* buffer,
                                                  size_t size, size_t* needed);
@@ -213,7 +223,7 @@ LFM_CORE_API LfmStatus lfm_conversation_set_messages(LfmConversation conversatio
 /* The session that has read them; to be closed like any other handle. */
 LFM_CORE_API LfmStatus lfm_conversation_session(LfmConversation conversation, LfmSession* session);
 
-/* Files of Python's Conversation.save. */
+/* Files of Python's Conversation.save. `context` 0: that of the saved session. */
 LFM_CORE_API LfmStatus lfm_conversation_save(LfmConversation conversation, const char* path);
 LFM_CORE_API LfmStatus lfm_conversation_load(LfmModel model, const char* path, int64_t context,
                                              LfmConversation* conversation);

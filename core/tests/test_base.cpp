@@ -59,7 +59,23 @@ void test_refused_json() {
                            "\"\\u12g4\""}) {
     CHECK(error_of([&] { read(text); }).rfind("text: ", 0) == 0);
   }
-  CHECK(error_of([] { read(std::string(100000, '[')); }).find("too deeply") != std::string::npos);
+  CHECK(error_of([] { read(std::string(100000, '[')); }).find("Nested too deeply") !=
+        std::string::npos);
+  for (const auto& [text, reason] : {
+           std::pair{"", "Expecting value: line 1 column 1 (char 0)"},
+           std::pair{"{\"é\":\n1, 2}",
+                     "Expecting property name enclosed in double quotes: line 2 column 4 (char 9)"},
+           std::pair{"[1 2]", "Expecting ',' delimiter: line 1 column 4 (char 3)"},
+           std::pair{"{\"a\"}", "Expecting ':' delimiter: line 1 column 5 (char 4)"},
+           std::pair{"01", "Extra data: line 1 column 2 (char 1)"},
+           std::pair{"[\"a", "Unterminated string starting at: line 1 column 2 (char 1)"},
+           std::pair{"\"\t\"", "Invalid control character at: line 1 column 2 (char 1)"},
+           std::pair{"\"\\x\"", "Invalid \\escape: line 1 column 2 (char 1)"},
+           std::pair{"\"\\u12", "Invalid \\uXXXX escape: line 1 column 3 (char 2)"},
+           std::pair{"\"\\ud800\"", "Half of a surrogate pair: line 1 column 2 (char 1)"},
+       }) {
+    CHECK_EQUAL(error_of([text = text] { read(text); }), std::string("text: ") + reason);
+  }
   std::string many = "{";
   for (int i = 0; i < 50000; ++i) many += "\"" + std::to_string(i % 40000) + "\":0,";
   many.back() = '}';

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from .loading import architecture_of
 from .notes import Note, short
 from .quantize import Scheme
 from .reference import golden_vectors
-from .walk import Sequences, TextReader
+from .walk import Sequences, TextReader, WalkFolder
 from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
@@ -50,7 +49,7 @@ class ExportOptions:
     calibrate: Path | None = None
     """A text, or chats, by which the integers are chosen."""
     state: Path | None = None
-    """Keeps the calibration for further exports; by default it is removed at the end."""
+    """Keeps the calibration for further exports; by default it is removed once `out` is whole."""
 
 
 def export_bundle(
@@ -99,6 +98,7 @@ def export_bundle(
             bundle = Bundle(folder)  # before it takes the place of one that opens
             if target.on_devices:
                 add_device_file(bundle, note)
+        WalkFolder.remove(_calibration_beside(job))  # a killed one's too: a whole bundle needs none
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 
@@ -142,21 +142,20 @@ def _calibration(
     if text is None:
         yield None
         return
-    folder = options.state or job.folder.with_suffix(".calibration")  # .NAME.partial-N beside OUT
+    folder = options.state or _calibration_beside(job)
     try:
         with calibrate(
             checkpoint, job.architecture, job.scheme, text, folder, progress
         ) as calibration:
             yield calibration
     except Exception:
-        _remove(folder, options)
+        if options.state is None:
+            WalkFolder.remove(folder)
         raise
-    _remove(folder, options)
 
 
-def _remove(folder: Path, options: ExportOptions) -> None:
-    if options.state is None:
-        shutil.rmtree(folder, ignore_errors=True)
+def _calibration_beside(job: Job) -> Path:
+    return job.folder.with_suffix(".calibration")  # .OUT.calibration, of .OUT.partial-N
 
 
 def _write(

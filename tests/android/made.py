@@ -106,8 +106,10 @@ def _turns(model: lfm_edge.Model, path: Path) -> list[dict[str, Any]]:
     setting = Setting(tools=tools, template_options=None, clock=datetime(2025, 3, 9, 7, 5, 1))
     messages = [{"role": "system", "content": "You write Python."}]
     chat = Conversation(model, messages, model.session(1024), setting)
+    warm = {"warm": chat.warm(), "position": chat.session.position}
     options: dict[str, Any] = {**SAMPLING, "max_tokens": 24, "thinking_budget": 5}
-    turns = [
+    turns: list[dict[str, Any]] = [
+        warm,
         {"send": "Read a file.", **_said(chat, chat.send("Read a file.", **options))},
         {"send": "And a folder?", **_said(chat, chat.send("And a folder?", **options))},
         {"edit": "And a path?", **_said(chat, chat.edit(-1, "And a path?", **options))},
@@ -140,6 +142,12 @@ def _errors(model: lfm_edge.Model, folder: Path) -> dict[str, Any]:
         "no bundle": lambda: lfm_edge.load(folder / "nowhere"),
         "threads": lambda: lfm_edge.load(folder / "onnx-f16", threads=0),
         "context": lambda: model.session(10_000_000),
+        "no context": lambda: model.session(0),
+        "no context of a chat": lambda: model.conversation(context=0),
+        "no context of a file": lambda: lfm_edge.Session.open(
+            model, folder / "onnx-f16.session", context=0
+        ),
+        "no budget": lambda: model.conversation().check(thinking_budget=-1),
         "temperature": lambda: model.generate([1], temperature=-1.0),
         "max_tokens": lambda: model.generate([1], max_tokens=0),
         "logit_bias": lambda: model.generate([1], logit_bias={3: 200.0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -80,7 +81,7 @@ def _send(conversation: int, message: Any, **options: Any) -> list[dict[str, Any
 
 
 def test_the_library_says_what_it_is(model: Handle, reference: lfm_edge.Model) -> None:
-    assert library().version == "1.0"
+    assert library().version == "1.1"
     info, manifest = library().json("model_info", model), reference.bundle.manifest
     assert info["digest"] == reference.bundle.digest
     assert info["vocab_size"] == manifest.model.vocab_size
@@ -199,6 +200,35 @@ def test_a_conversation_goes_as_in_python_and_its_files_open_in_both(
     assert kept == CLOCK.replace(microsecond=7)
 
 
+@pytest.mark.parametrize("tools", [None, [TOOL]], ids=["no tools", "tools"])
+def test_what_turns_begin_with_is_read_before_the_first(
+    model: Handle, reference: lfm_edge.Model, tools: Any
+) -> None:
+    own = _python_conversation(reference, tools)
+    setting = {"system": "Be brief.", "tools": tools, "clock": CLOCK.isoformat()}
+    options: dict[str, Any] = {**SAMPLED, "max_tokens": 4}
+    with library().open("conversation_open", model, setting) as other:
+        assert _warm(other) == own.warm() > 0
+        assert _warm(other) == own.warm() == 0
+        with library().open("conversation_session", other) as session:
+            assert library().ids("session_ids", session) == own.session.ids
+        assert _send(other, "Hello", **options) == _turn(own.send("Hello", **options))
+        assert _warm(other) == own.warm()
+
+
+def test_a_fork_goes_on_by_itself(model: Handle) -> None:
+    options: dict[str, Any] = {**SAMPLED, "max_tokens": 4}
+    with library().open("conversation_open", model, {"clock": CLOCK.isoformat()}) as one:
+        _send(one, "Hello", **options)
+        said = library().json("conversation_messages", one)
+        with library().open("conversation_fork", one) as other:
+            assert library().json("conversation_messages", other) == said
+            answer = _send(other, "And now?", **options)
+            assert len(library().json("conversation_messages", other)) == len(said) + 2
+            assert library().json("conversation_messages", one) == said
+        assert _send(one, "And now?", **options) == answer
+
+
 def test_checks_say_how_far_they_are(folder: Path, model: Handle) -> None:
     size = sum(path.stat().st_size for path in folder.iterdir() if path.name != "manifest.json")
     with library().open("bundle_check", folder) as events:
@@ -212,3 +242,9 @@ def test_checks_say_how_far_they_are(folder: Path, model: Handle) -> None:
         last = list(library().events(events))[-1]
     assert (last["type"], last["passed"]) == ("golden", True)
     assert last["worst"] <= last["tolerance"]
+
+
+def _warm(conversation: Handle) -> int:
+    read = ctypes.c_int64()
+    library().call("conversation_warm", conversation, ctypes.byref(read))
+    return read.value

@@ -124,6 +124,10 @@ def test_conversations_are_refused_in_python_s_words(
                 lambda: reference.conversation(context=4097),
             ),
             (
+                lambda: library().open("conversation_open", model, {"context": 0}),
+                lambda: reference.conversation(context=0),
+            ),
+            (
                 lambda: library().open("conversation_open", model, {"tools": [{"name": ""}]}),
                 lambda: reference.conversation(tools=[{"name": ""}]),
             ),
@@ -134,6 +138,45 @@ def test_conversations_are_refused_in_python_s_words(
             with pytest.raises(type(wanted.value)) as found:
                 ours()
             assert str(found.value) == str(wanted.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["{", '{"a": "\x01"}', '{"a" 1}', "[1 2]", '"\\x"', "[", "{} 1", '"a', "3"]
+)
+def test_arguments_that_are_no_json_are_refused_in_python_s_words(
+    model: Handle, reference: lfm_edge.Model, arguments: str
+) -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+    said = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    with pytest.raises(InvalidRequestError) as wanted:
+        reference.conversation().send(said)
+    with (
+        library().open("conversation_open", model, None) as other,
+        pytest.raises(InvalidRequestError) as found,
+    ):
+        _send(other, said)
+    assert str(found.value) == str(wanted.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"thinking_budget": -1}, {"temperature": -1}, {"stop": [""]}, {"banned": [5000]}, {}],
+    ids=str,
+)
+def test_options_are_checked_as_in_python(
+    model: Handle, reference: lfm_edge.Model, options: dict[str, Any]
+) -> None:
+    said = []
+    with library().open("conversation_open", model, None) as other:
+        for check in (
+            lambda: library().call("conversation_check", other, options),
+            lambda: reference.conversation().check(**options),
+        ):
+            try:
+                check()
+            except lfm_edge.LfmError as error:
+                said.append(repr(error))
+    assert said == ([] if not options else [said[0]] * 2)
 
 
 @pytest.mark.parametrize(

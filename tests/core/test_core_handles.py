@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import threading
@@ -120,6 +121,8 @@ def test_fifty_conversations_give_everything_back(model: Handle, tmp_path: Path)
             with library().open("conversation_session", conversation) as session:
                 library().call("session_rewind", session, 3)
                 library().open("session_fork", session).__exit__()
+            with library().open("conversation_fork", conversation) as fork:
+                library().call("conversation_warm", fork, ctypes.byref(ctypes.c_int64()))
             library().call("conversation_save", conversation, tmp_path / "saved")
         library().open("conversation_load", model, tmp_path / "saved", 0).__exit__()
 

@@ -45,6 +45,23 @@ class Watched(Quiet):
         self.done += amount
 
 
+class Killed(BaseException):
+    """Not an error: nothing is cleared away."""
+
+
+class KillingAfter(Watched):
+    """The same as a process that is killed."""
+
+    def __init__(self, amounts: int = 20) -> None:
+        super().__init__(amounts)
+
+    def advance(self, amount: int) -> None:
+        try:
+            super().advance(amount)
+        except KilledError:
+            raise Killed from None
+
+
 def matrices(source: Path, found: Calibration) -> Iterator[tuple[str, QuantizedTensor]]:
     with open_checkpoint(str(source)) as checkpoint:
         for layer in describe(checkpoint.config).layers:
@@ -173,6 +190,29 @@ def test_all_targets_of_a_calibration_hold_the_same_integers(
                 assert np.array_equal(matrix.dequantize(), equal.dequantize())
             differs += int(not np.array_equal(matrix.values, by_itself.values))
     assert differs > 6
+
+
+def test_whatever_makes_the_bundle_whole_removes_what_a_killed_calibration_left(
+    source: Path, text: Path, tmp_path: Path
+) -> None:
+    out, left = tmp_path / "out", tmp_path / ".out.calibration"
+    agains: list[dict[str, Any]] = [{}, {"calibrate": text, "state": tmp_path / "state"}]
+    for again in agains:
+        with pytest.raises(Killed):
+            exported(source, out, KillingAfter(), calibrate=text)
+        assert (left / "walk.json").exists()
+        with pytest.raises(LfmError, match="--quant f32 rounds nothing"):
+            exported(source, out, calibrate=text, quant="f32")
+        assert (left / "walk.json").exists()
+        exported(source, out, **again)
+        assert not left.exists()
+    left.mkdir()
+    (left / "walk.f32").write_text("mine")
+    exported(source, out)
+    assert (left / "walk.f32").read_text() == "mine"
+    with pytest.raises(LfmError, match="holds other files"):
+        exported(source, out, calibrate=text)
+    assert (left / "walk.f32").read_text() == "mine"
 
 
 def test_calibration_halves_the_divergence_of_the_shipped_model(text: Path, tmp_path: Path) -> None:

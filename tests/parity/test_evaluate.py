@@ -269,3 +269,27 @@ def test_a_source_of_another_model_is_refused(
     source = saved(random_model(tiny_moe()), tmp_path / "source")
     with pytest.raises(LfmError, match="vocab_size of the source is 320"):
         evaluate(Bundle(demo_bundle("onnx", "q4")), source, sequences())
+
+
+def test_a_refused_evaluation_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = saved(random_model(tiny_dense()), tmp_path / "source")
+    other = saved(random_model(tiny_dense(intermediate_size=96)), tmp_path / "other")
+    bundle = export(other, tmp_path / "bundle")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for state in (tmp_path / "new" / "state", kept):
+        with pytest.raises(LfmError, match="no export of this source"):
+            evaluate(bundle, source, sequences(), state=state)
+    assert not (tmp_path / "new").exists()
+    assert list(kept.iterdir()) == []
+
+
+def test_a_refused_evaluation_spares_the_state_of_another(tmp_path: Path) -> None:
+    source = saved(random_model(tiny_dense()), tmp_path / "source")
+    bundle, state = export(source, tmp_path / "bundle"), tmp_path / "state"
+    evaluate(bundle, source, sequences(), state=state)
+    before = {file: file.read_bytes() for file in state.iterdir()}
+    (bundle.folder / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(LfmError, match=r"model\.onnx"):
+        evaluate(bundle, source, sequences(2), state=state)
+    assert {file: file.read_bytes() for file in state.iterdir()} == before

@@ -130,5 +130,6 @@ def calibrate(
         # One thread for NumPy's products, so that sums keep their order.
         with threadpool_limits(1, "blas"):
             walk.run()
+        place.keep()
         linears = (t for t in tensors_of(architecture.layers) if isinstance(t, Linear))
         yield Calibration(frozenset(t.name for t in linears), sequences.tokens, kept)

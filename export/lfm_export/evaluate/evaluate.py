@@ -93,13 +93,24 @@ def evaluate_sequences(
     if checkpoint is not None:
         architecture = architecture_of(checkpoint, short(progress.note))
         _check_same_model(bundle, architecture)
+    runtime = _runtime(bundle, options, progress)
+    if runtime is None and (checkpoint is None or not readable(bundle)):
+        raise ExportError(
+            f"{bundle.folder}: a bundle of target {bundle.manifest.graph.target} can be "
+            "evaluated only where it runs"
+        )
+    lanes: list[Lane] = []
+    if checkpoint is not None and architecture is not None:
+        lanes.append(SourceWeights(checkpoint))
+        if readable(bundle):
+            lanes.append(StoredWeights(bundle, architecture))
     identity = _identity(bundle, checkpoint, architecture, sequences)
     width = 1 if architecture is None else architecture.hidden_size
     with (
         _folder(options.state) as path,
         WalkFolder.open(path, identity, sequences.tokens, width) as folder,
     ):
-        scores = _scores(bundle, checkpoint, architecture, sequences, folder, options, progress)
+        scores = _scores(architecture, sequences, lanes, runtime, folder, progress)
     return _result(bundle, checkpoint, sequences, scores, options)
 
 
@@ -159,28 +170,18 @@ def _folder(state: Path | None) -> Iterator[Path]:
 
 
 def _scores(
-    bundle: Bundle,
-    checkpoint: Checkpoint | None,
     architecture: Architecture | None,
     sequences: Sequences,
+    lanes: Sequence[Lane],
+    runtime: RuntimeLogits | None,
     folder: WalkFolder,
-    options: EvaluateOptions,
     progress: Progress,
 ) -> dict[str, Scores]:
     with ExitStack() as stack:
-        runtime = _runtime(bundle, options, progress)
-        if runtime is None and (checkpoint is None or not readable(bundle)):
-            raise ExportError(
-                f"{bundle.folder}: a bundle of target {bundle.manifest.graph.target} can be "
-                "evaluated only where it runs"
-            )
         readers = Readers(runtime=runtime)
-        if checkpoint is not None and architecture is not None:
+        if architecture is not None:
             # One thread for NumPy's products, so that sums keep their order.
             stack.enter_context(threadpool_limits(1, "blas"))
-            lanes: list[Lane] = [SourceWeights(checkpoint)]
-            if readable(bundle):
-                lanes.append(StoredWeights(bundle, architecture))
             walk = EvaluateWalk(architecture, sequences, folder, lanes, progress)
             left = len(lanes) * _matrices(architecture) - folder.weights
             progress.stage("walk", max(left, 1), "weights")

@@ -41,8 +41,8 @@ class StoredWeights:
     """Reads a part of a bundle's weights when it is asked for, and keeps none."""
 
     def __init__(self, bundle: Bundle, architecture: Architecture) -> None:
-        self._mapping = threading.Lock()
         """Opens the graph; raises BundleError where it is malformed."""
+        self._mapping = threading.Lock()
         self._bundle = bundle
         self._places = _places(architecture)
         try:

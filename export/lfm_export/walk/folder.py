@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 from filelock import FileLock, Timeout
+from lfm_edge.errors import LfmError
 from numpy.typing import NDArray
 
 from ..errors import ExportError
@@ -20,7 +21,10 @@ Array = NDArray[np.float32]
 
 _STATE = "walk.json"
 _LOCK = "walk.lock"
-_OURS = ("*.f32", "scores.*.npz", "tensors/*.npz")  # what a walk leaves in its folder
+_PART = "walk.part"
+_TENSORS = "tensors"
+_RESULTS = ("scores.*.npz", f"{_TENSORS}/*.npz")
+_OURS = ("*.f32", *_RESULTS)  # what a walk leaves in its folder
 
 
 class _Progress(msgspec.Struct):
@@ -46,11 +50,15 @@ class WalkFolder:
     def __init__(self, path: Path, progress: _Progress, tokens: int, width: int) -> None:
         self.path, self._progress = path, progress
         self._shape = tokens, width
+        self._kept = False
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, identity: str, tokens: int, width: int) -> Iterator[WalkFolder]:
         """The folder at `path`, made if it is missing; goes on where it is of the same walk.
+
+        Where the block refuses its work (LfmError) that no earlier one began, nothing stays behind
+        unless it has called `keep`.
 
         Args:
             path: an empty folder, one of an earlier walk, or nothing yet.
@@ -61,6 +69,7 @@ class WalkFolder:
         Raises:
             ExportError: there is something else, or another process walks there.
         """
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         file = path / _STATE
         if not file.exists() and any(p.name != _LOCK for p in path.iterdir()):
@@ -73,9 +82,27 @@ class WalkFolder:
         except Timeout:
             raise ExportError(f"{path}: another process is at work there; let it end") from None
         try:
-            yield cls(path, _read(file, identity), tokens, width)
+            folder = cls(path, _read(file, identity), tokens, width)
+            folder._kept = bool(folder.operations or any(map(any, map(path.glob, _RESULTS))))
+            try:
+                yield folder
+            except LfmError:
+                if not folder._kept:
+                    _clear(path)
+                    _remove_empty(missing)
+                raise
         finally:
             lock.release()
+
+    @staticmethod
+    def remove(path: Path) -> None:
+        """Removes what a walk left at `path`, and the folder where nothing else lies there."""
+        if _clear(path):
+            _remove_empty([path])
+
+    def keep(self) -> None:
+        """What is done stays, even if what follows is refused."""
+        self._kept = True
 
     @property
     def operations(self) -> int:
@@ -122,6 +149,27 @@ def _read(file: Path, identity: str) -> _Progress:
 
 
 def _write(file: Path, progress: _Progress) -> None:
-    part = file.with_suffix(".part")
+    part = file.with_name(_PART)
     part.write_bytes(msgspec.json.encode(progress))
     part.replace(file)
+
+
+def _clear(folder: Path) -> bool:
+    """Removes a walk's files; whether the folder was a walk's at all."""
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else {"not a folder"}
+    if _STATE not in names and not names <= {_LOCK}:
+        return False
+    for pattern in (*_OURS, _PART, _STATE, _LOCK):
+        for file in folder.glob(pattern):
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                file.unlink()
+    _remove_empty([folder / _TENSORS])
+    return True
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders, the innermost first, up to one that holds something."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            if folder.exists():
+                folder.rmdir()

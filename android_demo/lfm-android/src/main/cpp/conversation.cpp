@@ -44,6 +44,25 @@ jlong edit(JNIEnv* env, jobject, jlong conversation, jlong turn, jbyteArray text
   });
 }
 
+void check(JNIEnv* env, jobject, jlong conversation, jbyteArray options) {
+  guarded(env, [&] {
+    const Text how(env, options);
+    failed(env, lfm_conversation_check(conversation_of(conversation), how.get()));
+  });
+}
+
+jlong warm(JNIEnv* env, jobject, jlong conversation) {
+  int64_t read = 0;
+  failed(env, lfm_conversation_warm(conversation_of(conversation), &read));
+  return read;
+}
+
+jlong fork(JNIEnv* env, jobject, jlong conversation) {
+  return handle_from(env, [&](uint64_t* other) {
+    return lfm_conversation_fork(conversation_of(conversation), other);
+  });
+}
+
 jbyteArray messages(JNIEnv* env, jobject, jlong conversation) {
   return text_from(env, [&](char* buffer, std::size_t size, std::size_t* needed) {
     return lfm_conversation_messages(conversation_of(conversation), buffer, size, needed);
@@ -86,6 +105,9 @@ Methods conversation_methods() {
       method("conversationSend", "(J[B[B)J", send),
       method("conversationRegenerate", "(J[B)J", regenerate),
       method("conversationEdit", "(JJ[B[B)J", edit),
+      method("conversationCheck", "(J[B)V", check),
+      method("conversationWarm", "(J)J", warm),
+      method("conversationFork", "(J)J", fork),
       method("conversationMessages", "(J)[B", messages),
       method("conversationSetMessages", "(J[B)V", set_messages),
       method("conversationSession", "(J)J", session),

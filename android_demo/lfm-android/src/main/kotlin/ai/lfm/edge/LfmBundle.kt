@@ -2,7 +2,6 @@ package ai.lfm.edge
 
 import java.io.File
 import kotlinx.coroutines.flow.Flow
-import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.jsonObject
 
 /**
@@ -44,7 +43,7 @@ public object LfmBundle {
      * @throws InvalidRequestError [context] is out of range.
      */
     public suspend fun plan(dir: File, context: Int? = null): MemoryPlan =
-        computing { planOf(parsed(Native.bundlePlan(line(dir.path), capacity(context))).jsonObject) }
+        computing { planOf(dir, capacity(context) { planOf(dir, 0).maxContext }) }
 
     /**
      * Hashes every file of a bundle, and tells how far it is in bytes.
@@ -56,8 +55,9 @@ public object LfmBundle {
         eventsOf({ Native.bundleCheck(line(dir.path)) }) { eventOf(it) as Event.Progress }
 }
 
-private fun planOf(plan: JsonObject) =
-    MemoryPlan(
+private fun planOf(dir: File, context: Long): MemoryPlan {
+    val plan = parsed(Native.bundlePlan(line(dir.path), context)).jsonObject
+    return MemoryPlan(
         weights = plan.long("weights"),
         state = plan.long("state"),
         scratch = plan.long("scratch"),
@@ -69,3 +69,4 @@ private fun planOf(plan: JsonObject) =
         target = plan.text("target"),
         withoutChat = plan.textOrNull("chat"),
     )
+}

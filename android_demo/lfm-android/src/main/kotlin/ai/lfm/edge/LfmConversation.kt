@@ -63,6 +63,28 @@ public class LfmConversation internal constructor(
             Native.conversationEdit(handle, turn.toLong(), line(text), utf8(options.json()))
         }
 
+    /**
+     * Throws what [send] would throw for these options, whatever is said.
+     *
+     * @throws InvalidRequestError one is out of range.
+     */
+    public fun check(options: AnswerOptions): Unit =
+        Native.conversationCheck(handle, utf8(options.json()))
+
+    /**
+     * Reads now what every next turn begins with, such as the system prompt and the tools, and returns
+     * how many tokens that took: 0 where the session held them. What [save] writes then has read it
+     * already.
+     *
+     * @throws TemplateError the template refuses the messages.
+     * @throws ContextFullError the session does not hold them.
+     */
+    public suspend fun warm(): Int = computing { Native.conversationWarm(handle).toInt() }
+
+    /** One that goes on by itself from here; see [LfmSession.fork]. */
+    public suspend fun fork(): LfmConversation =
+        opening { LfmConversation(Native.conversationFork(handle), vocabSize) }
+
     /** Ends the answer that is being given, if one is, at its next token; from any thread. */
     public fun stop(): Unit = Native.stop(current.get())
 
@@ -99,7 +121,8 @@ public class LfmConversation internal constructor(
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmConversation =
             opening {
-                val handle = Native.conversationLoad(model.handle, line(file.path), capacity(context))
+                val capacity = capacity(context, model.info)
+                val handle = Native.conversationLoad(model.handle, line(file.path), capacity)
                 LfmConversation(handle, model.info.vocabSize)
             }
     }

@@ -4,6 +4,7 @@ import java.io.Closeable
 import java.io.File
 import java.time.LocalDateTime
 import java.time.format.DateTimeFormatter
+import java.util.Locale
 import kotlinx.coroutines.flow.Flow
 import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.int
@@ -73,7 +74,7 @@ public class LfmModel private constructor(internal val handle: Long) : Closeable
      * @throws BundleError there is no memory for it.
      */
     public suspend fun session(context: Int? = null): LfmSession =
-        opening { LfmSession(Native.sessionOpen(handle, capacity(context)), info.vocabSize) }
+        opening { LfmSession(Native.sessionOpen(handle, capacity(context, info)), info.vocabSize) }
 
     /**
      * A chat that remembers what was said, and reads nothing twice that it need not.
@@ -211,12 +212,15 @@ public class LfmModel private constructor(internal val handle: Long) : Closeable
 }
 
 /** A context as the core takes it, where 0 is the default and no number of anyone's. */
-internal fun capacity(context: Int?): Long =
-    when (context) {
-        null -> 0
-        0 -> throw InvalidRequestError("context: got 0, expected a whole number of 1 or more")
-        else -> context.toLong()
+internal fun capacity(context: Int?, model: ModelInfo): Long = capacity(context) { model.maxContext }
+
+internal fun capacity(context: Int?, most: () -> Int): Long {
+    if (context == 0) {
+        val held = "%,d".format(Locale.ROOT, most())
+        throw InvalidRequestError("context: got 0, expected 1 to $held, the most this bundle holds")
     }
+    return context?.toLong() ?: 0
+}
 
 private fun written(clock: LocalDateTime) =
     clock.format(DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss"))

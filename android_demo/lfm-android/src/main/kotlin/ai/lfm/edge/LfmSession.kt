@@ -93,7 +93,8 @@ public class LfmSession internal constructor(
          */
         public suspend fun open(model: LfmModel, file: File, context: Int? = null): LfmSession =
             opening {
-                val handle = Native.sessionLoad(model.handle, line(file.path), capacity(context))
+                val capacity = capacity(context, model.info)
+                val handle = Native.sessionLoad(model.handle, line(file.path), capacity)
                 LfmSession(handle, model.info.vocabSize)
             }
     }

@@ -113,6 +113,12 @@ internal object Native {
         options: ByteArray?,
     ): Long
 
+    external fun conversationCheck(conversation: Long, options: ByteArray?)
+
+    external fun conversationWarm(conversation: Long): Long
+
+    external fun conversationFork(conversation: Long): Long
+
     external fun conversationMessages(conversation: Long): ByteArray
 
     external fun conversationSetMessages(conversation: Long, messages: ByteArray)

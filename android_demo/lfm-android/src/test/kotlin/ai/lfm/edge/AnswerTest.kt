@@ -114,6 +114,20 @@ class AnswerTest {
     }
 
     @Test
+    fun `a fork goes on by itself`() = withModel("onnx-f16") { model ->
+        chatted(model).use { chat ->
+            assertEquals("length", chat.send("Hello", endless(4, model)).said().end.reason)
+            val before = chat.messages
+            chat.fork().use { fork ->
+                assertGoesOn(fork, model)
+                fork.session().use { assertTrue(it.position > chat.session().use { own -> own.position }) }
+            }
+            assertEquals(before, chat.messages)
+            assertGoesOn(chat, model)
+        }
+    }
+
+    @Test
     fun `closed while it answers`() = withModel("onnx-f16") { model ->
         val chat = chatted(model)
         val begun = CompletableDeferred<Unit>()

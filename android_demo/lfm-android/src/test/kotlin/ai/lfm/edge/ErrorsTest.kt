@@ -22,6 +22,12 @@ class ErrorsTest {
             "no bundle" to { LfmModel.load(File(MADE, "nowhere")).close() },
             "threads" to { LfmModel.load(bundle("onnx-f16"), 0).close() },
             "context" to { it.session(10_000_000).close() },
+            "no context" to { it.session(0).close() },
+            "no context of a chat" to { it.conversation(context = 0).close() },
+            "no context of a file" to { LfmSession.open(it, bundle("onnx-f16.session"), 0).close() },
+            "no budget" to { model ->
+                model.conversation().use { it.check(AnswerOptions(thinkingBudget = -1)) }
+            },
             "temperature" to { answer(it, AnswerOptions(temperature = -1.0)) },
             "max_tokens" to { answer(it, AnswerOptions(maxTokens = 0)) },
             "logit_bias" to { answer(it, AnswerOptions(logitBias = mapOf(3 to 200.0))) },
@@ -54,6 +60,16 @@ class ErrorsTest {
                 assertEquals(0, Lfm.openHandles)
             }
         }
+    }
+
+    @Test
+    fun `a plan of no context is refused as a session is`() = withModel("onnx-f16") { model ->
+        val session = assertThrows(InvalidRequestError::class.java) { runBlocking { model.session(0) } }
+        val plan =
+            assertThrows(InvalidRequestError::class.java) {
+                runBlocking { LfmBundle.plan(bundle("onnx-f16"), 0) }
+            }
+        assertEquals(session.message, plan.message)
     }
 
     @Test

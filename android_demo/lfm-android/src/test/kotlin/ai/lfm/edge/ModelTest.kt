@@ -107,6 +107,12 @@ class ModelTest {
         val turns = expected("expected.json").getValue(name).jsonObject.getValue("turns").jsonArray
         model.conversation("You write Python.", TOOLS, context = 1024, clock = CLOCK).use { chat ->
             for (turn in turns.map { it.jsonObject }) {
+                if ("warm" in turn) {
+                    assertEquals(turn.int("warm"), chat.warm())
+                    assertEquals(0, chat.warm())
+                    chat.session().use { assertEquals(turn.int("position"), it.position) }
+                    continue
+                }
                 val said =
                     when {
                         "send" in turn -> chat.send(turn.text("send"), CHATTED)
