@@ -244,6 +244,7 @@ CONFIG: Mapping[str, list[Case]] = {
     "sliding_window": [
         runs(base=LFM3, sliding_window=1),
         runs(base=LFM3, sliding_window=50),
+        runs(base=LFM3, sliding_window=2**31 - 1),
         runs(base=LFM3, sliding_window=None, layer_types=["conv", "full_attention"] * 3),
         refused("sliding_window is null", LFM3, sliding_window=None),
         refused("sliding_window is 0", LFM3, sliding_window=0),
