@@ -165,6 +165,8 @@ def _lfm3(config: Config, family: str, note: Note) -> Architecture:
     config = _lfm3_names(config)
     width = config.integer("intermediate_size")
     kinds = _lfm3_layers(config)
+    if SLIDING in kinds and config.values.get("is_causal", True) is None:
+        raise config.error("is_causal", "true: with null sliding layers attend both ways")
     heads, kv_heads, head_dim = head_sizes(config)
     window = min(config.integer("sliding_window"), MOST_POSITIONS) if SLIDING in kinds else 0
     layers = AttentionLayers(
