@@ -84,6 +84,9 @@ CONFIG: Mapping[str, list[Case]] = {
         refused("is_causal is false", is_causal=False),
         refused("is_causal is 0", is_causal=0),
         *(runs(is_causal=value) for value in (True, None)),
+        runs(base=LFM3, is_causal=True),
+        runs(base=LFM3, is_causal=None, layer_types=["full_attention"] * 6),
+        refused("is_causal is null", LFM3, is_causal=None),
     ],
     "is_encoder_decoder: true": [refused("is_encoder_decoder is true", is_encoder_decoder=True)],
     "per_layer_config": [
@@ -244,6 +247,7 @@ CONFIG: Mapping[str, list[Case]] = {
     "sliding_window": [
         runs(base=LFM3, sliding_window=1),
         runs(base=LFM3, sliding_window=50),
+        runs(base=LFM3, sliding_window=2**31 - 1),
         runs(base=LFM3, sliding_window=None, layer_types=["conv", "full_attention"] * 3),
         refused("sliding_window is null", LFM3, sliding_window=None),
         refused("sliding_window is 0", LFM3, sliding_window=0),

@@ -6,10 +6,11 @@ not: a value that loses against another name, a null, a field that the family do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .choices import ABSENT, Choices, present
+from .lfm3 import as_lfm3
 
 __all__ = ["MOST_CONTEXT", "TOO_MANY_LAYERS", "Dims", "draw_config"]
 
@@ -37,6 +38,10 @@ class Dims:
     experts_per_token: int = 0
     expert_width: int = 0
     expert_bias: bool = False
+    lfm3: bool = False
+    attention_bias: bool = False
+    sandwich: bool = False
+    gated: bool = False
 
 
 def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dims, dict[str, Any]]:
@@ -100,7 +105,11 @@ def draw_config(choices: Choices, vocab: int, eos: int, other: int) -> tuple[Dim
         tied=tied,
         **sparse,
     )
-    return dims, present(values)
+    values = present(values)
+    if moe or choices.refusable or not choices.rarely(50):
+        return dims, values
+    changes, values = as_lfm3(choices, kinds, head_dim, width, values)
+    return replace(dims, **changes), values
 
 
 def _heads(choices: Choices) -> tuple[int, int, int, int, Any]:

@@ -124,13 +124,15 @@ def write_weights(folder: Path, dims: Dims, stored: StoredWeights) -> None:
 
 def shapes(dims: Dims) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every tensor of a model under its name on the Hub."""
-    hidden, heads = dims.hidden, dims.heads * dims.head_dim
-    kv = dims.kv_heads * dims.head_dim
+    hidden = dims.hidden
     yield _EMBEDDING, (dims.vocab, hidden)
     for index, kind in enumerate(dims.kinds):
         layer = f"model.layers.{index}"
         yield f"{layer}.operator_norm.weight", (hidden,)
         yield f"{layer}.ffn_norm.weight", (hidden,)
+        if dims.sandwich:
+            yield f"{layer}.post_operator_norm.weight", (hidden,)
+            yield f"{layer}.post_ffn_norm.weight", (hidden,)
         if kind == "conv":
             yield f"{layer}.conv.conv.weight", (hidden, 1, dims.kernel)
             yield f"{layer}.conv.in_proj.weight", (3 * hidden, hidden)
@@ -140,11 +142,7 @@ def shapes(dims: Dims) -> Iterator[tuple[str, tuple[int, ...]]]:
                 yield f"{layer}.conv.in_proj.bias", (3 * hidden,)
                 yield f"{layer}.conv.out_proj.bias", (hidden,)
         else:
-            for name, size in (("q", heads), ("k", kv), ("v", kv)):
-                yield f"{layer}.self_attn.{name}_proj.weight", (size, hidden)
-            yield f"{layer}.self_attn.out_proj.weight", (hidden, heads)
-            yield f"{layer}.self_attn.q_layernorm.weight", (dims.head_dim,)
-            yield f"{layer}.self_attn.k_layernorm.weight", (dims.head_dim,)
+            yield from _attention(f"{layer}.self_attn", dims)
         part = f"{layer}.feed_forward"
         if not dims.moe or index < dims.num_dense:
             yield from _mlp(part, dims.width, hidden)
@@ -155,6 +153,25 @@ def shapes(dims: Dims) -> Iterator[tuple[str, tuple[int, ...]]]:
         for expert in range(dims.experts):
             yield from _mlp(f"{part}.experts.{expert}", dims.expert_width, hidden)
     yield "model.embedding_norm.weight", (hidden,)
+
+
+def _attention(part: str, dims: Dims) -> Iterator[tuple[str, tuple[int, ...]]]:
+    hidden, heads = dims.hidden, dims.heads * dims.head_dim
+    kv = dims.kv_heads * dims.head_dim
+    out, norm = ("o", "norm") if dims.lfm3 else ("out", "layernorm")
+    for name, shape in (
+        ("q", (heads, hidden)),
+        ("k", (kv, hidden)),
+        ("v", (kv, hidden)),
+        (out, (hidden, heads)),
+    ):
+        yield f"{part}.{name}_proj.weight", shape
+        if dims.attention_bias:
+            yield f"{part}.{name}_proj.bias", shape[:1]
+    if dims.gated:
+        yield f"{part}.gate_proj.weight", (dims.heads, hidden)
+    yield f"{part}.q_{norm}.weight", (dims.head_dim,)
+    yield f"{part}.k_{norm}.weight", (dims.head_dim,)
 
 
 def _mlp(part: str, width: int, hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:

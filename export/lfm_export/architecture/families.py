@@ -162,17 +162,19 @@ def _lfm2_moe(config: Config, family: str, note: Note) -> Architecture:
 
 
 def _lfm3(config: Config, family: str, note: Note) -> Architecture:
-    if "rms_norm_eps" in config.values:  # its other name, which wins
-        config = Config({**config.values, "norm_eps": config.values["rms_norm_eps"]})
+    config = _lfm3_names(config)
     width = config.integer("intermediate_size")
     kinds = _lfm3_layers(config)
+    if SLIDING in kinds and config.values.get("is_causal", True) is None:
+        raise config.error("is_causal", "true: with null sliding layers attend both ways")
     heads, kv_heads, head_dim = head_sizes(config)
+    window = min(config.integer("sliding_window"), MOST_POSITIONS) if SLIDING in kinds else 0
     layers = AttentionLayers(
         heads,
         kv_heads,
         head_dim,
         layer_ropes(config, [kind for kind in (FULL, SLIDING) if kind in kinds], head_dim, note),
-        window=config.integer("sliding_window") if SLIDING in kinds else 0,
+        window=window,
         gated=config.flag("use_attention_gate"),
         bias=config.flag("attention_bias"),
         out_proj="o_proj",
@@ -188,6 +190,12 @@ def _lfm3(config: Config, family: str, note: Note) -> Architecture:
         note,
         sandwich=config.flag("use_sandwich_norm"),
     )
+
+
+def _lfm3_names(config: Config) -> Config:
+    """`rms_norm_eps` is another name of `norm_eps`, which wins; `tie_embedding` means nothing."""
+    values = {name: value for name, value in config.values.items() if name != "tie_embedding"}
+    return Config({**values, "norm_eps": values.get("rms_norm_eps", values["norm_eps"])})
 
 
 def _lfm3_layers(config: Config) -> list[str]:
@@ -238,7 +246,7 @@ def _assemble(
         )
         for index, kind in enumerate(kinds)
     )
-    old_name = "tie_embedding" in config.values and family != "lfm3"
+    old_name = "tie_embedding" in config.values
     tied = config.flag("tie_embedding" if old_name else "tie_word_embeddings")
     return Architecture(
         family=family,
