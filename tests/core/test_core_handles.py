@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lfm_edge.errors import InvalidRequestError, SessionTakenError
 
-from tests.core.lfm_core import Handle, library
+from tests.core.lfm_core import Handle, library, native_ids
 
 pytestmark = pytest.mark.usefixtures("no_handle_is_left")
 
@@ -107,6 +107,18 @@ def _resident() -> int:
     """Bytes of this process's own memory."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous")) << 10
+
+
+def test_a_session_takes_memory_as_it_fills(folder: Path, model: Handle) -> None:
+    ids = native_ids(range(16))
+    with library().open("session_open", model, 4096) as warm:
+        library().call("session_prefill", warm, *ids, None)
+        before = _resident()
+        with library().open("session_open", model, 4096) as session:
+            library().call("session_prefill", session, *ids, None)
+            taken = _resident() - before
+    state = library().json("bundle_plan", folder, 4096)["state"]
+    assert taken < state / 4  # a huge page would hold a head's tokens by the thousand
 
 
 def test_fifty_conversations_give_everything_back(model: Handle, tmp_path: Path) -> None:
