@@ -53,7 +53,9 @@ def export(
     out: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     *,
     target: Annotated[str, typer.Option(help=_TARGETS_HELP)] = next(iter(TARGETS)),
-    quant: Annotated[str, typer.Option(help=", ".join(METHODS))] = "q4",
+    quant: Annotated[
+        str | None, typer.Option(help=f"{', '.join(METHODS)} (default: q4).", show_default=False)
+    ] = None,
     head: Annotated[
         str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
     ] = None,
@@ -66,6 +68,13 @@ def export(
         typer.Option(
             metavar="TEXT",
             help="Choose integers by what the model reads: UTF-8 text, or chats in a .jsonl.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The format of every matrix (JSON); `inspect OUT --recipe` prints a bundle's.",
         ),
     ] = None,
     state: Annotated[
@@ -89,7 +98,7 @@ def export(
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
     own = {name.replace("_", "-"): value for name, value in own.items()}
-    options = ExportOptions(target, quant, head, context, own, calibrate, state)
+    options = ExportOptions(target, quant, head, context, own, calibrate, recipe, state)
     with (
         open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
-from lfm_ops.formats import format_named
 
 from .architecture import Architecture
 from .calibrate import Calibration, calibrate, calibration_text
@@ -25,6 +24,7 @@ from .kept import keep_integers
 from .loading import architecture_of
 from .notes import Note, short
 from .quantize import Scheme
+from .recipe import formats_of, read_recipe, recipe_of, scheme_of
 from .reference import golden_vectors
 from .walk import Sequences, TextReader
 from .weights import WeightStream, check_widths
@@ -40,7 +40,8 @@ class ExportOptions:
     """What the user chose."""
 
     target: str = next(iter(TARGETS))
-    quant: str = "q4"
+    quant: str | None = None
+    """The method of the layers; q4 where nothing else says it."""
     head: str | None = None
     """The method of the embedding and the LM head, if not the usual one of `quant`."""
     context: int | None = None
@@ -49,6 +50,8 @@ class ExportOptions:
     """Options of the target's own, by name."""
     calibrate: Path | None = None
     """A text, or chats, by which the integers are chosen."""
+    recipe: Path | None = None
+    """A file that says the format of every matrix, instead of `quant` and `head`."""
     state: Path | None = None
     """Keeps the calibration for further exports; by default it is removed at the end."""
 
@@ -71,9 +74,9 @@ def export_bundle(
     if options.target not in TARGETS:
         raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
     target = TARGETS[options.target]
-    scheme = Scheme.choose(options.quant, options.head)
     note = short(progress.note)
     architecture = architecture_of(checkpoint, note)
+    scheme = _scheme(options, architecture)
     scheme = keep_integers(scheme, architecture, checkpoint, note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
@@ -102,6 +105,18 @@ def export_bundle(
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 
+def _scheme(options: ExportOptions, architecture: Architecture) -> Scheme:
+    """What was asked for; matrices that are integers already may have another format."""
+    if options.recipe is None:
+        return Scheme.choose(options.quant or "q4", options.head)
+    for name, given in (("quant", options.quant), ("head", options.head)):
+        if given is not None:
+            raise ExportError(f"--{name} {given}: --recipe says the format of every matrix")
+    recipe = read_recipe(options.recipe)
+    formats = formats_of(recipe, architecture, f"--recipe {options.recipe}")
+    return scheme_of(formats, architecture)
+
+
 def _context(asked: int | None, target: Target, architecture: Architecture) -> int:
     most = architecture.max_context
     if asked is None:
@@ -124,8 +139,8 @@ def _calibration_text(
         if options.state is not None:
             raise ExportError(f"--state {options.state}: goes with --calibrate TEXT")
         return None
-    if not format_named(scheme.linear).group_size:
-        raise ExportError(f"--calibrate: --quant {scheme.linear} rounds nothing; take q4 or q8")
+    if not any(format.group_size for format in scheme.formats):
+        raise ExportError("--calibrate: --quant f32 rounds nothing; take q4 or q8")
     reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)
     return calibration_text(options.calibrate, reader, architecture.max_context, note)
 
@@ -183,19 +198,21 @@ def _write(
         producer=job.producer,
         model=_model(checkpoint.name, job),
         graph=graph,
-        quantization=_quantization(scheme, target, calibration),
+        quantization=_quantization(job, target, calibration),
         golden=golden,
         files=describe_files(job.folder, progress.advance),
     )
 
 
-def _quantization(scheme: Scheme, target: Target, calibration: Calibration | None) -> Quantization:
+def _quantization(job: Job, target: Target, calibration: Calibration | None) -> Quantization:
+    scheme = job.scheme
     return Quantization(
         method=scheme.linear,
         head=scheme.head,
         formats=[WeightFormat(f.name, f.bits, f.group_size) for f in scheme.formats],
         layout_version=target.layout_version,
         calibration_tokens=None if calibration is None else calibration.tokens,
+        recipe=recipe_of(scheme, job.architecture),
     )
 
 

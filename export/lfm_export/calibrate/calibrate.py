@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lfm_edge.errors import InvalidRequestError
 from lfm_edge.progress import Progress
-from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 from threadpoolctl import threadpool_limits
 
@@ -96,20 +95,18 @@ def calibrate(
     Args:
         checkpoint: the model.
         architecture: its description.
-        scheme: the methods; those of the layers are integers.
+        scheme: the methods.
         sequences: what the model reads.
         folder: keeps what was found. Another call with the same model, scheme and text goes on
             there, or has nothing left to do.
         progress: hears how far it is.
 
     Raises:
-        ExportError: the scheme has no integers, or the folder holds something else.
+        ExportError: the folder holds something else.
         CheckpointError: a tensor cannot be read, or holds no finite numbers.
     """
-    format = format_named(scheme.linear)
-    if not format.group_size:
-        raise ExportError(f"--calibrate: --quant {scheme.linear} rounds nothing; take q4 or q8")
-    sha = hashlib.sha256(f"{_VERSION} {scheme.linear} {scheme.head}".encode())
+    others = sorted(scheme.others.items())
+    sha = hashlib.sha256(f"{_VERSION} {scheme.linear} {scheme.head} {others}".encode())
     sha.update(sequences.digest().encode() + checkpoint_identity(checkpoint, architecture).encode())
     with WalkFolder.open(
         folder, sha.hexdigest(), sequences.tokens, architecture.hidden_size

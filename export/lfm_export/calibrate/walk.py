@@ -59,7 +59,8 @@ class CalibrateWalk(Walk):
 
     def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
         """The embedding is quantized by itself: a row is read by one token alone."""
-        method = self._scheme.head if lane == _QUANTIZED else "f32"
+        scheme = self._scheme
+        method = scheme.others.get(linear.name, scheme.head) if lane == _QUANTIZED else "f32"
         return self._source.rows(linear, start, stop, method)
 
     def vector(self, lane: int, vector: Vector) -> Array:
@@ -115,17 +116,17 @@ class CalibrateWalk(Walk):
     def _round(
         self, linears: Sequence[Linear], original: LaneWeights, statistics: Statistics
     ) -> dict[str, QuantizedTensor]:
-        """Matrices that read the same; by themselves where nothing was read."""
-        method = self._scheme.linear
+        """Matrices that read the same and have one format; by themselves where nothing was read."""
+        method = self._scheme.others.get(linears[0].name, self._scheme.linear)
+        format = format_named(method)
         weights = {linear.name: original.matrix(linear).dequantize() for linear in linears}
-        if not statistics.tokens or not statistics.second.any():
+        if not format.group_size or not statistics.tokens or not statistics.second.any():
             return {name: METHODS[method](rows) for name, rows in weights.items()}
         if not np.isfinite(statistics.second).all() or not np.isfinite(statistics.cross).all():
             raise ExportError(
                 f"{linears[0].name}: reads numbers that are not finite over the calibration text: "
                 "the model's weights are too large for float32"
             )
-        format = format_named(method)
         metric = Metric(statistics, format.group_size)
         return {name: quantize_calibrated(rows, metric, format) for name, rows in weights.items()}
 
