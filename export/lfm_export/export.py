@@ -13,6 +13,7 @@ from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantizatio
 from lfm_edge.progress import Progress, Quiet
 
 from .architecture import Architecture
+from .auto import AUTO, Budget, choose_formats, fewest_bits
 from .calibrate import Calibration, calibrate, calibration_text
 from .checkpoint import Checkpoint
 from .companions import Companions, read_companions
@@ -24,9 +25,9 @@ from .kept import keep_integers
 from .loading import architecture_of
 from .notes import Note, short
 from .quantize import Scheme
-from .recipe import formats_of, read_recipe, recipe_of, scheme_of
+from .recipe import formats_of, linears_of, read_recipe, recipe_of, scheme_of
 from .reference import golden_vectors
-from .walk import Sequences, TextReader
+from .walk import BEFORE, Sequences, TextReader, check_state_folder
 from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
@@ -41,7 +42,7 @@ class ExportOptions:
 
     target: str = next(iter(TARGETS))
     quant: str | None = None
-    """The method of the layers; q4 where nothing else says it."""
+    """The method of the layers, q4 where nothing else says it; or `auto`."""
     head: str | None = None
     """The method of the embedding and the LM head, if not the usual one of `quant`."""
     context: int | None = None
@@ -50,6 +51,10 @@ class ExportOptions:
     """Options of the target's own, by name."""
     calibrate: Path | None = None
     """A text, or chats, by which the integers are chosen."""
+    bits: float | None = None
+    """With `auto`: of a weight of the layers."""
+    size: str | None = None
+    """With `auto`, instead of `bits`: of all weights, such as 4.8GB."""
     recipe: Path | None = None
     """A file that says the format of every matrix, instead of `quant` and `head`."""
     state: Path | None = None
@@ -76,15 +81,21 @@ def export_bundle(
     target = TARGETS[options.target]
     note = short(progress.note)
     architecture = architecture_of(checkpoint, note)
-    scheme = _scheme(options, architecture)
+    budget = _budget(options)
+    scheme = _scheme(options, architecture, checkpoint)
     scheme = keep_integers(scheme, architecture, checkpoint, note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
     check_widths(architecture, scheme)
     companions = read_companions(checkpoint, architecture, note)
     text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
-    with bundle_folder(out) as folder:
-        producer = f"{PRODUCER} {version(PRODUCER)}"
+    with bundle_folder(out) as folder, _state_folder(options, folder) as state:
+        if budget is not None:
+            formats = choose_formats(
+                checkpoint, architecture, budget, text, state / BEFORE, progress
+            )
+            scheme = scheme_of(formats, architecture)
+            target.check(architecture, scheme)
         job = Job(
             options.target,
             architecture,
@@ -94,27 +105,46 @@ def export_bundle(
             companions,
             folder,
             checkpoint.name,
-            producer,
+            f"{PRODUCER} {version(PRODUCER)}",
             note,
         )
-        with _calibration(text, options, checkpoint, job, progress) as calibration:
+        with _calibration(text, checkpoint, job, state, progress) as calibration:
             write_manifest(_write(checkpoint, target, job, calibration, progress), folder)
-            bundle = Bundle(folder)  # before it takes the place of one that opens
-            if target.on_devices:
-                add_device_file(bundle, note)
+        bundle = Bundle(folder)  # before it takes the place of one that opens
+        if target.on_devices:
+            add_device_file(bundle, note)
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
 
 
-def _scheme(options: ExportOptions, architecture: Architecture) -> Scheme:
-    """What was asked for; matrices that are integers already may have another format."""
-    if options.recipe is None:
-        return Scheme.choose(options.quant or "q4", options.head)
-    for name, given in (("quant", options.quant), ("head", options.head)):
+def _budget(options: ExportOptions) -> Budget | None:
+    if options.quant == AUTO:
+        return Budget(options.bits, options.size)
+    for name, given in (("bits", options.bits), ("size", options.size)):
         if given is not None:
-            raise ExportError(f"--{name} {given}: --recipe says the format of every matrix")
-    recipe = read_recipe(options.recipe)
-    formats = formats_of(recipe, architecture, f"--recipe {options.recipe}")
-    return scheme_of(formats, architecture)
+            raise ExportError(f"--{name} {given}: goes with --quant {AUTO}")
+    return None
+
+
+def _scheme(options: ExportOptions, architecture: Architecture, checkpoint: Checkpoint) -> Scheme:
+    """What was asked for; of `auto`, what it begins with."""
+    if options.recipe is not None:
+        for name, given in (("quant", options.quant), ("head", options.head)):
+            if given is not None:
+                raise ExportError(f"--{name} {given}: --recipe says the format of every matrix")
+        recipe = read_recipe(options.recipe)
+        formats = formats_of(recipe, architecture, f"--recipe {options.recipe}")
+        return scheme_of(formats, architecture)
+    if options.quant != AUTO:
+        return Scheme.choose(options.quant or "q4", options.head)
+    if options.head is not None:
+        raise ExportError(f"--head {options.head}: --quant {AUTO} chooses the head's format, too")
+    for linear in linears_of(architecture):
+        if checkpoint.stored_format(linear.name) is not None:
+            raise ExportError(
+                f"--quant {AUTO}: {linear.name} is integers already, which are kept as they are; "
+                "take a checkpoint of floats"
+            )
+    return scheme_of(fewest_bits(architecture), architecture)
 
 
 def _context(asked: int | None, target: Target, architecture: Architecture) -> int:
@@ -146,32 +176,33 @@ def _calibration_text(
 
 
 @contextmanager
+def _state_folder(options: ExportOptions, folder: Path) -> Iterator[Path]:
+    """What a killed export found is there for the next one; an ended one keeps it if asked to."""
+    state = options.state or folder.with_suffix(".calibration")  # .NAME.partial-N beside OUT
+    check_state_folder(state)
+    try:
+        yield state
+    except Exception:
+        _remove(state, options)
+        raise
+    _remove(state, options)
+
+
+def _remove(state: Path, options: ExportOptions) -> None:
+    if options.state is None:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
 def _calibration(
-    text: Sequences | None,
-    options: ExportOptions,
-    checkpoint: Checkpoint,
-    job: Job,
-    progress: Progress,
+    text: Sequences | None, checkpoint: Checkpoint, job: Job, state: Path, progress: Progress
 ) -> Iterator[Calibration | None]:
-    """The calibrated matrices. What a killed export found is there for the next one."""
+    """The calibrated matrices, where there is a text."""
     if text is None:
         yield None
         return
-    folder = options.state or job.folder.with_suffix(".calibration")  # .NAME.partial-N beside OUT
-    try:
-        with calibrate(
-            checkpoint, job.architecture, job.scheme, text, folder, progress
-        ) as calibration:
-            yield calibration
-    except Exception:
-        _remove(folder, options)
-        raise
-    _remove(folder, options)
-
-
-def _remove(folder: Path, options: ExportOptions) -> None:
-    if options.state is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with calibrate(checkpoint, job.architecture, job.scheme, text, state, progress) as calibration:
+        yield calibration
 
 
 def _write(

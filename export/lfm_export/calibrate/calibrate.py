@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lfm_edge.errors import InvalidRequestError
 from lfm_edge.progress import Progress
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 from threadpoolctl import threadpool_limits
 
@@ -35,7 +36,7 @@ class Calibration:
     """What a calibration found.
 
     Attributes:
-        names: the matrices of the layers.
+        names: the matrices of the layers, and an LM head of few bits.
         tokens: how many it was measured on.
     """
 
@@ -44,7 +45,7 @@ class Calibration:
     _kept: KeptTensors
 
     def matrix(self, linear: Linear) -> QuantizedTensor | None:
-        """A matrix as it was calibrated; None where it was not: an embedding, an LM head.
+        """A matrix as it was calibrated; None where it was not: an embedding that is no LM head.
 
         Raises:
             ExportError: the folder has lost it.
@@ -114,6 +115,11 @@ def calibrate(
         kept = KeptTensors(place.path / "tensors")
         tokens = architecture.embedding.tokens
         left = 2 * (size_of(architecture.layers) + tokens.rows * tokens.columns) - place.weights
+        linears = [t for t in tensors_of(architecture.layers) if isinstance(t, Linear)]
+        head = _coarse_head(architecture, scheme)
+        if head is not None:
+            linears.append(head)
+            left += 0 if kept.get(head.name) else head.rows * head.columns
         progress.stage("calibrate", max(left, 1), "weights")
         walk = CalibrateWalk(
             architecture,
@@ -126,6 +132,14 @@ def calibrate(
         )
         # One thread for NumPy's products, so that sums keep their order.
         with threadpool_limits(1, "blas"):
-            walk.run()
-        linears = (t for t in tensors_of(architecture.layers) if isinstance(t, Linear))
+            states = walk.run()
+            if head is not None:
+                walk.quantize_head(head, states)
         yield Calibration(frozenset(t.name for t in linears), sequences.tokens, kept)
+
+
+def _coarse_head(architecture: Architecture, scheme: Scheme) -> Linear | None:
+    """The LM head, where there is something to win: 8 bits lose next to nothing."""
+    head = architecture.embedding.head or architecture.embedding.tokens
+    format = format_named(scheme.others.get(head.name, scheme.head))
+    return head if format.group_size and format.bits < 8 else None

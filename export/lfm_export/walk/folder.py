@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 
-__all__ = ["WalkFolder"]
+__all__ = ["BEFORE", "WalkFolder", "check_state_folder"]
 
 Array = NDArray[np.float32]
 
 _STATE = "walk.json"
 _LOCK = "walk.lock"
 _OURS = ("*.f32", "scores.*.npz", "tensors/*.npz")  # what a walk leaves in its folder
+BEFORE = "measure"
+"""The folder, within that of a walk, of another one that came before it."""
 
 
 class _Progress(msgspec.Struct):
@@ -62,11 +64,8 @@ class WalkFolder:
             ExportError: there is something else, or another process walks there.
         """
         path.mkdir(parents=True, exist_ok=True)
+        check_state_folder(path)
         file = path / _STATE
-        if not file.exists() and any(p.name != _LOCK for p in path.iterdir()):
-            raise ExportError(
-                f"{path}: holds other files; name an empty folder for the state, or a new one"
-            )
         lock = FileLock(path / _LOCK, timeout=0)
         try:
             lock.acquire()
@@ -106,6 +105,20 @@ class WalkFolder:
         file, size = self.path / f"{name}.f32", 4 * self._shape[0] * self._shape[1]
         fresh = not file.exists() or file.stat().st_size != size
         return np.memmap(file, np.float32, "w+" if fresh else "r+", shape=self._shape)
+
+
+def check_state_folder(path: Path) -> None:
+    """Leaves alone what is no folder of a walk.
+
+    Raises:
+        ExportError: it holds other files.
+    """
+    if not path.is_dir() or (path / _STATE).exists():
+        return
+    if any(p.name not in (_LOCK, BEFORE) for p in path.iterdir()):
+        raise ExportError(
+            f"{path}: holds other files; name an empty folder for the state, or a new one"
+        )
 
 
 def _read(file: Path, identity: str) -> _Progress:
