@@ -73,7 +73,7 @@ def written(folder: Path, recipe: object) -> Path:
 @given(data=st.data())
 def test_a_recipe_of_a_scheme_gives_it_back(name: str, data: st.DataObject) -> None:
     architecture = ARCHITECTURES[name]
-    formats = {}
+    formats: dict[str, str] = {}
     for group in groups_of(architecture):
         format = data.draw(st.sampled_from(["q4", "q4", "q8", "f32"]))
         formats |= dict.fromkeys((linear.name for linear in group), format)
