@@ -249,7 +249,6 @@ def test_a_size_is_kept_and_used(source: Path, tmp_path: Path) -> None:
     [
         ({"quant": "auto"}, "expected --bits N"),
         ({"quant": "auto", "bits": 4.5, "size": "4GB"}, "not both"),
-        ({"quant": "auto", "bits": 3.0}, "--bits 3: q4 throughout, the least, is"),
         ({"quant": "auto", "bits": float("nan")}, "--bits nan: expected a number"),
         ({"quant": "auto", "size": "4.8"}, "--size 4.8: expected a size such as"),
         ({"quant": "auto", "size": "0.1MB"}, r"q4 throughout, the least, is 0\.\d+MB"),
@@ -265,6 +264,14 @@ def test_a_wrong_budget_is_refused_in_one_line(
         export(source, tmp_path / "out", **options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_fewer_bits_than_there_are_formats_for_are_refused(silent: Path, tmp_path: Path) -> None:
+    with pytest.raises(LfmError, match="--bits 3: q4 throughout, the least, is") as error:
+        export(silent, tmp_path / "out", quant="auto", bits=3.0)
+    least = float(str(error.value).split()[-1])
+    bundle = export(silent, tmp_path / "out", quant="auto", bits=least)
+    assert [format.name for format in bundle.manifest.quantization.formats] == ["q4"]
 
 
 def test_integers_are_not_chosen_again(source: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ ARCHITECTURES = {
     "untied": architecture_of(tie_word_embeddings=False),
     "dense": describe(tiny_dense().to_dict()),
     "many layers": architecture_of(
-        num_hidden_layers=11, layer_types=["conv", *["conv", "full_attention"] * 5], num_experts=2
+        num_hidden_layers=11, layer_types=["conv", *["conv", "full_attention"] * 5], num_experts=4
     ),
 }
 
