@@ -34,6 +34,7 @@ BUNDLES = {
     "q8": ExportOptions(quant="q8"),
     "q4": ExportOptions(quant="q4"),
     f"q4{CALIBRATED}": ExportOptions(quant="q4"),
+    f"auto, 4.5 bits{CALIBRATED}": ExportOptions(quant="auto", bits=4.5),
     "q4, head q4": ExportOptions(quant="q4", head="q4"),
     f"q4, head q4{CALIBRATED}": ExportOptions(quant="q4", head="q4"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from lfm_edge.bundle import Bundle
-from lfm_export.architecture import Linear, describe
+from lfm_export.architecture import describe
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.export import ExportOptions, export_bundle
 from lfm_export.quantize import METHODS, Scheme
+from lfm_export.weights import methods
 from numpy.typing import NDArray
 from transformers import (
     AutoModelForCausalLM,
@@ -136,26 +138,22 @@ def logits_of(model: PreTrainedModel, ids: NDArray[np.int64]) -> NDArray[np.floa
     return logits
 
 
-def dequantized(folder: Path, quant: str, head: str | None = None) -> PreTrainedModel:
-    """The truth with the weights that a bundle of this quantization stands for."""
+def dequantized(
+    folder: Path, quant: str, head: str | None = None, others: Mapping[str, str] | None = None
+) -> PreTrainedModel:
+    """The truth with the weights that a bundle of this quantization stands for.
+
+    `others` are the formats of matrices, by their names, that have another one.
+    """
     model = load_truth(folder)
     scheme = Scheme.choose(quant, head)
     parameters = dict(model.named_parameters())
     with open_checkpoint(str(folder)) as checkpoint, torch.no_grad():
-        for linear, method in _linears(describe(checkpoint.config), scheme):
-            weight = METHODS[method](checkpoint.read(linear.name)).dequantize()
-            _target(parameters, linear.name).copy_(torch.from_numpy(weight))
+        for name, usual in methods(describe(checkpoint.config), scheme).items():
+            method = (others or {}).get(name, usual)
+            weight = METHODS[method](checkpoint.read(name)).dequantize()
+            _target(parameters, name).copy_(torch.from_numpy(weight))
     return model
-
-
-def _linears(part: object, scheme: Scheme) -> list[tuple[Linear, str]]:
-    if isinstance(part, Linear):
-        table = part.name in {"model.embed_tokens.weight", "lm_head.weight"}
-        return [(part, scheme.head if table else scheme.linear)]
-    if isinstance(part, tuple):
-        return [found for item in part for found in _linears(item, scheme)]
-    fields = getattr(part, "__dataclass_fields__", ())
-    return [found for name in fields for found in _linears(getattr(part, name), scheme)]
 
 
 def _target(parameters: dict[str, torch.nn.Parameter], name: str) -> torch.Tensor:

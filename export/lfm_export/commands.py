@@ -12,6 +12,7 @@ from lfm_edge.console_progress import ConsoleProgress
 from lfm_edge.display import console, printable
 from lfm_edge.targets import RUN_ELSEWHERE
 
+from .auto import AUTO
 from .checkpoint import open_checkpoint
 from .emit import TARGETS
 from .export import ExportOptions, export_bundle
@@ -53,7 +54,10 @@ def export(
     out: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     *,
     target: Annotated[str, typer.Option(help=_TARGETS_HELP)] = next(iter(TARGETS)),
-    quant: Annotated[str, typer.Option(help=", ".join(METHODS))] = "q4",
+    quant: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(METHODS)} (default: q4), or {AUTO} with --bits or --size."),
+    ] = None,
     head: Annotated[
         str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
     ] = None,
@@ -66,6 +70,22 @@ def export(
         typer.Option(
             metavar="TEXT",
             help="Choose integers by what the model reads: UTF-8 text, or chats in a .jsonl.",
+        ),
+    ] = None,
+    bits: Annotated[
+        float | None,
+        typer.Option(
+            help="With auto: as small and fast as layers of so many bits a weight, head q8."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="With auto: of the weights, such as 4.8GB or 700MB.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The format of every matrix (JSON); `inspect OUT --recipe` prints a bundle's.",
         ),
     ] = None,
     state: Annotated[
@@ -89,17 +109,17 @@ def export(
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
     own = {name.replace("_", "-"): value for name, value in own.items()}
-    options = ExportOptions(target, quant, head, context, own, calibrate, state)
+    options = ExportOptions(target, quant, head, context, own, calibrate, bits, size, recipe, state)
     with (
         open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,
     ):
         bundle = export_bundle(checkpoint, out, options, progress)
-    size = sum(entry.size for entry in bundle.manifest.files.values())
+    total = sum(entry.size for entry in bundle.manifest.files.values())
     place = bundle.folder
     elsewhere = RUN_ELSEWHERE.get(target)
     then = (
         f"{elsewhere.format(place)} runs it" if elsewhere else f"lfm-edge verify {place} proves it"
     )
-    done = f"{place}: {size / 1e9:.2f} GB; {then}"
+    done = f"{place}: {total / 1e9:.2f} GB; {then}"
     console(stderr=True).print(printable(done), soft_wrap=True)

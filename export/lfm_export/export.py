@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
-from lfm_ops.formats import format_named
 
 from .architecture import Architecture
+from .auto import AUTO, Budget, choose_formats, fewest_bits
 from .calibrate import Calibration, calibrate, calibration_text
 from .checkpoint import Checkpoint
 from .companions import Companions, read_companions
@@ -24,8 +24,9 @@ from .kept import keep_integers
 from .loading import architecture_of
 from .notes import Note, short
 from .quantize import Scheme
+from .recipe import formats_of, linears_of, read_recipe, recipe_of, scheme_of
 from .reference import golden_vectors
-from .walk import Sequences, TextReader, WalkFolder
+from .walk import BEFORE, Sequences, TextReader, WalkFolder, check_state_folder
 from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
@@ -39,7 +40,8 @@ class ExportOptions:
     """What the user chose."""
 
     target: str = next(iter(TARGETS))
-    quant: str = "q4"
+    quant: str | None = None
+    """The method of the layers, q4 where nothing else says it; or `auto`."""
     head: str | None = None
     """The method of the embedding and the LM head, if not the usual one of `quant`."""
     context: int | None = None
@@ -48,6 +50,12 @@ class ExportOptions:
     """Options of the target's own, by name."""
     calibrate: Path | None = None
     """A text, or chats, by which the integers are chosen."""
+    bits: float | None = None
+    """With `auto`: of a weight of the layers."""
+    size: str | None = None
+    """With `auto`, instead of `bits`: of all weights, such as 4.8GB."""
+    recipe: Path | None = None
+    """A file that says the format of every matrix, instead of `quant` and `head`."""
     state: Path | None = None
     """Keeps the calibration for further exports; by default it is removed once `out` is whole."""
 
@@ -70,17 +78,23 @@ def export_bundle(
     if options.target not in TARGETS:
         raise ExportError(f"--target {options.target}: expected {' or '.join(TARGETS)}")
     target = TARGETS[options.target]
-    scheme = Scheme.choose(options.quant, options.head)
     note = short(progress.note)
     architecture = architecture_of(checkpoint, note)
+    budget = _budget(options)
+    scheme = _scheme(options, architecture, checkpoint)
     scheme = keep_integers(scheme, architecture, checkpoint, note)
     own = target.choose(options.own, architecture, scheme)
     context = _context(options.context, target, architecture)
     check_widths(architecture, scheme)
     companions = read_companions(checkpoint, architecture, note)
     text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
-    with bundle_folder(out) as folder:
-        producer = f"{PRODUCER} {version(PRODUCER)}"
+    with bundle_folder(out) as folder, _state_folder(options, folder) as state:
+        if budget is not None:
+            formats = choose_formats(
+                checkpoint, architecture, budget, text, state / BEFORE, progress
+            )
+            scheme = scheme_of(formats, architecture)
+            target.check(architecture, scheme)
         job = Job(
             options.target,
             architecture,
@@ -90,16 +104,46 @@ def export_bundle(
             companions,
             folder,
             checkpoint.name,
-            producer,
+            f"{PRODUCER} {version(PRODUCER)}",
             note,
         )
-        with _calibration(text, options, checkpoint, job, progress) as calibration:
+        with _calibration(text, checkpoint, job, state, progress) as calibration:
             write_manifest(_write(checkpoint, target, job, calibration, progress), folder)
-            bundle = Bundle(folder)  # before it takes the place of one that opens
-            if target.on_devices:
-                add_device_file(bundle, note)
-        WalkFolder.remove(_calibration_beside(job))  # a killed one's too: a whole bundle needs none
+        bundle = Bundle(folder)  # before it takes the place of one that opens
+        if target.on_devices:
+            add_device_file(bundle, note)
     return Bundle(out.resolve() if ".." in out.parts else out)  # x/../y may lack x
+
+
+def _budget(options: ExportOptions) -> Budget | None:
+    if options.quant == AUTO:
+        return Budget(options.bits, options.size)
+    for name, given in (("bits", options.bits), ("size", options.size)):
+        if given is not None:
+            raise ExportError(f"--{name} {given}: goes with --quant {AUTO}")
+    return None
+
+
+def _scheme(options: ExportOptions, architecture: Architecture, checkpoint: Checkpoint) -> Scheme:
+    """What was asked for; of `auto`, what it begins with."""
+    if options.recipe is not None:
+        for name, given in (("quant", options.quant), ("head", options.head)):
+            if given is not None:
+                raise ExportError(f"--{name} {given}: --recipe says the format of every matrix")
+        recipe = read_recipe(options.recipe)
+        formats = formats_of(recipe, architecture, f"--recipe {options.recipe}")
+        return scheme_of(formats, architecture)
+    if options.quant != AUTO:
+        return Scheme.choose(options.quant or "q4", options.head)
+    if options.head is not None:
+        raise ExportError(f"--head {options.head}: --quant {AUTO} chooses the head's format, too")
+    for linear in linears_of(architecture):
+        if checkpoint.stored_format(linear.name) is not None:
+            raise ExportError(
+                f"--quant {AUTO}: {linear.name} is integers already, which are kept as they are; "
+                "take a checkpoint of floats"
+            )
+    return scheme_of(fewest_bits(architecture), architecture)
 
 
 def _context(asked: int | None, target: Target, architecture: Architecture) -> int:
@@ -124,38 +168,38 @@ def _calibration_text(
         if options.state is not None:
             raise ExportError(f"--state {options.state}: goes with --calibrate TEXT")
         return None
-    if not format_named(scheme.linear).group_size:
-        raise ExportError(f"--calibrate: --quant {scheme.linear} rounds nothing; take q4 or q8")
+    if not any(format.group_size for format in scheme.formats):
+        raise ExportError("--calibrate: --quant f32 rounds nothing; take q4 or q8")
     reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)
     return calibration_text(options.calibrate, reader, architecture.max_context, note)
 
 
 @contextmanager
+def _state_folder(options: ExportOptions, folder: Path) -> Iterator[Path]:
+    """What a killed export found is there for the next one; a whole bundle needs none beside it."""
+    beside = folder.with_suffix(".calibration")  # .OUT.calibration, of .OUT.partial-N
+    state, used = options.state or beside, options.calibrate or options.quant == AUTO
+    if used:
+        check_state_folder(state)
+    try:
+        yield state
+    except Exception:
+        if used and state == beside:
+            WalkFolder.remove(beside)
+        raise
+    WalkFolder.remove(beside)
+
+
+@contextmanager
 def _calibration(
-    text: Sequences | None,
-    options: ExportOptions,
-    checkpoint: Checkpoint,
-    job: Job,
-    progress: Progress,
+    text: Sequences | None, checkpoint: Checkpoint, job: Job, state: Path, progress: Progress
 ) -> Iterator[Calibration | None]:
-    """The calibrated matrices. What a killed export found is there for the next one."""
+    """The calibrated matrices, where there is a text."""
     if text is None:
         yield None
         return
-    folder = options.state or _calibration_beside(job)
-    try:
-        with calibrate(
-            checkpoint, job.architecture, job.scheme, text, folder, progress
-        ) as calibration:
-            yield calibration
-    except Exception:
-        if options.state is None:
-            WalkFolder.remove(folder)
-        raise
-
-
-def _calibration_beside(job: Job) -> Path:
-    return job.folder.with_suffix(".calibration")  # .OUT.calibration, of .OUT.partial-N
+    with calibrate(checkpoint, job.architecture, job.scheme, text, state, progress) as calibration:
+        yield calibration
 
 
 def _write(
@@ -182,19 +226,21 @@ def _write(
         producer=job.producer,
         model=_model(checkpoint.name, job),
         graph=graph,
-        quantization=_quantization(scheme, target, calibration),
+        quantization=_quantization(job, target, calibration),
         golden=golden,
         files=describe_files(job.folder, progress.advance),
     )
 
 
-def _quantization(scheme: Scheme, target: Target, calibration: Calibration | None) -> Quantization:
+def _quantization(job: Job, target: Target, calibration: Calibration | None) -> Quantization:
+    scheme = job.scheme
     return Quantization(
         method=scheme.linear,
         head=scheme.head,
         formats=[WeightFormat(f.name, f.bits, f.group_size) for f in scheme.formats],
         layout_version=target.layout_version,
         calibration_tokens=None if calibration is None else calibration.tokens,
+        recipe=recipe_of(scheme, job.architecture),
     )
 
 

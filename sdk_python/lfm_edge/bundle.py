@@ -54,6 +54,7 @@ _RELATIVE_PATH = rf"^{_NAME}(/{_NAME}){{0,15}}$"
 
 PlainName = Annotated[str, msgspec.Meta(pattern=f"^{_NAME}$")]
 RelativePath = Annotated[str, msgspec.Meta(pattern=_RELATIVE_PATH)]
+RecipeKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.*-]{1,255}$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -156,6 +157,8 @@ class Quantization(msgspec.Struct, frozen=True):
     """Of the packed layout, where the graph is one of our operators."""
     calibration_tokens: Count | None = None
     """How many tokens of text the integers of the layers were chosen by, where they were."""
+    recipe: dict[RecipeKey, str] | None = None
+    """The format of every matrix, by names in which `*` stands for any text; later ones count."""
 
 
 class GoldenVectors(msgspec.Struct, frozen=True):

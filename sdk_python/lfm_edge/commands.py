@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -11,10 +12,11 @@ import typer
 from rich.table import Table
 
 from . import repl
-from .bundle import Bundle
+from .bundle import MANIFEST, Bundle
 from .command_options import with_answer_options, with_generation_options
 from .console_progress import ConsoleProgress
 from .display import console, printable
+from .errors import BundleError
 from .generation import Generation
 from .generation_options import AnswerOptions, GenerationOptions
 from .model import load
@@ -30,12 +32,21 @@ Threads = Annotated[
 ]
 
 
-def inspect(out: Folder) -> None:
+def inspect(
+    out: Folder,
+    *,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="Print its recipe alone, for export --recipe.")
+    ] = False,
+) -> None:
     """Show what a bundle holds.
 
     Example: lfm-edge inspect OUT
     """
     bundle = Bundle(out)
+    if recipe:
+        print(_recipe(bundle))
+        return
     screen = console(soft_wrap=True)
     screen.print(_facts(bundle))
     screen.print(_file_table(bundle))
@@ -131,6 +142,13 @@ def _stream(generation: Generation) -> None:
             speed = f", {later / seconds:.1f} a second" if later and seconds else ""
             facts.append(f"{len(generation.ids)} tokens{speed}")
         print(f"[{'; '.join([*facts, f'ended by {generation.finish_reason}'])}]", file=sys.stderr)
+
+
+def _recipe(bundle: Bundle) -> str:
+    recipe = bundle.manifest.quantization.recipe
+    if recipe is None:
+        raise BundleError(f"{bundle.folder}: {MANIFEST} has no recipe; export the bundle again")
+    return json.dumps(recipe, indent=2)
 
 
 def _facts(bundle: Bundle) -> Table:

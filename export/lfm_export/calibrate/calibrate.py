@@ -36,7 +36,7 @@ class Calibration:
     """What a calibration found.
 
     Attributes:
-        names: the matrices of the layers.
+        names: the matrices of the layers, and an LM head of few bits.
         tokens: how many it was measured on.
     """
 
@@ -45,7 +45,7 @@ class Calibration:
     _kept: KeptTensors
 
     def matrix(self, linear: Linear) -> QuantizedTensor | None:
-        """A matrix as it was calibrated; None where it was not: an embedding, an LM head.
+        """A matrix as it was calibrated; None where it was not: an embedding that is no LM head.
 
         Raises:
             ExportError: the folder has lost it.
@@ -96,20 +96,18 @@ def calibrate(
     Args:
         checkpoint: the model.
         architecture: its description.
-        scheme: the methods; those of the layers are integers.
+        scheme: the methods.
         sequences: what the model reads.
         folder: keeps what was found. Another call with the same model, scheme and text goes on
             there, or has nothing left to do.
         progress: hears how far it is.
 
     Raises:
-        ExportError: the scheme has no integers, or the folder holds something else.
+        ExportError: the folder holds something else.
         CheckpointError: a tensor cannot be read, or holds no finite numbers.
     """
-    format = format_named(scheme.linear)
-    if not format.group_size:
-        raise ExportError(f"--calibrate: --quant {scheme.linear} rounds nothing; take q4 or q8")
-    sha = hashlib.sha256(f"{_VERSION} {scheme.linear} {scheme.head}".encode())
+    others = sorted(scheme.others.items())
+    sha = hashlib.sha256(f"{_VERSION} {scheme.linear} {scheme.head} {others}".encode())
     sha.update(sequences.digest().encode() + checkpoint_identity(checkpoint, architecture).encode())
     with WalkFolder.open(
         folder, sha.hexdigest(), sequences.tokens, architecture.hidden_size
@@ -117,6 +115,11 @@ def calibrate(
         kept = KeptTensors(place.path / "tensors")
         tokens = architecture.embedding.tokens
         left = 2 * (size_of(architecture.layers) + tokens.rows * tokens.columns) - place.weights
+        linears = [t for t in tensors_of(architecture.layers) if isinstance(t, Linear)]
+        head = _coarse_head(architecture, scheme)
+        if head is not None:
+            linears.append(head)
+            left += 0 if kept.get(head.name) else head.rows * head.columns
         progress.stage("calibrate", max(left, 1), "weights")
         walk = CalibrateWalk(
             architecture,
@@ -129,7 +132,15 @@ def calibrate(
         )
         # One thread for NumPy's products, so that sums keep their order.
         with threadpool_limits(1, "blas"):
-            walk.run()
+            states = walk.run()
+            if head is not None:
+                walk.quantize_head(head, states)
         place.keep()
-        linears = (t for t in tensors_of(architecture.layers) if isinstance(t, Linear))
         yield Calibration(frozenset(t.name for t in linears), sequences.tokens, kept)
+
+
+def _coarse_head(architecture: Architecture, scheme: Scheme) -> Linear | None:
+    """The LM head, where there is something to win: 8 bits lose next to nothing."""
+    head = architecture.embedding.head or architecture.embedding.tokens
+    format = format_named(scheme.others.get(head.name, scheme.head))
+    return head if format.group_size and format.bits < 8 else None

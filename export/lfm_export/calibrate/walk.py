@@ -8,18 +8,18 @@ errors of the layers before it can be made good.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from lfm_ops.formats import format_named
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from lfm_ops.reference import matmul_float32, matmul_int8, round_to_int8
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Attention, Linear, Mlp, ShortConv, Vector, tensors_of
 from ..errors import ExportError
 from ..quantize import METHODS, Scheme
-from ..reference import Numerics, Reference
+from ..reference import Numerics
 from ..walk import LaneWeights, Routes, Sequences, SourceWeights, Value, Walk, WalkFolder
 from .kept import KeptTensors
 from .metric import Metric
@@ -34,6 +34,7 @@ Part = Attention | ShortConv | Mlp
 _ORIGINAL, _QUANTIZED = 0, 1
 _LANES = (Numerics(matmul_float32, "f32", 0.0), Numerics(matmul_int8, "f16", 0.0))
 _TOKENS_AT_ONCE = 512
+_HEAD_ROWS_AT_ONCE = 8192
 _SMALL = 0.01
 """The weight of tokens that were not sent to a rare expert, beside the mean of those that were."""
 _OTHERS = 2
@@ -41,7 +42,7 @@ _OTHERS = 2
 
 
 class CalibrateWalk(Walk):
-    """Quantizes every matrix but those of the embedding and the LM head."""
+    """Quantizes every matrix but those of the embedding and, if not asked to, the LM head."""
 
     def __init__(
         self,
@@ -59,7 +60,8 @@ class CalibrateWalk(Walk):
 
     def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
         """The embedding is quantized by itself: a row is read by one token alone."""
-        method = self._scheme.head if lane == _QUANTIZED else "f32"
+        scheme = self._scheme
+        method = scheme.others.get(linear.name, scheme.head) if lane == _QUANTIZED else "f32"
         return self._source.rows(linear, start, stop, method)
 
     def vector(self, lane: int, vector: Vector) -> Array:
@@ -77,6 +79,28 @@ class CalibrateWalk(Walk):
         """Quantizes an expert; a token counts by the share that the router gives it."""
         weights = expert_weights(routes[_QUANTIZED], index, part.gate.columns)
         return self._lanes(part, lambda: _tokens_of(x, weights))
+
+    def quantize_head(self, head: Linear, states: Value) -> None:
+        """Quantizes the LM head by its inputs, which the walk has led to.
+
+        The lookups of an embedding that is the head too were made with other integers: it cannot
+        be known before the layers are, and the rows lie as near to the original.
+        """
+        if self._tensors.get(head.name) is not None:
+            return
+        statistics = Statistics(head.columns)
+        for _, place in self.sequences.places():
+            original, read = (states[lane][place] for lane in (_ORIGINAL, _QUANTIZED))
+            statistics.add(_as_read(read), original)
+        format = format_named(self._scheme.others.get(head.name, self._scheme.head))
+        metric = Metric(statistics, format.group_size)
+        parts = []
+        for start in range(0, head.rows, _HEAD_ROWS_AT_ONCE):
+            stop = min(start + _HEAD_ROWS_AT_ONCE, head.rows)
+            rows = self._source.rows(head, start, stop).dequantize()
+            parts.append(quantize_calibrated(rows, metric, format))
+            self._advance((stop - start) * head.columns)
+        self._tensors.put(head.name, stack_rows(parts))
 
     def _lanes(
         self, part: Part, blocks: Callable[[], Iterator[_Block]]
@@ -107,45 +131,29 @@ class CalibrateWalk(Walk):
         begun = LaneWeights(done | {last.name: original.matrix(last)}, original.vectors)
         inner = Statistics(last.columns)
         for block in blocks():
-            exact = self._inputs_of(last, part, _ORIGINAL, original, block)
-            read = self._inputs_of(last, part, _QUANTIZED, begun, block)
+            exact, read = (
+                self.inputs_of(last, part, lane, weights, block.ids, block.rows[lane])
+                for lane, weights in ((_ORIGINAL, original), (_QUANTIZED, begun))
+            )
             inner.add(_as_read(read), exact, block.weights)
         return done | self._round([last], original, inner)
 
     def _round(
         self, linears: Sequence[Linear], original: LaneWeights, statistics: Statistics
     ) -> dict[str, QuantizedTensor]:
-        """Matrices that read the same; by themselves where nothing was read."""
-        method = self._scheme.linear
+        """Matrices that read the same and have one format; by themselves where nothing was read."""
+        method = self._scheme.others.get(linears[0].name, self._scheme.linear)
+        format = format_named(method)
         weights = {linear.name: original.matrix(linear).dequantize() for linear in linears}
-        if not statistics.tokens or not statistics.second.any():
+        if not format.group_size or not statistics.tokens or not statistics.second.any():
             return {name: METHODS[method](rows) for name, rows in weights.items()}
         if not np.isfinite(statistics.second).all() or not np.isfinite(statistics.cross).all():
             raise ExportError(
                 f"{linears[0].name}: reads numbers that are not finite over the calibration text: "
                 "the model's weights are too large for float32"
             )
-        format = format_named(method)
         metric = Metric(statistics, format.group_size)
         return {name: quantize_calibrated(rows, metric, format) for name, rows in weights.items()}
-
-    def _inputs_of(
-        self, last: Linear, part: Part, lane: int, weights: LaneWeights, block: _Block
-    ) -> Array:
-        """What a part's last matrix reads in one lane."""
-        target, found = weights.matrix(last), list[Array]()
-
-        def matmul(x: Array, weight: QuantizedTensor) -> Array:
-            if weight is not target:
-                return self.numerics[lane].matmul(x, weight)
-            found.append(x)
-            return np.zeros((len(x), weight.shape[0]), np.float32)
-
-        numerics = replace(self.numerics[lane], matmul=matmul)
-        reference = self.reference(block.ids, weights, numerics)
-        _run(reference, part, block.rows[lane])
-        (inputs,) = found
-        return inputs
 
     def _sequences_of(self, x: Value) -> Iterator[_Block]:
         for ids, place in self.sequences.places():
@@ -191,14 +199,6 @@ def _tokens_of(x: Value, weights: Array) -> Iterator[_Block]:
     for start in range(0, len(tokens), _TOKENS_AT_ONCE):
         some = tokens[start : start + _TOKENS_AT_ONCE]
         yield _Block(some, tuple(rows[some] for rows in x), weights[some])
-
-
-def _run(reference: Reference, part: Part, x: Array) -> Array:
-    if isinstance(part, Attention):
-        return reference.attention(x, 0, part)
-    if isinstance(part, ShortConv):
-        return reference.short_conv(x, 0, part)
-    return reference.mlp(x, 0, part)
 
 
 def _as_read(x: Array) -> Array:

@@ -115,6 +115,12 @@ class Target(abc.ABC):
                 f"--quant {scheme.linear}: with --target {self.name} expected "
                 f"{' or '.join(self.methods)}"
             )
+        for name, method in {**scheme.others, "lm_head": scheme.head}.items():
+            if method not in self.methods:
+                raise ExportError(
+                    f"--recipe: {name} is {method}, but --target {self.name} holds "
+                    f"{' or '.join(self.methods)}"
+                )
         known = {option.name: option for option in self.options}
         for name, value in given.items():
             if name not in known:

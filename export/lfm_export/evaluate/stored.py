@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from lfm_edge.bundle import Bundle
+from lfm_edge.bundle import MANIFEST, Bundle
 from lfm_edge.errors import BundleError
 from lfm_edge.targets import ONNX, ONNX_PORTABLE
 from lfm_ops import layout
@@ -27,7 +27,10 @@ from ..architecture import (
 )
 from ..emit.matrices import unpack
 from ..emit.onnx_portable.weights import SCALES
+from ..quantize import Scheme
+from ..recipe import formats_of
 from ..walk import LaneWeights
+from ..weights import methods
 
 __all__ = ["StoredWeights", "readable"]
 
@@ -55,15 +58,15 @@ class StoredWeights:
             if value.const_value is not None
         }
         self._packed = bundle.manifest.graph.target == ONNX
-        quantization = bundle.manifest.quantization
-        self._linear = format_named(quantization.method)
-        self._head = format_named(quantization.head)
+        self._formats = _formats(bundle, architecture)
 
     def rows(self, linear: Linear, start: int, stop: int) -> QuantizedTensor:
         """Some rows of the token embedding or LM head."""
         first = start - start % layout.BLOCK_ROWS
         last = min(-(-stop // layout.BLOCK_ROWS) * layout.BLOCK_ROWS, linear.rows)
-        rows = self._matrix(linear.name, self._head, linear.rows, linear.columns, None, first, last)
+        rows = self._matrix(
+            linear.name, self._formats[linear.name], *linear.shape, None, first, last
+        )
         return rows.rows(start - first, stop - first)
 
     def vector(self, vector: Vector) -> NDArray[np.float32]:
@@ -89,24 +92,24 @@ class StoredWeights:
         if isinstance(part, Attention):
             stacked = (part.q_proj, part.k_proj, part.v_proj)
             rows, columns = sum(m.rows for m in stacked), stacked[0].columns
-            qkv = self._whole(f"{prefix}/attention/qkv.weight", rows, columns)
+            format = self._formats[stacked[0].name]
+            qkv = self._matrix(f"{prefix}/attention/qkv.weight", format, rows, columns, None)
             ends = np.cumsum([m.rows for m in stacked]).tolist()
             found = {m.name: qkv.rows(e - m.rows, e) for m, e in zip(stacked, ends, strict=True)}
             for name, linear in (("gate_proj", part.gate_proj), ("out_proj", part.out_proj)):
                 if linear is not None:
-                    stored = f"{prefix}/attention/{name}.weight"
-                    found[linear.name] = self._whole(stored, *linear.shape)
+                    found[linear.name] = self._whole(f"{prefix}/attention/{name}.weight", linear)
             return found
         if isinstance(part, ShortConv):
             return {
-                m.name: self._whole(f"{prefix}/conv/{m.name.rsplit('.', 2)[-2]}", *m.shape)
+                m.name: self._whole(f"{prefix}/conv/{m.name.rsplit('.', 2)[-2]}", m)
                 for m in (part.in_proj, part.out_proj)
             }
         kind = "mlp" if expert is None else "moe"
         gate_up = self._joined(f"{prefix}/{kind}/gate_up", part.gate, expert)
         down = part.down
         name = f"{prefix}/{kind}/down"
-        matrix = self._matrix(name, self._linear, down.rows, down.columns, expert)
+        matrix = self._matrix(name, self._formats[down.name], *down.shape, expert)
         return {part.gate.name: gate_up[0], part.up.name: gate_up[1], down.name: matrix}
 
     def _joined(
@@ -115,7 +118,7 @@ class StoredWeights:
         """Gate and up, as each target lays them together."""
         rows, columns, block = gate.rows, gate.columns, layout.BLOCK_ROWS
         padded = -(-rows // block) * block if self._packed else rows
-        both = self._matrix(name, self._linear, 2 * padded, columns, expert)
+        both = self._matrix(name, self._formats[gate.name], 2 * padded, columns, expert)
         if self._packed:
             order = np.arange(2 * padded).reshape(-1, 2, block).transpose(1, 0, 2).reshape(2, -1)
         elif expert is None:
@@ -125,8 +128,8 @@ class StoredWeights:
         gate_rows, up_rows = (_take(both, some[:rows]) for some in order)
         return gate_rows, up_rows
 
-    def _whole(self, name: str, rows: int, columns: int) -> QuantizedTensor:
-        return self._matrix(name, self._linear, rows, columns, None)
+    def _whole(self, name: str, linear: Linear) -> QuantizedTensor:
+        return self._matrix(name, self._formats[linear.name], *linear.shape, None)
 
     def _matrix(
         self,
@@ -189,6 +192,19 @@ class StoredWeights:
             f"{self._bundle.graph_path}: {name} has the shape {list(got)}, expected "
             f"{list(wanted)}; the bundle is no export of this source"
         )
+
+
+def _formats(bundle: Bundle, architecture: Architecture) -> dict[str, Format]:
+    """Each matrix's format; a bundle of before there were recipes has one but for its head."""
+    stored = bundle.manifest.quantization
+    if stored.recipe is None:
+        names = methods(architecture, Scheme(stored.method, stored.head))
+    else:
+        names = formats_of(stored.recipe, architecture, str(bundle.folder / MANIFEST))
+    try:
+        return {name: format_named(format) for name, format in names.items()}
+    except ValueError as error:
+        raise BundleError(f"{bundle.folder / MANIFEST}: {error}") from None
 
 
 def _places(architecture: Architecture) -> dict[str, tuple[int, int | None]]:

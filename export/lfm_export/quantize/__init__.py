@@ -73,7 +73,7 @@ class Scheme:
             ExportError: an unknown method, or a head that does not go with it.
         """
         if quant not in METHODS:
-            raise ExportError(f"--quant {quant}: expected one of {', '.join(METHODS)}")
+            raise ExportError(f"--quant {quant}: expected one of {', '.join(METHODS)}, auto")
         allowed = {"f32": ["f32"], "q8": ["q8"], "q4": ["q8", "q4"]}[quant]
         if head is not None and head not in allowed:
             raise ExportError(

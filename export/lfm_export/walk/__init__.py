@@ -5,13 +5,14 @@ that was killed goes on behind the last addition. Several lanes walk side by sid
 is, and as it was or is being quantized. `evaluate` and `calibrate` are such walks.
 """
 
-from .folder import WalkFolder
+from .folder import BEFORE, WalkFolder, check_state_folder
 from .sequences import Sequences
 from .source import SourceWeights, checkpoint_identity
 from .text import TextReader
 from .walk import LaneWeights, Routes, Value, Walk, size_of
 
 __all__ = [
+    "BEFORE",
     "LaneWeights",
     "Routes",
     "Sequences",
@@ -20,6 +21,7 @@ __all__ = [
     "Value",
     "Walk",
     "WalkFolder",
+    "check_state_folder",
     "checkpoint_identity",
     "size_of",
 ]

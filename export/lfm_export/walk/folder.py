@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 
-__all__ = ["WalkFolder"]
+__all__ = ["BEFORE", "WalkFolder", "check_state_folder"]
 
 Array = NDArray[np.float32]
 
@@ -25,6 +25,8 @@ _PART = "walk.part"
 _TENSORS = "tensors"
 _RESULTS = ("scores.*.npz", f"{_TENSORS}/*.npz")
 _OURS = ("*.f32", *_RESULTS)  # what a walk leaves in its folder
+BEFORE = "measure"
+"""The folder, within that of a walk, of another one that came before it."""
 
 
 class _Progress(msgspec.Struct):
@@ -71,11 +73,8 @@ class WalkFolder:
         """
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        check_state_folder(path)
         file = path / _STATE
-        if not file.exists() and any(p.name != _LOCK for p in path.iterdir()):
-            raise ExportError(
-                f"{path}: holds other files; name an empty folder for the state, or a new one"
-            )
         lock = FileLock(path / _LOCK, timeout=0)
         try:
             lock.acquire()
@@ -135,6 +134,20 @@ class WalkFolder:
         return np.memmap(file, np.float32, "w+" if fresh else "r+", shape=self._shape)
 
 
+def check_state_folder(path: Path) -> None:
+    """Leaves alone what is no folder of a walk.
+
+    Raises:
+        ExportError: it holds other files.
+    """
+    if not path.is_dir() or (path / _STATE).exists():
+        return
+    if any(p.name not in (_LOCK, BEFORE) for p in path.iterdir()):
+        raise ExportError(
+            f"{path}: holds other files; name an empty folder for the state, or a new one"
+        )
+
+
 def _read(file: Path, identity: str) -> _Progress:
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         progress = msgspec.json.decode(file.read_bytes(), type=_Progress)
@@ -157,8 +170,10 @@ def _write(file: Path, progress: _Progress) -> None:
 def _clear(folder: Path) -> bool:
     """Removes a walk's files; whether the folder was a walk's at all."""
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else {"not a folder"}
-    if _STATE not in names and not names <= {_LOCK}:
+    if _STATE not in names and not names <= {_LOCK, BEFORE}:
         return False
+    if BEFORE in names:
+        WalkFolder.remove(folder / BEFORE)
     for pattern in (*_OURS, _PART, _STATE, _LOCK):
         for file in folder.glob(pattern):
             with contextlib.suppress(OSError):  # Windows removes no open file

@@ -6,7 +6,7 @@ import abc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -212,6 +212,39 @@ class Walk(Operations[None, Value], abc.ABC):
     @cached_property
     def _no_noise(self) -> np.random.Generator:
         return np.random.default_rng(0)
+
+    def inputs_of(
+        self,
+        linear: Linear,
+        part: Attention | ShortConv | Mlp,
+        lane: int,
+        weights: LaneWeights,
+        ids: NDArray[np.int64],
+        rows: Array,
+    ) -> Array:
+        """What one matrix of a part reads, where the part reads `rows` of one sequence."""
+        target, found = weights.matrix(linear), list[Array]()
+
+        def matmul(x: Array, weight: QuantizedTensor) -> Array:
+            if weight is not target:
+                return self.numerics[lane].matmul(x, weight)
+            found.append(x)
+            return np.zeros((len(x), weight.shape[0]), np.float32)
+
+        reference = self.reference(ids, weights, replace(self.numerics[lane], matmul=matmul))
+        if isinstance(part, Attention):
+            reference.attention(rows, 0, part)
+        elif isinstance(part, ShortConv):
+            reference.short_conv(rows, 0, part)
+        else:
+            reference.mlp(rows, 0, part)
+        (inputs,) = found
+        return inputs
+
+    @property
+    def is_next_done(self) -> bool:
+        """Whether the operation that comes next was finished by an earlier process."""
+        return self._operations < self.folder.operations
 
     def _by_sequence(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from ...architecture import Architecture
 from ...errors import ExportError
 from ...quantize import Scheme
 from ...reference import Numerics
+from ...weights import methods
 from ..target import SUM_DISTURBANCE, Job, Store, Target, kv_option
 
 __all__ = ["CoreAI"]
@@ -45,11 +47,9 @@ class CoreAI(Target):
                 f"--target {self.name}: the model's family is {architecture.family}, expected "
                 f"{' or '.join(_FAMILIES)}; --target coreml takes it"
             )
-        embedding = architecture.embedding
-        tables = (embedding.tokens, embedding.head) if embedding.head else (embedding.tokens,)
-        in_tables = sum(table.rows * table.columns for table in tables)
-        others = architecture.num_parameters() - in_tables
-        size = in_tables * _BYTES[scheme.head] + others * _BYTES[scheme.linear]
+        method = methods(architecture, scheme)
+        shapes = architecture.tensors().items()
+        size = sum(math.prod(shape) * _BYTES[method.get(name, "f32")] for name, shape in shapes)
         if size > _MOST_BYTES:
             raise ExportError(
                 f"--target {self.name}: the weights take {size / 1e9:.1f} GB, and Core AI's "

@@ -28,13 +28,12 @@ def config_of(job: Job, formats: Mapping[str, str]) -> dict[str, Any]:
         "eos_token_id": list(job.companions.eos_token_ids),
         "pad_token_id": job.companions.pad_token_id,
     }
-    usual = format_named(job.scheme.linear)
-    if usual.group_size:
-        others = {
-            name: _settings(format_named(format))
-            for name, format in formats.items()
-            if format != usual.name
-        }
+    integers = {name: format_named(format) for name, format in formats.items()}
+    integers = {name: format for name, format in integers.items() if format.group_size}
+    if integers:  # modules of float weights have no scales in the file, and none here
+        usual = format_named(job.scheme.linear)
+        usual = usual if usual.group_size else next(iter(integers.values()))
+        others = {name: _settings(f) for name, f in integers.items() if f != usual}
         config["quantization"] = {**_settings(usual), "mode": "affine", **others}
     return config
 

@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as ir
 
 from ...architecture import Router
-from ...errors import ExportError
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.weights import StoredMatrix
 from .linear import INT8_ACTIVATIONS, MICROSOFT
@@ -34,16 +33,7 @@ def sparse_moe(
     gate_up: StoredMatrix,
     down: StoredMatrix,
 ) -> ir.Value:
-    """The feed-forward of the normed input `[1, tokens, hidden]`; both matrices are stacks.
-
-    Raises:
-        ExportError: stacks of several formats, which these operators do not take.
-    """
-    if gate_up.format != down.format:
-        raise ExportError(
-            f"{name}: its experts are {gate_up.format.name} and {down.format.name}, but target "
-            "onnx-portable takes one format for both; use target onnx"
-        )
+    """The feed-forward of the normed input `[1, tokens, hidden]`; both are stacks of one format."""
     return _Moe(graph, name, router, gate_up, down).output(x)
 
 

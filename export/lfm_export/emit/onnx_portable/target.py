@@ -9,9 +9,11 @@ from lfm_edge.bundle import Graph
 from lfm_edge.targets import ONNX_PORTABLE
 from lfm_ops import reference as ops
 
-from ...architecture import Architecture
+from ...architecture import Architecture, SparseMoe
+from ...errors import ExportError
 from ...quantize import Scheme
 from ...reference import Numerics
+from ...weights import methods
 from ..onnx_graph.external_data import ExternalData
 from ..onnx_graph.initializers import Initializers
 from ..onnx_graph.limits import check_onnx
@@ -34,9 +36,19 @@ class OnnxPortable(Target):
     options = (kv_option(("f32",)),)
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:
-        """Refuses heads and kernels that the operators do not take."""
-        del scheme
+        """Refuses heads, kernels and experts of two formats, which the operators do not take."""
         check_onnx(architecture, self.name)
+        method = methods(architecture, scheme)
+        for layer in architecture.layers:
+            if isinstance(layer.feed_forward, SparseMoe):
+                expert = layer.feed_forward.experts[0]
+                up, down = method[expert.up.name], method[expert.down.name]
+                if up != down:
+                    raise ExportError(
+                        f"--target {self.name}: experts of layer {layer.index} are {up} in w1 and "
+                        f"w3 and {down} in w2, but its operators take one format for all three; "
+                        "--target onnx takes both"
+                    )
 
     def numerics(self, options: Mapping[str, str]) -> Numerics:
         """Activations are rounded to int8 where weights are integers; the cache is float32."""
