@@ -59,7 +59,7 @@ def make(folder: Path) -> Path:
         expected[name] = {
             **_tokens(model, folder / f"{name}.session"),
             "sampled": _sampled(model),
-            "turns": _turns(model, folder / f"{name}.conversation"),
+            **_turns(model, folder / f"{name}.conversation"),
         }
     expected["errors"] = _errors(lfm_edge.load(folder / "onnx-f16", threads=1), folder)
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
@@ -100,8 +100,12 @@ def _sampled(model: lfm_edge.Model) -> dict[str, Any]:
     }
 
 
-def _turns(model: lfm_edge.Model, path: Path) -> list[dict[str, Any]]:
-    """A conversation's turns: how each was asked for, and what came of it; then it is saved."""
+def _turns(model: lfm_edge.Model, path: Path) -> dict[str, Any]:
+    """A conversation's turns: how each was asked for, and what came of it; then it is saved.
+
+    Last, what the saved one makes of its last turn: a file holds no snapshots, from which a graph
+    that cannot go back goes on.
+    """
     tools = [Tool.from_json(TOOL)]
     setting = Setting(tools=tools, template_options=None, clock=datetime(2025, 3, 9, 7, 5, 1))
     messages = [{"role": "system", "content": "You write Python."}]
@@ -116,7 +120,11 @@ def _turns(model: lfm_edge.Model, path: Path) -> list[dict[str, Any]]:
         {"regenerate": True, **_said(chat, chat.regenerate(**{**options, "seed": 8}))},
     ]
     chat.save(path)
-    return turns
+    opened = Conversation.open(model, path)
+    return {
+        "turns": turns,
+        "reopened": _said(opened, opened.regenerate(**{**options, "seed": 8})),
+    }
 
 
 def _said(chat: Conversation, turn: Turn) -> dict[str, Any]:

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import lfm_edge
 import pytest
-from hypothesis import settings
 
 from tests.sdk.toy import ToyModel, write_toy_bundle
-
-# How long an example takes says nothing on a shared machine.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

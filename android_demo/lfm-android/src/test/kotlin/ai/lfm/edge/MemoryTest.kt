@@ -7,7 +7,7 @@ import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
-import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Assertions.fail
 import org.junit.jupiter.api.Test
 
 private const val ALLOWED = 1.05
@@ -17,13 +17,9 @@ class MemoryTest {
     fun `50 conversations leave nothing behind`() {
         withModel("onnx-f16") { model ->
             repeat(10) { live(model) } // what is compiled and cached once
-            val before = memory()
             val handles = Lfm.openHandles
-            repeat(50) { live(model) }
+            assertNothingGrows(50) { live(model) }
             assertEquals(handles, Lfm.openHandles)
-            val after = memory()
-            assertTrue(after.native <= before.native * ALLOWED, "native: $before, then $after")
-            assertTrue(after.heap <= before.heap * ALLOWED, "heap: $before, then $after")
         }
         assertEquals(0, Lfm.openHandles)
     }
@@ -31,12 +27,24 @@ class MemoryTest {
     @Test
     fun `20 models leave nothing behind`() {
         repeat(5) { withModel("onnx-f16") { live(it) } }
-        val before = memory()
-        repeat(20) { withModel("onnx-f16") { live(it) } }
-        val after = memory()
-        assertTrue(after.native <= before.native * ALLOWED, "native: $before, then $after")
+        assertNothingGrows(20) { withModel("onnx-f16") { live(it) } }
         assertEquals(0, Lfm.openHandles)
     }
+}
+
+/**
+ * Runs it that often, and once or twice more where the JVM itself took memory meanwhile: what leaks
+ * does so every time.
+ */
+private fun assertNothingGrows(times: Int, action: () -> Unit) {
+    val seen = mutableListOf(memory())
+    repeat(3) {
+        repeat(times) { action() }
+        val before = seen.last()
+        val after = memory().also(seen::add)
+        if (after.native <= before.native * ALLOWED && after.heap <= before.heap * ALLOWED) return
+    }
+    fail<Unit>("grows every time: $seen")
 }
 
 /** A conversation that answers, goes back, is cancelled and closed. */

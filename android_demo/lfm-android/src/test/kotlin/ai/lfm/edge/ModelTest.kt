@@ -130,11 +130,12 @@ class ModelTest {
     @ParameterizedTest
     @MethodSource("bundles")
     fun `a conversation of Python's goes on`(name: String) = withModel(name) { model ->
-        val turns = expected("expected.json").getValue(name).jsonObject.getValue("turns").jsonArray
+        val expected = expected("expected.json").getValue(name).jsonObject
         LfmConversation.open(model, bundle("$name.conversation")).use { chat ->
-            val last = turns.last().jsonObject
+            val last = expected.getValue("turns").jsonArray.last().jsonObject
             assertEquals(last.getValue("messages"), JsonArray(chat.messages))
-            assertSame(last, chat.regenerate(CHATTED.copy(seed = 8uL)).said())
+            val reopened = expected.getValue("reopened").jsonObject
+            assertSame(reopened, chat.regenerate(CHATTED.copy(seed = 8uL)).said())
         }
     }
 
