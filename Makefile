@@ -18,6 +18,8 @@ CLANG := $(BUILD)/clang
 ZIG := PATH="$$($(BIN)/python -c 'import ziglang; print(*ziglang.__path__)'):$$PATH"
 ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
+COMMA := ,
+
 .PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
     test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
@@ -150,9 +152,10 @@ clang-if-there: $(VENV)/test.done
 # The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 sanitize: $(VENV)/test.done
 	for kind in address,undefined thread; do \
-	    $(BIN)/cmake -S core -B $(BUILD)/$$kind -DLFM_OPS_SANITIZE=$$kind && \
-	    $(BIN)/cmake --build $(BUILD)/$$kind --parallel 2 && \
-	    $(BIN)/ctest --test-dir $(BUILD)/$$kind --output-on-failure || exit 1; \
+	    folder=$(BUILD)/$${kind%,*}; \
+	    $(BIN)/cmake -S core -B $$folder -DLFM_OPS_SANITIZE=$$kind && \
+	    $(BIN)/cmake --build $$folder --parallel 2 && \
+	    $(BIN)/ctest --test-dir $$folder --output-on-failure || exit 1; \
 	done
 
 # The 8B in full, long and large: minutes a piece, kept out of `make test`.
@@ -165,12 +168,11 @@ fuzz: $(VENV)/test.done
 
 # What the device core reads of bundles, saved sessions, models and callers, damaged, under sanitizers:
 # ten minutes each.
-MEMORY := address,undefined
 fuzz-core: demo
-	$(call build-native,$(BUILD)/$(MEMORY),-DLFM_OPS_SANITIZE=$(MEMORY))
-	$(BUILD)/$(MEMORY)/fuzz_answers tests/vectors 600
-	$(BUILD)/$(MEMORY)/fuzz_device tests/vectors/device.bin 600
-	$(BUILD)/$(MEMORY)/fuzz_engine $$($(ONNXRUNTIME)) $(BUILD)/demo/bundle 1200
+	$(call build-native,$(BUILD)/address,-DLFM_OPS_SANITIZE=address$(COMMA)undefined)
+	$(BUILD)/address/fuzz_answers tests/vectors 600
+	$(BUILD)/address/fuzz_device tests/vectors/device.bin 600
+	$(BUILD)/address/fuzz_engine $$($(ONNXRUNTIME)) $(BUILD)/demo/bundle 1200
 
 # 20,000 random checkpoints beside transformers, of which `make test` draws 500, an hour or two; then
 # each fault that they once found, put back to see it found again.
