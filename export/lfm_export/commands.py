@@ -59,7 +59,8 @@ def export(
         typer.Option(help=f"{', '.join(METHODS)} (default: q4), or {AUTO} with --bits or --size."),
     ] = None,
     head: Annotated[
-        str | None, typer.Option(help="LM head and embedding within q4: q8 (default) or q4.")
+        str | None,
+        typer.Option(help="LM head, embedding within q4 and q6: q8 (default), q6 or q4."),
     ] = None,
     context: Annotated[
         int | None,

@@ -95,6 +95,8 @@ def export_bundle(
             )
             scheme = scheme_of(formats, architecture)
             target.check(architecture, scheme)
+        if any(format.name == "q6" for format in scheme.formats) and not target.packs_six_bits:
+            note(f"--target {target.name} holds q6 in 8 bits: the same integers, but more bytes")
         job = Job(
             options.target,
             architecture,
@@ -169,7 +171,7 @@ def _calibration_text(
             raise ExportError(f"--state {options.state}: goes with --calibrate TEXT")
         return None
     if not any(format.group_size for format in scheme.formats):
-        raise ExportError("--calibrate: --quant f32 rounds nothing; take q4 or q8")
+        raise ExportError("--calibrate: --quant f32 rounds nothing; take q4, q6 or q8")
     reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)
     return calibration_text(options.calibrate, reader, architecture.max_context, note)
 

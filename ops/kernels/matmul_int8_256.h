@@ -1,5 +1,5 @@
-// Weights of 4 or 8 bits x int8 activations in registers of 256 bits (AVX2, AVX-VNNI): 32 rows are
-// four registers of sums.
+// Weights of 4, 6 or 8 bits x int8 activations in registers of 256 bits (AVX2, AVX-VNNI): 32 rows
+// are four registers of sums.
 //
 // One token is bound by memory: a `Format` unpacks a step, the 4 inputs x 32 rows that four
 // registers hold, and says how their products are summed (`add`, `finish`).
@@ -61,6 +61,46 @@ struct Q4Tile {
       const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
       digits[i] = part == 0 ? low_nibbles(both) : high_nibbles(both);
     }
+  }
+};
+
+/// Where those of 6 bits lie; the high bits are taken to bits 4 and 5 of their bytes.
+struct Q6Tile {
+  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q6;
+  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+
+  static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
+    Q4Tile::load_step(tile, step, weights);
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i bits = load_high(tile, step, i);
+      weights[i] = _mm256_or_si256(weights[i], first_half(bits));
+      weights[2 + i] = _mm256_or_si256(weights[2 + i], second_half(bits));
+    }
+  }
+
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+                                     __m256i (&digits)[2]) {
+    Q4Tile::load_digits(tile, step, part, digits);
+    LFM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i bits = load_high(tile, step, i);
+      digits[i] = _mm256_or_si256(digits[i], part == 0 ? first_half(bits) : second_half(bits));
+    }
+  }
+
+ private:
+  /// Those of a step in bits 0 to 3, or of an odd step 4 to 7, moved where `*_half` want them.
+  static LFM_INLINE __m256i load_high(const uint8_t* tile, int step, int i) {
+    const uint8_t* lines = tile + kSteps * LFM_OPS_LINE_BYTES;
+    const __m256i bits = load(lines + LFM_OPS_LINE_BYTES * (step / 2) + 32 * i);
+    return step % 2 == 0 ? _mm256_slli_epi16(bits, 4) : bits;
+  }
+  static LFM_INLINE __m256i first_half(__m256i bits) {
+    return _mm256_and_si256(bits, _mm256_set1_epi8(0x30));
+  }
+  static LFM_INLINE __m256i second_half(__m256i bits) {
+    return first_half(_mm256_srli_epi16(bits, 2));
   }
 };
 

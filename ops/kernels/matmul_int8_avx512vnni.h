@@ -1,8 +1,8 @@
-// Weights of 4 or 8 bits x int8 activations with AVX512-VNNI: 32 rows are two registers of sums.
+// Weights of 4, 6 or 8 bits x int8 activations with AVX512-VNNI: 32 rows are two registers of sums.
 //
-// `vpdpbusd` wants one operand unsigned: weights are taken as value + 8 or value + 128, and sums
-// start at what that adds too much. A `Format` unpacks a step, the 4 inputs x 32 rows that one
-// pair of instructions consumes.
+// `vpdpbusd` wants one operand unsigned: weights are taken as value + 8, value + 32 or value + 128,
+// and sums start at what that adds too much. A `Format` unpacks a step, the 4 inputs x 32 rows that
+// one pair of instructions consumes.
 #pragma once
 
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-// Weights of 4 or 8 bits x int8 activations with NEON's `sdot`: 32 rows are eight registers of
+// Weights of 4, 6 or 8 bits x int8 activations with NEON's `sdot`: 32 rows are eight registers of
 // sums.
 //
 // A quarter is rows 4q to 4q + 3 and 16 + 4q to 16 + 4q + 3: 16 bytes of a line of 4 bits, or 16 of

@@ -1,4 +1,5 @@
-// Weights of 4 or 8 bits x int8 activations with NEON's `smmla`, two tokens x two rows at a time.
+// Weights of 4, 6 or 8 bits x int8 activations with NEON's `smmla`, two tokens x two rows at a
+// time.
 //
 // Sums of a pair of tokens lie mixed in `out`, as `smmla` makes them, and are sorted at the end:
 // where token 0 has rows r .. r + 3 there are rows r and r + 1 of both, and rows r + 2 and r + 3

@@ -4,7 +4,7 @@
 namespace lfm {
 namespace {
 
-struct Q4 : Q4Tile, VnniSums<1> {};
+struct Q4 : Q4Tile, Sums32<Dot4, 1> {};
 
 }  // namespace
 

@@ -5,7 +5,7 @@ namespace lfm {
 namespace {
 
 // Weights are 128 too large, not 8.
-struct Q8 : VnniSums<16> {
+struct Q8 : Sums32<Dot4, 16> {
   static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
   static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
 

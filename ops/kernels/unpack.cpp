@@ -20,6 +20,18 @@ void unpack_q4(const uint8_t* tile, int64_t row, float* out) {
   }
 }
 
+void unpack_q6(const uint8_t* tile, int64_t row, float* out) {
+  const float scale = scale_at(tile + LFM_OPS_TILE_BYTES_Q6 - LFM_OPS_SCALES_BYTES, row);
+  const uint8_t* high = tile + kGroup / 4 * LFM_OPS_LINE_BYTES;
+  const int half = row < 16 ? 0 : 1;
+  for (int64_t i = 0; i < kGroup; ++i) {
+    const int64_t place = row % 16 * 4 + i % 4, odd = i / 4 % 2;
+    const int low = tile[i / 4 * LFM_OPS_LINE_BYTES + place] >> 4 * half & 15;
+    const int bits = high[i / 8 * LFM_OPS_LINE_BYTES + place] >> (4 * odd + 2 * half) & 3;
+    out[i] = static_cast<float>((bits << 4 | low) - 32) * scale;
+  }
+}
+
 void unpack_q8(const uint8_t* tile, int64_t row, float* out) {
   const float scale = scale_at(tile + LFM_OPS_TILE_BYTES_Q8 - LFM_OPS_SCALES_BYTES, row);
   for (int64_t i = 0; i < kGroup; ++i) {
@@ -34,7 +46,7 @@ void unpack_f32(const uint8_t* tile, int64_t row, float* out) {
   }
 }
 
-constexpr Unpack* kUnpack[LFM_OPS_FORMATS] = {unpack_f32, unpack_q8, unpack_q4};
+constexpr Unpack* kUnpack[LFM_OPS_FORMATS] = {unpack_f32, unpack_q8, unpack_q6, unpack_q4};
 
 }  // namespace
 

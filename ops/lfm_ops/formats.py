@@ -34,6 +34,7 @@ FORMATS: dict[str, Format] = {
     for format in (
         Format("f32", 32, 0, 4096, "float32"),
         Format("q8", 8, 32, 1088, "int8"),
+        Format("q6", 6, 32, 832, "int8"),
         Format("q4", 4, 32, 576, "int8"),
     )
 }

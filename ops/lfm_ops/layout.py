@@ -36,6 +36,9 @@ Values = NDArray[Any]
 
 _NIBBLES = np.uint32(0x0F0F0F0F)
 _EIGHTS = np.uint32(0x08080808)
+_PAIRS = np.uint32(0x03030303)
+_SIXES = np.uint32(0x3F3F3F3F)
+_MIDDLES = np.uint32(0x20202020)  # of six bits
 _VALUES_AT_ONCE = 1 << 18  # so that what lies between source and target stays in the cache
 
 
@@ -207,8 +210,29 @@ def _unpack_q4(lines: Values, values: Values) -> None:
         words[:, half] = low | (low & _EIGHTS) * np.uint32(0x1E)  # 8 * 0x1e is 0xf0: the sign
 
 
+def _pack_q6(values: Values) -> Values:
+    words = (_words(np.ascontiguousarray(values)) ^ _MIDDLES) & _SIXES  # value + 32 in each byte
+    low, high = words & _NIBBLES, words >> np.uint32(4) & _PAIRS
+    lows = low[:, 0] | low[:, 1] << 4
+    even, odd = (high[..., first::2] for first in range(2))  # steps
+    highs = even[:, 0] | even[:, 1] << 2 | odd[:, 0] << 4 | odd[:, 1] << 6
+    return np.concatenate([lines.transpose(0, 2, 3, 1) for lines in (lows, highs)], axis=2)
+
+
+def _unpack_q6(lines: Values, values: Values) -> None:
+    words = _words(values)
+    lows, highs = (part.transpose(0, 3, 1, 2) for part in np.split(lines, [8], axis=2))
+    for half in range(2):
+        low = lows >> np.uint32(4 * half) & _NIBBLES
+        for odd in range(2):
+            high = highs >> np.uint32(4 * odd + 2 * half) & _PAIRS
+            both = (low[..., odd::2] | high << 4) ^ _MIDDLES  # the value's two's complement
+            words[:, half, ..., odd::2] = both | (both & _MIDDLES) * np.uint32(6)  # and its sign
+
+
 CODECS: dict[str, TileCodec] = {
     "f32": TileCodec(np.dtype(("<f4", (32, 32))), _pack_f32, _unpack_f32),  # [column][row]
     "q8": TileCodec(np.dtype(("<u4", (8, 2, 16))), _pack_q8, _unpack_q8),  # [step][half][row]
+    "q6": TileCodec(np.dtype(("<u4", (12, 16))), _pack_q6, _unpack_q6),  # [4 bits, then 2][row]
     "q4": TileCodec(np.dtype(("<u4", (8, 16))), _pack_q4, _unpack_q4),  # [step][row]
 }

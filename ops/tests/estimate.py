@@ -22,7 +22,7 @@ from pathlib import Path
 
 OPS = Path(__file__).parents[1]
 TURNS = 500
-Q4, Q8 = 576, 1088  # bytes of a tile
+Q4, Q6, Q8 = 576, 832, 1088  # bytes of a tile
 MATRIX = re.compile(r"^\s+(?:\{vex\}\s+)?(sdot|usdot|smmla|vpdpbusd|vpmaddubsw)\s")
 SCALES = re.compile(r"^\s+(?:fcvtl2?|vcvtph2ps)\s")
 LABEL = re.compile(r"^(\.L\w+):")
@@ -51,8 +51,10 @@ MACHINES = {
         ("neoverse-v2", "neoverse-n2", "apple-m1"),
         {
             "matmul_q4_neon_dotprod": ("-march=armv8.2-a+dotprod", Q4),
+            "matmul_q6_neon_dotprod": ("-march=armv8.2-a+dotprod", Q6),
             "matmul_q8_neon_dotprod": ("-march=armv8.2-a+dotprod", Q8),
             "matmul_q4_neon_i8mm": ("-march=armv8.2-a+dotprod+i8mm", Q4),
+            "matmul_q6_neon_i8mm": ("-march=armv8.2-a+dotprod+i8mm", Q6),
             "matmul_q8_neon_i8mm": ("-march=armv8.2-a+dotprod+i8mm", Q8),
         },
         {"sdot": 16, "usdot": 16, "smmla": 32},
@@ -64,8 +66,10 @@ MACHINES = {
         ("alderlake", "znver3", "znver4"),
         {
             "matmul_q4_avx2": ("-mavx2 -mfma -mf16c", Q4),
+            "matmul_q6_avx2": ("-mavx2 -mfma -mf16c", Q6),
             "matmul_q8_avx2": ("-mavx2 -mfma -mf16c", Q8),
             "matmul_q4_avxvnni": ("-mavx2 -mfma -mf16c -mavxvnni", Q4),
+            "matmul_q6_avxvnni": ("-mavx2 -mfma -mf16c -mavxvnni", Q6),
             "matmul_q8_avxvnni": ("-mavx2 -mfma -mf16c -mavxvnni", Q8),
         },
         {"vpmaddubsw": 32, "vpdpbusd": 32},

@@ -6,7 +6,7 @@ using namespace lfm;
 
 #ifdef LFM_OPS_EMULATED_VNNI
 namespace lfm {
-extern Matmul matmul_q4_emulated, matmul_q8_emulated;
+extern Matmul matmul_q4_emulated, matmul_q6_emulated, matmul_q8_emulated;
 }
 #endif
 
@@ -20,7 +20,7 @@ std::vector<Kernels> tables() {
   if (isa_available(Isa::kAvx2)) {
     const Kernels& avx2 = kernels_for(Isa::kAvx2);
     all.push_back({Isa::kAvxVnni,
-                   {avx2.matmuls[0], matmul_q8_emulated, matmul_q4_emulated},
+                   {avx2.matmuls[0], matmul_q8_emulated, matmul_q6_emulated, matmul_q4_emulated},
                    avx2.vectors,
                    0,
                    0});
@@ -109,7 +109,7 @@ TEST(extreme_activations) {
 
 TEST(extreme_weights) {
   truth::Random random(5);
-  for (const Format& format : {truth::kQ4, truth::kQ8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ6, truth::kQ8}) {
     for (int sign : {-1, 1}) {
       const int half = 1 << (format.bits - 1), most = sign < 0 ? -half : half - 1;
       truth::Weights w = truth::random_weights(random, format, 32, 64);
@@ -139,7 +139,7 @@ TEST(extreme_weights) {
 
 TEST(tiny_activations_and_scales) {
   truth::Random random(7);
-  for (const Format& format : {truth::kQ4, truth::kQ8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ6, truth::kQ8}) {
     for (int exponent : {-60, -85, -88, -90, -92, -100, -118, -126, -140}) {
       truth::Weights w = truth::random_weights(random, format, 32, 64);
       for (uint16_t& scale : w.scales) scale = static_cast<uint16_t>(1 + random() % 4);

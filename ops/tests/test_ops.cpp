@@ -107,8 +107,9 @@ struct Formats {
 };
 
 const Formats kPairs[] = {{&truth::kQ4, &truth::kQ4},   {&truth::kQ8, &truth::kQ8},
-                          {&truth::kF32, &truth::kF32}, {&truth::kQ4, &truth::kQ8},
-                          {&truth::kQ8, &truth::kF32},  {&truth::kF32, &truth::kQ4}};
+                          {&truth::kF32, &truth::kF32}, {&truth::kQ6, &truth::kQ6},
+                          {&truth::kQ4, &truth::kQ8},   {&truth::kQ8, &truth::kF32},
+                          {&truth::kF32, &truth::kQ4}};
 
 struct Mlp {
   truth::Weights gate, up, down;

@@ -49,6 +49,7 @@ using Random = std::mt19937;
 
 inline const Format& kF32 = lfm_ops_formats[LFM_OPS_F32];
 inline const Format& kQ8 = lfm_ops_formats[LFM_OPS_Q8];
+inline const Format& kQ6 = lfm_ops_formats[LFM_OPS_Q6];
 inline const Format& kQ4 = lfm_ops_formats[LFM_OPS_Q4];
 
 inline Weights random_weights(Random& random, const Format& format, int64_t rows, int64_t columns) {
@@ -77,6 +78,11 @@ inline std::vector<uint8_t> pack(const Weights& w) {
   std::vector<uint8_t> packed(
       static_cast<size_t>(lfm_ops_packed_bytes(w.format, w.rows, w.columns)),
       uint8_t(id == LFM_OPS_Q4 ? 0x88 : 0));
+  if (id == LFM_OPS_Q6) {
+    for (size_t i = 0; i < packed.size(); ++i) {
+      packed[i] = static_cast<int64_t>(i) % tile_bytes < 512 ? 0 : 0xaa;
+    }
+  }
   for (int64_t b = 0; b < lfm_ops_row_blocks(w.rows); ++b) {
     for (int64_t g = 0; g < w.groups(); ++g) {
       uint8_t* tile = packed.data() + (b * w.groups() + g) * tile_bytes;
@@ -91,6 +97,14 @@ inline std::vector<uint8_t> pack(const Weights& w) {
             uint8_t& byte = tile[64 * s + 4 * (r % 16) + j];
             const int value = w.integers[from] + 8;
             byte = static_cast<uint8_t>(r < 16 ? (byte & 0xf0) | value : (byte & 15) | value << 4);
+          } else if (id == LFM_OPS_Q6) {
+            const int value = w.integers[from] + 32;
+            const int64_t half = r / 16, place = 4 * (r % 16) + j;
+            uint8_t& low = tile[64 * s + place];
+            uint8_t& high = tile[512 + 64 * (s / 2) + place];
+            const int at = static_cast<int>(4 * (s % 2) + 2 * half);
+            low = static_cast<uint8_t>(low | (value & 15) << 4 * half);
+            high = static_cast<uint8_t>((high & ~(3 << at)) | value >> 4 << at);
           } else if (id == LFM_OPS_Q8) {
             tile[64 * (2 * s + r / 16) + 4 * (r % 16) + j] = static_cast<uint8_t>(w.integers[from]);
           } else {

@@ -156,7 +156,7 @@ def ran_by_mlx(folder: Path, ids: Any, count: int) -> tuple[Any, list[int]]:
     return logits, tokens
 
 
-@pytest.mark.parametrize("quant", ["q8", "q4"])
+@pytest.mark.parametrize("quant", ["q8", "q6", "q4"])
 @pytest.mark.parametrize("name", ["shipped", *MODELS])
 def test_mlx_lm_computes_what_transformers_does(name: str, quant: str, tmp_path: Path) -> None:
     source = checkpoint(name, tmp_path)

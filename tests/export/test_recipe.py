@@ -159,8 +159,8 @@ def test_mlx_names_modules_of_integers_alone(source: Path, tmp_path: Path) -> No
         ('["q4"]', "expected an object"),
         ("{}", "expected an object"),
         ('{"*": "q4", "*": "q8"}', r"'\*' stands twice"),
-        ('{"*": {"*": "q4"}}', "expected one of f32, q8, q4"),
-        ({"*": "q5"}, "'q5', expected one of f32, q8, q4"),
+        ('{"*": {"*": "q4"}}', "expected one of f32, q8, q6, q4"),
+        ({"*": "q5"}, "'q5', expected one of f32, q8, q6, q4"),
         ({"*": "q4", "layers.[01]": "q8"}, "is no name of a matrix"),
         ({"*": "q4", "layers.9": "q8"}, "'layers.9' fits no matrix"),
         ({"*": "q4", "layers.0.operator_norm": "q8"}, "fits no matrix"),
@@ -184,7 +184,7 @@ def test_a_wrong_recipe_is_refused_in_one_line(
     [
         ({"quant": "q4"}, MIXED, "--quant q4: --recipe says"),
         ({"head": "q8"}, MIXED, "--head q8: --recipe says"),
-        ({"target": "coreml"}, WITH_FLOATS, "is f32, but --target coreml holds q8 or q4"),
+        ({"target": "coreml"}, WITH_FLOATS, "is f32, but --target coreml holds q8 or q6 or q4"),
         (
             {"target": "onnx-portable"},
             {"*": "q4", "layers.2.feed_forward.experts.*.w2": "q8"},

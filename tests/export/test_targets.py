@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from lfm_edge.bundle import Bundle
 from lfm_export.emit import TARGETS
-from lfm_export.emit.matrices import unpack
+from lfm_export.emit.matrices import packed_bits, unpack
 from lfm_ops import layout
 from lfm_ops.formats import format_named
 from onnx import numpy_helper
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file
 from tests.support import export, random_model, saved, tiny_moe
 
 
-@pytest.fixture(scope="module", params=["q8", "q4"])
+@pytest.fixture(scope="module", params=["q8", "q6", "q4"])
 def bundles(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
@@ -50,12 +51,14 @@ def test_all_targets_hold_the_same_integers(bundles: dict[str, Bundle]) -> None:
         blocks = gate_up.values.reshape(-1, 2, 32, hidden)  # 32 gate rows, then 32 up rows
         for half in range(2):
             rows = blocks[:, half].reshape(inner, hidden)
-            assert (rows == unpack(other[half::2], format.bits)).all()
+            assert (rows == unpack(other[half::2], packed_bits(format))).all()
         assert gate_up.scales is not None
         of_blocks = gate_up.scales.reshape(-1, 2, 32, hidden // 32)
         assert (of_blocks[:, 1].reshape(inner, -1) == scales[1::2]).all()
         down = layout.unpack(ours["layers.1/moe/down"][expert], format, hidden, inner)
-        assert (down.values == unpack(portable["layers.1/moe/down"][expert], format.bits)).all()
+        assert (
+            down.values == unpack(portable["layers.1/moe/down"][expert], packed_bits(format))
+        ).all()
         assert down.scales is not None
         assert (down.scales == portable["layers.1/moe/down.scales"][expert]).all()
         compared += 1
@@ -78,7 +81,9 @@ def test_gguf_and_mlx_hold_them_too(bundles: dict[str, Bundle]) -> None:
     def of_mlx(name: str, bits: int) -> Any:
         """`scale * q + bias`, computed apart: both products are exact."""
         weight, scales, biases = (mlx[f"{name}.{part}"] for part in ("weight", "scales", "biases"))
-        q = unpack(weight.view("uint8"), bits).astype("int32") + 2 ** (bits - 1)
+        stored = np.unpackbits(weight.view("uint8"), axis=-1, bitorder="little")
+        digits = stored.reshape(*weight.shape[:-1], -1, bits)
+        q = np.packbits(digits, axis=-1, bitorder="little")[..., 0].astype("int32")
         groups = q.reshape(*scales.shape, 32) * scales.astype("f4")[..., None]
         return (groups + biases.astype("f4")[..., None]).reshape(q.shape)
 

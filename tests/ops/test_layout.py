@@ -16,7 +16,7 @@ from lfm_ops.formats import FORMATS, Format, format_named
 from lfm_ops.quantized import QuantizedTensor, stack_rows
 
 INCLUDE = Path(__file__).parents[2] / "ops" / "include" / "lfm_ops"
-Q4, Q8, F32 = (format_named(name) for name in ("q4", "q8", "f32"))
+Q4, Q6, Q8, F32 = (format_named(name) for name in ("q4", "q6", "q8", "f32"))
 
 
 def random_tensor(format: Format, rows: int, columns: int, seed: int = 0) -> QuantizedTensor:
@@ -43,7 +43,7 @@ def assert_equal(got: QuantizedTensor, expected: QuantizedTensor) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.sampled_from([Q4, Q8, F32]),
+    st.sampled_from([Q4, Q6, Q8, F32]),
     st.integers(1, 100),
     st.integers(1, 160),
     st.integers(0, 2**32 - 1),
@@ -58,7 +58,7 @@ def test_there_and_back(format: Format, rows: int, columns: int, seed: int) -> N
     assert_equal(layout.unpack(packed, format, rows, columns), tensor)
 
 
-@pytest.mark.parametrize("format", [Q4, Q8, F32], ids=str)
+@pytest.mark.parametrize("format", [Q4, Q6, Q8, F32], ids=str)
 def test_every_weight_lies_where_the_header_says(format: Format) -> None:
     rows, columns = 70, 96
     tensor = random_tensor(format, rows, columns)
@@ -71,6 +71,11 @@ def test_every_weight_lies_where_the_header_says(format: Format) -> None:
             if format == Q4:
                 byte = tile[64 * step + 4 * (r % 16) + j]
                 got = float(int(byte >> (4 if r >= 16 else 0)) % 16 - 8)
+            elif format == Q6:
+                low = int(tile[64 * step + 4 * (r % 16) + j]) >> (4 if r >= 16 else 0)
+                high = int(tile[512 + 64 * (step // 2) + 4 * (r % 16) + j])
+                high >>= 4 * (step % 2) + (2 if r >= 16 else 0)
+                got = float((low % 16 | high % 4 << 4) - 32)
             elif format == Q8:
                 got = float(tile.view(np.int8)[64 * (2 * step + r // 16) + 4 * (r % 16) + j])
             else:
@@ -80,7 +85,7 @@ def test_every_weight_lies_where_the_header_says(format: Format) -> None:
                 assert tile[-64:].view(np.float16)[r] == tensor.scales[row, column // 32]
 
 
-@pytest.mark.parametrize("format", [Q4, Q8], ids=str)
+@pytest.mark.parametrize("format", [Q4, Q6, Q8], ids=str)
 def test_missing_rows_are_zeros_with_scale_zero(format: Format) -> None:
     packed = layout.pack(random_tensor(format, 33, 32))
     padded = layout.unpack(packed, format, 64, 32)
@@ -94,7 +99,7 @@ def test_a_part_of_the_rows_is_a_part_of_the_bytes() -> None:
     assert np.array_equal(layout.pack(tensor.rows(32, 64)), layout.pack(tensor)[1152 : 2 * 1152])
 
 
-@pytest.mark.parametrize("format", [Q4, Q8, F32], ids=str)
+@pytest.mark.parametrize("format", [Q4, Q6, Q8, F32], ids=str)
 def test_blocks_of_gate_and_up_alternate(format: Format) -> None:
     gate, up = random_tensor(format, 64, 32, 1), random_tensor(format, 64, 32, 2)
     both = layout.interleave_blocks(gate, up)
@@ -121,7 +126,7 @@ def test_what_is_missing_to_a_group_of_floats_is_zeros() -> None:
 
 
 def test_what_cannot_be_packed_is_refused() -> None:
-    with pytest.raises(ValueError, match="weights of format q5: expected one of f32, q8, q4"):
+    with pytest.raises(ValueError, match="weights of format q5: expected one of f32, q8, q6, q4"):
         layout.packed_bytes(replace(Q4, name="q5"), 32, 32)
     with pytest.raises(ValueError, match="q4 weights of 48 columns: not a multiple of 32"):
         layout.packed_bytes(Q4, 32, 48)
@@ -139,7 +144,7 @@ def test_matrices_of_several_formats_are_not_joined() -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(ValueError, match="'q5': expected one of f32, q8, q4"):
+    with pytest.raises(ValueError, match="'q5': expected one of f32, q8, q6, q4"):
         format_named("q5")
 
 
@@ -178,6 +183,7 @@ def test_the_headers_have_the_same_numbers() -> None:
         for _, name, bits, group, tile, activations in re.findall(row, text)
     ]
     assert table == list(FORMATS.values())
-    ids = re.search(r"enum LfmOpsFormatId \{ (.*), LFM_OPS_FORMATS \}", text)
+    ids = re.search(r"enum LfmOpsFormatId \{([^}]*),\s+LFM_OPS_FORMATS\s+\}", text)
     assert ids
-    assert ids[1] == ", ".join(f"LFM_OPS_{format.name.upper()}" for format in table)
+    named = [name.strip() for name in ids[1].split(",")]
+    assert named == [f"LFM_OPS_{format.name.upper()}" for format in table]

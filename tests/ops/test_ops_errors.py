@@ -156,8 +156,8 @@ def test_attributes(make: Callable[[], Any], words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": "q5"}, ["format", '"q5"', "f32, q8, q4"]),
-        ({"format": ""}, ["format", '""', "f32, q8, q4"]),
+        ({"format": "q5"}, ["format", '"q5"', "f32, q8, q6, q4"]),
+        ({"format": ""}, ["format", '""', "f32, q8, q6, q4"]),
         ({"rows": -1}, ["rows", "-1"]),
         ({"rows": 2**62}, ["rows"]),
         ({"columns": 65}, ["columns", "65", "multiple of 32", "format is q4"]),

@@ -13,10 +13,11 @@ from ..architecture import Architecture, Linear, SparseMoe, Vector, tensors_of
 from ..errors import ExportError
 from ..recipe import groups_of, linears_of
 
-__all__ = ["FEWEST", "MOST", "Budget", "Group", "bits_of", "measured_groups"]
+__all__ = ["FEWEST", "LADDER", "MOST", "Budget", "Group", "bits_of", "measured_groups"]
 
-FEWEST, MOST = "q4", "q8"
-"""The formats that are chosen from."""
+LADDER = ("q4", "q6", "q8")
+"""The formats that are chosen from, fewest bits first."""
+FEWEST, MOST = LADDER[0], LADDER[-1]
 _PAGE = 4096  # a tensor of an ONNX graph begins at one
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?) ?(GB|MB)")
 

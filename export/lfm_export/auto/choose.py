@@ -17,7 +17,7 @@ from ..checkpoint import Checkpoint
 from ..quantize import METHODS
 from ..recipe import linears_of
 from ..walk import Sequences, SourceWeights, WalkFolder, checkpoint_identity
-from .budget import FEWEST, MOST, Budget, Group, measured_groups
+from .budget import FEWEST, Budget, Group, measured_groups
 from .knapsack import choose
 from .measure import MeasureWalk
 
@@ -40,7 +40,7 @@ def choose_formats(
     folder: Path,
     progress: Progress,
 ) -> dict[str, str]:
-    """Each matrix's format, by its name: those get 8 bits whose 4 would do most damage.
+    """Each matrix's format, by its name: those get more bits whose 4 would do most damage.
 
     Args:
         checkpoint: the model, of float weights.
@@ -60,8 +60,8 @@ def choose_formats(
         damages = _by_weights(checkpoint, architecture, groups, progress)
     else:
         damages = _by_text(checkpoint, architecture, groups, text, folder, progress)
-    eights = [groups[index] for index in sorted(choose(groups, damages, bits))]
-    return fewest_bits(architecture) | {t.name: MOST for g in eights for t in g.linears}
+    chosen = zip(groups, choose(groups, damages, bits), strict=True)
+    return fewest_bits(architecture) | {t.name: format for g, format in chosen for t in g.linears}
 
 
 def fewest_bits(architecture: Architecture) -> dict[str, str]:

@@ -1,16 +1,18 @@
 """Which groups of matrices are worth more bits, within a budget.
 
-All begin at the fewest bits. The budget is what layers of so many bits a weight would take beside a
-head of the most, both in size and in what a token reads of them.
+All begin at the fewest bits, and may climb from format to format. The budget is what layers of so
+many bits a weight would take beside a head of the most, both in size and in what a token reads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from .budget import FEWEST, MOST, Group, bits_of
+from .budget import FEWEST, LADDER, MOST, Group, bits_of
 
 __all__ = ["choose"]
 
@@ -19,67 +21,85 @@ _PRICES = (0.0, 0.5, 1.0)  # of size; the rest is that of reading
 _MORE = bits_of(MOST) - bits_of(FEWEST)
 
 
-def choose(groups: Sequence[Group], damages: Mapping[str, float], bits: float) -> frozenset[int]:
-    """The groups that get the most bits, by their indices: together they save most damage.
+def choose(groups: Sequence[Group], damages: Mapping[str, float], bits: float) -> list[str]:
+    """Each group's format: together they save most damage.
 
-    Groups are taken greedily by the damage that they do for their bits, at several prices of size
-    and reading; likewise behind each group that is taken before all others, which finds a large one
-    that leaves little room. The best is kept, also among those of all smaller budgets: so a larger
-    one never does worse.
+    Steps are taken greedily by the damage that they save for their bits, at several prices of size
+    and reading; likewise behind each group's first that is taken before all others, which finds a
+    large one that leaves little room. The best is kept, also among those of all smaller budgets: so
+    a larger one never does worse.
 
     Args:
         groups: what there is.
-        damages: what the fewest bits do to the model, by a group's first matrix. Next to nothing is
-            left of it at the most: it falls with the square of the steps, to 1/290.
+        damages: what the fewest bits do to the model, by a group's first matrix. With more it
+            falls with the square of the steps.
         bits: a weight of the layers, where tables have the most.
     """
-    items = [
-        _Item(index, damages[group.linears[0].name], group.weights, group.read * group.weights)
+    steps = [
+        step
         for index, group in enumerate(groups)
+        for step in _steps(index, group, damages[group.linears[0].name])
     ]
-    items = [item for item in items if item.damage > 0]
-    best, most = frozenset[int](), 0.0
+    best, most = set[_Step](), 0.0
     for size, read in _budgets(groups, bits):
-        fitting = [item for item in items if item.fits(size, read)]
+        fitting = [step for step in steps if step.fits(size, read)]
         for price in _PRICES:
-            ordered = sorted(fitting, key=lambda item: item.worth(size, read, price))
-            for first in [None, *ordered]:
+            ordered = sorted(fitting, key=lambda step: step.worth(size, read, price))
+            for first in [None, *(step for step in ordered if step.rung == 1)]:
                 taken = _take(ordered if first is None else [first, *ordered], size, read)
-                saved = math.fsum(item.damage for item in taken)
+                saved = math.fsum(step.saved for step in taken)
                 if saved > most:
-                    best, most = frozenset(item.index for item in taken), saved
-    return best
+                    best, most = taken, saved
+    rungs = Counter(step.index for step in best)
+    return [LADDER[rungs[index]] for index in range(len(groups))]
 
 
 @dataclass(frozen=True)
-class _Item:
+class _Step:
+    """Of a group to a format from the one before; all of one group save less from step to step."""
+
     index: int
-    damage: float
+    rung: int
+    saved: float
+    """Damage."""
     size: float
-    """Weights."""
+    """Bits."""
     read: float
     """Those that a token reads."""
 
     def fits(self, size: float, read: float) -> bool:
         return self.size <= size and self.read <= read
 
-    def worth(self, size: float, read: float, price: float) -> tuple[float, int]:
+    def worth(self, size: float, read: float, price: float) -> tuple[float, int, int]:
         """Its place among others: of equal ones the first comes first."""
         cost = price * self.size / size + (1 - price) * self.read / read
-        return -self.damage / cost, self.index
+        return -self.saved / cost, self.index, self.rung
 
 
-def _take(items: Sequence[_Item], size: float, read: float) -> set[_Item]:
-    taken: set[_Item] = set()
-    for item in items:
-        if item not in taken and item.fits(size, read):
-            taken.add(item)
-            size, read = size - item.size, read - item.read
+def _steps(index: int, group: Group, damage: float) -> Iterator[_Step]:
+    if damage <= 0:
+        return
+    left = [damage * 4.0 ** (bits_of(FEWEST) - bits_of(format)) for format in LADDER]
+    for rung, (before, format) in enumerate(pairwise(LADDER), 1):
+        bits = (bits_of(format) - bits_of(before)) * group.weights
+        yield _Step(index, rung, left[rung - 1] - left[rung], bits, group.read * bits)
+
+
+def _take(steps: Sequence[_Step], size: float, read: float) -> set[_Step]:
+    """What fits of `steps`, in their order.
+
+    A group's later step saves less for as many bits as its first, and so comes only behind it.
+    """
+    taken: set[_Step] = set()
+    for step in steps:
+        if step not in taken and step.fits(size, read):
+            taken.add(step)
+            size, read = size - step.size, read - step.read
     return taken
 
 
 def _budgets(groups: Sequence[Group], bits: float) -> list[tuple[float, float]]:
-    """For every budget up to `bits`, how many weights may have more bits, and be read so.
+    """For every budget up to `bits`, how many bits there are above the fewest, also of those read.
 
     Reading is at least what layers of the fewest bits and a head of the most take.
     """
@@ -89,7 +109,8 @@ def _budgets(groups: Sequence[Group], bits: float) -> list[tuple[float, float]]:
     layers_read = sum(group.read * group.weights for group in groups if not group.is_table)
     first = math.ceil((bits_of(FEWEST) - _MORE * tables / layers) * _STEPS)
     last = math.floor(min(bits, bits_of(MOST)) * _STEPS)
-    shares = [(step / _STEPS - bits_of(FEWEST)) / _MORE for step in range(first, last + 1)]
+    more = [step / _STEPS - bits_of(FEWEST) for step in range(first, last + 1)]
     return [
-        (tables + share * layers, tables_read + max(share, 0) * layers_read) for share in shares
+        (_MORE * tables + some * layers, _MORE * tables_read + max(some, 0) * layers_read)
+        for some in more
     ]

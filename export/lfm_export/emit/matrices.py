@@ -2,7 +2,7 @@
 
 ONNX Runtime's `MatMulNBits`, `QMoE` and `GatherBlockQuantized` read unsigned integers with the
 middle as zero point (128, or 8); of two 4-bit ones in a byte the one of the lower column takes the
-low half.
+low half. Integers of 6 bits take 8.
 """
 
 from __future__ import annotations
@@ -10,22 +10,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from lfm_ops.formats import Format
 from lfm_ops.quantized import QuantizedTensor, common_format
 from numpy.typing import NDArray
 
-__all__ = ["interleave_rows", "join_columns", "pack", "unpack"]
+__all__ = ["interleave_rows", "join_columns", "pack", "packed_bits", "unpack"]
 
 
-def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
-    """The integers of `[rows, columns]` as bytes `[rows, columns * bits / 8]`.
+def packed_bits(format: Format) -> int:
+    """What an integer of the format takes in bytes that these operators read.
 
     Raises:
         ValueError: a format that these operators do not read.
     """
-    if weight.format.name not in ("q8", "q4"):
-        raise ValueError(f"weights of format {weight.format.name}: expected q8 or q4")
+    if not 4 <= format.bits <= 8:
+        raise ValueError(f"weights of format {format.name}: expected 4 to 8 bits")
+    return 4 if format.bits == 4 else 8
+
+
+def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
+    """The integers of `[rows, columns]` as bytes `[rows, columns * packed_bits / 8]`.
+
+    Raises:
+        ValueError: a format that these operators do not read.
+    """
+    bits = packed_bits(weight.format)
     unsigned: NDArray[np.uint8] = weight.values.view(np.uint8) ^ np.uint8(0x80)
-    if weight.format.name == "q8":
+    if bits == 8:
         return unsigned
     nibbles = unsigned - np.uint8(0x80 - 8)
     packed: NDArray[np.uint8] = nibbles[:, 0::2] | nibbles[:, 1::2] << np.uint8(4)
@@ -33,7 +44,7 @@ def pack(weight: QuantizedTensor) -> NDArray[np.uint8]:
 
 
 def unpack(data: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
-    """The inverse of `pack`, for `[..., columns * bits / 8]`."""
+    """The inverse of `pack`, for `[..., columns * bits / 8]` of `packed_bits`."""
     if bits == 8:
         flipped: NDArray[np.uint8] = data ^ np.uint8(0x80)
         return flipped.view(np.int8)

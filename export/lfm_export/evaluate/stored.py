@@ -25,7 +25,7 @@ from ..architecture import (
     Vector,
     tensors_of,
 )
-from ..emit.matrices import unpack
+from ..emit.matrices import packed_bits, unpack
 from ..emit.onnx_portable.weights import SCALES
 from ..quantize import Scheme
 from ..recipe import formats_of
@@ -157,7 +157,7 @@ class StoredWeights:
         if not format.group_size:
             return self._checked(name, QuantizedTensor(format, values), last - first, columns)
         scales = self._of_expert(name + SCALES, expert)[first:last]
-        integers = unpack(values, format.bits)
+        integers = unpack(values, packed_bits(format))
         return self._checked(name, QuantizedTensor(format, integers, scales), last - first, columns)
 
     def _checked(self, name: str, got: QuantizedTensor, rows: int, columns: int) -> QuantizedTensor:

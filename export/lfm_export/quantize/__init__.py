@@ -18,6 +18,7 @@ from ._fit import UnfitWeightError, check_fit, check_integers
 from ._groups import STEPS, round_to_half
 from .f32 import quantize_f32
 from .q4 import quantize_q4
+from .q6 import quantize_q6
 from .q8 import quantize_q8
 
 __all__ = [
@@ -33,7 +34,12 @@ __all__ = [
 
 Method = Callable[[NDArray[np.float32]], QuantizedTensor]
 
-METHODS: dict[str, Method] = {"f32": quantize_f32, "q8": quantize_q8, "q4": quantize_q4}
+METHODS: dict[str, Method] = {
+    "f32": quantize_f32,
+    "q8": quantize_q8,
+    "q6": quantize_q6,
+    "q4": quantize_q4,
+}
 
 
 def check_width(method: str, tensor: str, columns: int) -> None:
@@ -67,14 +73,15 @@ class Scheme:
 
     @classmethod
     def choose(cls, quant: str, head: str | None) -> Scheme:
-        """`head` is `q8` by default within `q4`: it is read whole for every token.
+        """`head` is `q8` by default within `q4` and `q6`: what it errs shows in every logit.
 
         Raises:
             ExportError: an unknown method, or a head that does not go with it.
         """
         if quant not in METHODS:
             raise ExportError(f"--quant {quant}: expected one of {', '.join(METHODS)}, auto")
-        allowed = {"f32": ["f32"], "q8": ["q8"], "q4": ["q8", "q4"]}[quant]
+        integers = ["q8", "q6", "q4"]  # a head of at least as many bits
+        allowed = ["f32"] if quant == "f32" else integers[: integers.index(quant) + 1]
         if head is not None and head not in allowed:
             raise ExportError(
                 f"--head {head}: with --quant {quant} expected {' or '.join(allowed)}"

@@ -10,7 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef enum LfmOpsFormatId { LFM_OPS_F32, LFM_OPS_Q8, LFM_OPS_Q4, LFM_OPS_FORMATS } LfmOpsFormatId;
+typedef enum LfmOpsFormatId {
+  LFM_OPS_F32,
+  LFM_OPS_Q8,
+  LFM_OPS_Q6,
+  LFM_OPS_Q4,
+  LFM_OPS_FORMATS
+} LfmOpsFormatId;
 
 typedef enum LfmOpsActivations {
   LFM_OPS_FLOAT32,
@@ -29,12 +35,14 @@ typedef struct LfmOpsFormat {
 
 #define LFM_OPS_TILE_BYTES_F32 4096
 #define LFM_OPS_TILE_BYTES_Q8 1088
+#define LFM_OPS_TILE_BYTES_Q6 832
 #define LFM_OPS_TILE_BYTES_Q4 576
 
 /* In the order of their ids. */
 static const LfmOpsFormat lfm_ops_formats[LFM_OPS_FORMATS] = {
     {LFM_OPS_F32, "f32", 32, 0, LFM_OPS_TILE_BYTES_F32, LFM_OPS_FLOAT32},
     {LFM_OPS_Q8, "q8", 8, 32, LFM_OPS_TILE_BYTES_Q8, LFM_OPS_INT8},
+    {LFM_OPS_Q6, "q6", 6, 32, LFM_OPS_TILE_BYTES_Q6, LFM_OPS_INT8},
     {LFM_OPS_Q4, "q4", 4, 32, LFM_OPS_TILE_BYTES_Q4, LFM_OPS_INT8},
 };
 

@@ -6,6 +6,10 @@
  *
  *   q4   8 lines of 64 bytes: in line s, byte 4r + j holds rows r (low nibble) and 16 + r (high
  *        nibble) of input 4s + j, as value + 8; then 32 float16 scales.
+ *   q6   8 lines of the low four bits of value + 32, as q4's; then 4 lines of 64 bytes: in line l,
+ *        byte 4r + j holds the two high bits of rows r (bits 0 and 1) and 16 + r (bits 2 and 3) of
+ *        input 8l + j, and (bits 4 to 7) of the same rows of input 8l + 4 + j; then 32 float16
+ *        scales.
  *   q8   16 lines of 64 bytes: in line 2s + h, byte 4r + j holds row 16h + r of input 4s + j,
  *        signed; then 32 float16 scales.
  *   f32  32 lines of 32 floats: in line i, float r holds row r of input i. No scales.

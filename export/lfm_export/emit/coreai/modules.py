@@ -44,7 +44,11 @@ __all__ = [
 
 Values = NDArray[Any]
 
-_INTEGERS: dict[str, torch.dtype] = {"q8": torch.int8, "q4": vars(torch)["int4"]}
+_INTEGERS: dict[str, torch.dtype] = {
+    "q8": torch.int8,
+    "q6": torch.int8,
+    "q4": vars(torch)["int4"],
+}
 _MASKED = -1e30
 
 
@@ -98,7 +102,7 @@ class MatrixStack(nn.Module):
         if self.scales is None:
             return _product(values, x)
         scales = self.scales[chosen].float()
-        if self._format == "q8":
+        if self._format != "q4":
             return _product(_dequantize(values, scales, torch.int8), x)
         values = values.float().reshape(*scales.shape, BLOCK_SIZE // 2)
         high = torch.floor(values * (1 / 16))

@@ -23,7 +23,8 @@ __all__ = ["CoreAI"]
 
 _FAMILIES = ("lfm2", "lfm2_moe")
 _MOST_BYTES = 2_000_000_000
-_BYTES = {"f32": 4.0, "q8": 1 + 4 / BLOCK_SIZE, "q4": 0.5 + 4 / BLOCK_SIZE}  # of one weight
+_SCALE = 4 / BLOCK_SIZE  # bytes, a weight's part of it
+_BYTES = {"f32": 4.0, "q8": 1 + _SCALE, "q6": 1 + _SCALE, "q4": 0.5 + _SCALE}
 
 
 class CoreAI(Target):

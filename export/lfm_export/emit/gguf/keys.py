@@ -27,6 +27,7 @@ __all__ = ["add_keys", "name_of"]
 _FILE_TYPES = {
     "f32": LlamaFileType.ALL_F32,
     "q8": LlamaFileType.MOSTLY_Q8_0,
+    "q6": LlamaFileType.MOSTLY_Q8_0,
     "q4": LlamaFileType.MOSTLY_Q4_0,
 }
 _BLOCKS_VERSION = 2  # of Q4_0 and Q8_0

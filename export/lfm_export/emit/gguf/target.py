@@ -18,7 +18,7 @@ __all__ = ["Gguf"]
 
 
 class Gguf(Target):
-    """Q8_0 and Q4_0 are our integers and scales; all else is float32."""
+    """Q8_0 and Q4_0 are our integers and scales, Q8_0 also those of 6 bits; all else is float32."""
 
     name = GGUF
     summary = "a GGUF file for llama.cpp, of Q4_0 and Q8_0"

@@ -1,8 +1,9 @@
 """`model.safetensors` with the weights as MLX packs them, and `config.json`.
 
 MLX's affine groups give a weight as `scale * q + bias` with unsigned `q`: our value `v` is
-`q - 8` or `q - 128`, so the bias is `-8 * scale` or `-128 * scale`, exact in float16. Words of 32
-bits hold the lowest column in their lowest bits. Source: mlx-lm, `models/lfm2.py`, `lfm2_moe.py`.
+`q - 8`, `q - 32` or `q - 128`, so the bias is `-8 * scale`, `-32 * scale` or `-128 * scale`, exact
+in float16. Integers follow one another bit by bit, the lowest column in the lowest bits. Source:
+mlx-lm, `models/lfm2.py`, `lfm2_moe.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from lfm_edge.bundle import Graph
+from lfm_ops.formats import format_named
 from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
 from numpy.typing import NDArray
 
@@ -33,7 +35,6 @@ __all__ = ["MLX_FILE", "MlxStore", "open_store"]
 MLX_FILE = "model.safetensors"
 _CONFIG = "config.json"
 _WEIGHT = ".weight"
-_BITS = {"q8": 8, "q4": 4}
 _DTYPES = {"F32": 4, "U32": 4, "F16": 2}  # wide ones first in the file: so all are aligned
 _EXPERT = re.compile(r"(.+\.feed_forward)\.experts\.(\d+)\.(w[123])\.weight", re.ASCII)
 _FEED_FORWARD = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
@@ -76,7 +77,7 @@ class MlxStore:
                 f"--target {self._job.target}: {name} holds weights so large that MLX's float16 "
                 "biases cannot; take --quant f32"
             )
-        return {_WEIGHT: pack(matrix), ".scales": scales, ".biases": biases}
+        return {_WEIGHT: _packed(matrix), ".scales": scales, ".biases": biases}
 
     def finish(self) -> Graph:
         """The weights are whole; mlx-lm knows how to call the model."""
@@ -106,7 +107,7 @@ class _Module:
         if self.format == "f32":
             yield _Stored(self.name + _WEIGHT, "F32", (*stack, rows, columns), self.experts)
             return
-        words = columns * _BITS[self.format] // 32
+        words = columns * format_named(self.format).bits // 32
         groups = (*stack, rows, columns // BLOCK_SIZE)
         yield _Stored(self.name + _WEIGHT, "U32", (*stack, rows, words), self.experts)
         yield _Stored(self.name + ".scales", self.scales, groups, self.experts)
@@ -206,6 +207,16 @@ def _vector(vector: Vector, half: bool) -> _Stored:
     if len(shape) == 3:
         shape = (shape[0], shape[2], shape[1])
     return _Stored(vector.name, "F16" if half and not router else "F32", shape)
+
+
+def _packed(matrix: QuantizedTensor) -> NDArray[np.uint8]:
+    """The integers as bytes `[rows, columns * bits / 8]`; of 6 bits four are three bytes."""
+    if matrix.format.bits != 6:
+        return pack(matrix)
+    unsigned = (matrix.values + np.int8(32)).view(np.uint8)
+    a, b, c, d = (unsigned[:, first::4] for first in range(4))
+    three = [a | b << 6, b >> 2 | c << 4, c >> 4 | d << 2]
+    return np.stack(three, axis=-1).reshape(len(unsigned), -1)
 
 
 def _numpy(dtype: str) -> Any:

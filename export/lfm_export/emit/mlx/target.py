@@ -26,6 +26,7 @@ class Mlx(Target):
 
     name = MLX
     summary = "a folder for mlx-lm on Macs"
+    packs_six_bits = True
     options = (Option("activations", ("f32", "f16"), "exact, or half the memory and faster"),)
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

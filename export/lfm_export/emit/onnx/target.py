@@ -34,6 +34,7 @@ class Onnx(Target):
     summary = "our operators (domain ai.lfm), fastest"
     on_devices = True
     options = (kv_option(("f16", "f32", "int8")),)
+    packs_six_bits = True
     layout_version = LAYOUT_VERSION
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ..matrices import packed_bits
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.weights import StoredMatrix
 from .weights import SCALES
@@ -31,7 +32,7 @@ def multiply(
         domain=MICROSOFT,
         K=matrix.columns,
         N=matrix.rows,
-        bits=matrix.format.bits,
+        bits=packed_bits(matrix.format),
         block_size=matrix.format.group_size,
         accuracy_level=INT8_ACTIVATIONS,
     )
@@ -49,7 +50,7 @@ def look_up(graph: GraphBuilder, matrix: StoredMatrix, ids: ir.Value, name: str)
         *(data, ids, column),
         name=f"{name}/groups",
         domain=MICROSOFT,
-        bits=matrix.format.bits,
+        bits=packed_bits(matrix.format),
         block_size=matrix.format.group_size,
         gather_axis=0,
         quantize_axis=2,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...architecture import Router
+from ..matrices import packed_bits
 from ..onnx_graph.builder import GraphBuilder
 from ..onnx_graph.weights import StoredMatrix
 from .linear import INT8_ACTIVATIONS, MICROSOFT
@@ -81,7 +82,7 @@ class _Moe:
             name="experts",
             **self._attributes(),
             normalize_routing_weights=int(self._router.norm_topk_prob),
-            expert_weight_bits=self._down.format.bits,
+            expert_weight_bits=packed_bits(self._down.format),
             block_size=self._down.format.group_size,
             accuracy_level=INT8_ACTIVATIONS,
         )

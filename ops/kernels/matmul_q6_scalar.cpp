@@ -1,0 +1,43 @@
+// 6-bit weights x int8 activations, one token at a time, plain C++.
+#include <cmath>
+
+#include "functions.h"
+#include "half.h"
+
+namespace lfm {
+namespace {
+
+void add_tile(const uint8_t* tile, const int8_t* x, float scale, int32_t offset, float* sums) {
+  int32_t dots[32];
+  for (int r = 0; r < 32; ++r) dots[r] = 4 * offset;  // that of weights 8 too large, not 32
+  for (int s = 0; s < 8; ++s) {
+    for (int r = 0; r < 16; ++r) {
+      for (int j = 0; j < 4; ++j) {
+        const int low = tile[64 * s + 4 * r + j];
+        const int high = tile[512 + 64 * (s / 2) + 4 * r + j] >> 4 * (s % 2);
+        dots[r] += ((low & 15) | (high & 3) << 4) * x[4 * s + j];
+        dots[16 + r] += (low >> 4 | (high >> 2 & 3) << 4) * x[4 * s + j];
+      }
+    }
+  }
+  for (int r = 0; r < 32; ++r) {
+    const float weight_scale = half_to_float(tile[768 + 2 * r] | tile[769 + 2 * r] << 8);
+    sums[r] = std::fma(static_cast<float>(dots[r]) * weight_scale, scale, sums[r]);
+  }
+}
+
+}  // namespace
+
+void matmul_q6_scalar(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                      int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
+  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
+    for (int r = 0; r < 32; ++r) out[r] = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t i = x.index(g, first + t);
+      add_tile(block + g * LFM_OPS_TILE_BYTES_Q6, x.int8_at(g, first + t), x.scales[i],
+               x.offsets[i], out);
+    }
+  }
+}
+
+}  // namespace lfm
