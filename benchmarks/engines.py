@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ __all__ = ["ENGINES", "GGUF_FILE", "Engine"]
 
 GGUF_FILE = "model.gguf"
 LLAMA_CPP_BATCH = 512  # the prompt in one piece
+LLAMA_CPP_Q8_0 = 8  # of its types of numbers
 LLAMA_CPP_ERROR = 4  # of its levels of log messages
 
 Tokens = npt.NDArray[np.int32]
@@ -121,9 +123,14 @@ class GenAi:
 
 
 class LlamaCpp:
-    """A folder with a `model.gguf`, run by llama.cpp on the CPU; all else at its default."""
+    """A folder with a `model.gguf`, run by llama.cpp on the CPU; all else at its default.
 
-    def __init__(self, folder: str, threads: int, capacity: int) -> None:
+    `cache_type` is that of keys and values, by llama.cpp's number.
+    """
+
+    def __init__(
+        self, folder: str, threads: int, capacity: int, cache_type: int | None = None
+    ) -> None:
         import llama_cpp  # noqa: PLC0415 (see LfmEdge)
 
         self.api = llama_cpp
@@ -138,6 +145,8 @@ class LlamaCpp:
         params.n_ctx = capacity
         params.n_batch = params.n_ubatch = min(capacity, LLAMA_CPP_BATCH)
         params.n_threads = params.n_threads_batch = threads
+        if cache_type is not None:
+            params.type_k = params.type_v = cache_type
         self.context = model and llama_cpp.llama_init_from_model(model, params)
         if not self.context:
             raise RuntimeError(f"{folder}: llama.cpp cannot load it")
@@ -187,5 +196,6 @@ def _print_errors(level: int, text: bytes, _: object) -> None:
 ENGINES: dict[str, Callable[[str, int, int], Engine]] = {
     "lfm-edge": LfmEdge,
     "llama.cpp": LlamaCpp,
+    "llama.cpp, q8_0 cache": partial(LlamaCpp, cache_type=LLAMA_CPP_Q8_0),
     "genai": GenAi,
 }

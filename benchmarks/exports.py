@@ -54,10 +54,11 @@ def checkpoint(layers: int) -> Path:
     return _made(f"checkpoint-{layers}", command, _contents(sources))
 
 
-def lfm_edge_export(layers: int, target: str) -> Path:
+def lfm_edge_export(layers: int, target: str, *options: str) -> Path:
     """Our bundle of the checkpoint: 4 bits, embedding and LM head included."""
     source = checkpoint(layers)
-    return _bundle(f"{target}-{layers}", str(source), target, [source.name])
+    name = "-".join([target, *(option.removeprefix("--") for option in options), str(layers)])
+    return _bundle(name, str(source), target, [source.name], options)
 
 
 def synthetic_bundle(layers: int) -> Path:
@@ -67,9 +68,11 @@ def synthetic_bundle(layers: int) -> Path:
     return _bundle(f"synthetic-{layers}", source, ONNX, _contents(sources))
 
 
-def _bundle(name: str, source: str, target: str, made_from: Sequence[str]) -> Path:
+def _bundle(
+    name: str, source: str, target: str, made_from: Sequence[str], more: Sequence[str] = ()
+) -> Path:
     program = str(Path(sys.executable).with_name("lfm-edge"))
-    options = ["--target", target, "--quant", "q4", "--head", "q4"]
+    options = ["--target", target, "--quant", "q4", "--head", "q4", *more]
     sources = [file for pattern in BUNDLE_SOURCES for file in ROOT.glob(pattern)]
     packages = [version(name) for name in ("onnx", "onnx_ir", "gguf")]
     command = [program, "export", source, OUT, *options]

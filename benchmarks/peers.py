@@ -21,6 +21,9 @@ but the one being timed are stopped.
 - load: from the folder to an engine with a conversation to fill, libraries' import included;
 - memory: of the whole process, after all of this.
 
+With `--int8-cache` keys and values are held in 8 bits: by our bundle and by llama.cpp, in its q8_0.
+GenAI has no such cache for this model and is left out.
+
 With `--avx2` it compares what is left without AVX512: our operators held to AVX2, beside the
 unrestricted ones and beside a llama.cpp compiled without AVX512.
 """
@@ -95,8 +98,16 @@ class Timings(NamedTuple):
     logits_correlation: float
 
 
-def contenders(layers: int, avx2: bool) -> tuple[list[Contender], list[Contender]]:
+def contenders(
+    layers: int, avx2: bool, int8_cache: bool = False
+) -> tuple[list[Contender], list[Contender]]:
     """Ours and the peers."""
+    if int8_cache:
+        folder = exports.lfm_edge_export(layers, ONNX, "--kv", "int8")
+        peer = Contender(
+            "llama.cpp Q4_0, q8_0 cache", "llama.cpp, q8_0 cache", exports.gguf_export(layers)
+        )
+        return [Contender("onnx, int8 cache", "lfm-edge", folder, runs_kernels=True)], [peer]
     onnx = Contender(ONNX, "lfm-edge", exports.lfm_edge_export(layers, ONNX), runs_kernels=True)
     gguf = exports.gguf_export(layers)
     if avx2:
@@ -134,13 +145,15 @@ def time_pairs(
     return pairs[1:], (answers[ours].logits, answers[peer].logits)
 
 
-def compare(layers: int, threads: int, avx2: bool, depth: int) -> Comparison:
+def compare(
+    layers: int, threads: int, avx2: bool, depth: int, int8_cache: bool = False
+) -> Comparison:
     """Exports what is missing, then loads and times everything.
 
     Raises:
         RuntimeError: an engine cannot load its export, or computes another model.
     """
-    ours, peers = contenders(layers, avx2)
+    ours, peers = contenders(layers, avx2, int8_cache)
     everything = [*ours, *peers]
     with ExitStack() as stack:
         machine = stack.enter_context(Machine(ours[0].folder, threads))
@@ -273,6 +286,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of each engine (default: 2)")
     parser.add_argument("--depth", type=int, default=0, help="tokens read before (default: 0)")
     parser.add_argument("--avx2", action="store_true", help="compare what is left without AVX512")
+    parser.add_argument("--int8-cache", action="store_true", help="keys and values in 8 bits")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures here")
@@ -285,7 +299,9 @@ def main() -> None:
     for file in filter(None, (options.json, options.markdown, options.plot)):
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        comparison = compare(options.layers, options.threads, options.avx2, options.depth)
+        comparison = compare(
+            options.layers, options.threads, options.avx2, options.depth, options.int8_cache
+        )
     except RuntimeError as error:
         parser.exit(2, f"{error}\n")
     Console().print(report.table(comparison))
