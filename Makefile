@@ -40,10 +40,11 @@ define native-tests
 	$(BIN)/ctest --test-dir $(1) --output-on-failure
 endef
 
-# The same on emulated ARM CPUs; the core, which has no kernels of its own, on the first of them.
+# $(call arm-tests,FOLDER,CPUS,OPTIONS): the same on emulated ARM CPUs; the core, which has no kernels
+# of its own, on the first of all.
 define arm-tests
-	$(call build-native,$(1),-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/ops/toolchains/aarch64.cmake $(2))
-	for cpu in $(ARM_CPUS); do \
+	$(call build-native,$(1),-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/ops/toolchains/aarch64.cmake $(3))
+	for cpu in $(2); do \
 	    tests=$$(test $$cpu = $(firstword $(ARM_CPUS)) && echo $(1) || echo $(1)/ops); \
 	    echo "ARM, $$cpu:"; \
 	    QEMU_CPU=$$cpu $(BIN)/ctest --test-dir $$tests --parallel 2 --output-on-failure || exit 1; \
@@ -64,13 +65,14 @@ arm: arm-built $(ARM)/onnxruntime.done
 	$(BIN)/python ops/tests/estimate.py arm
 
 arm-built: $(VENV)/test.done
-	$(call arm-tests,$(ARM))
+	$(call arm-tests,$(ARM),$(ARM_CPUS))
 
 clang: $(VENV)/test.done
 	$(call native-tests,$(CLANG)/core,-DCMAKE_CXX_COMPILER=clang++)
 
+# One CPU that has every instruction set: what another takes is chosen by the same code.
 clang-arm: $(VENV)/test.done
-	$(call arm-tests,$(CLANG)/aarch64,-DCMAKE_CXX_COMPILER=clang++)
+	$(call arm-tests,$(CLANG)/aarch64,$(firstword $(ARM_CPUS)),-DCMAKE_CXX_COMPILER=clang++)
 
 # What Kotlin needs: Debian's packages maven and openjdk-17-jdk-headless; the app's screens, aapt too.
 MAVEN := mvn --batch-mode --quiet -f android_demo/pom.xml
