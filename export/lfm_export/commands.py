@@ -70,7 +70,8 @@ def export(
         Path | None,
         typer.Option(
             metavar="TEXT",
-            help="Choose integers by what the model reads: UTF-8 text, or chats in a .jsonl.",
+            help="Choose integers by what the model reads: UTF-8 text, chats in a .jsonl; or self: "
+            "what it writes.",
         ),
     ] = None,
     bits: Annotated[

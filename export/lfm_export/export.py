@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lfm_edge.bundle import FORMAT_VERSION, Bundle, Manifest, Model, Quantization, WeightFormat
 from lfm_edge.progress import Progress, Quiet
 
 from .architecture import Architecture
 from .auto import AUTO, Budget, choose_formats, fewest_bits
-from .calibrate import Calibration, calibrate, calibration_text
+from .calibrate import OWN, Calibration, calibrate, calibration_text, kept_text, own_text
 from .checkpoint import Checkpoint
 from .companions import Companions, read_companions
 from .device import add_device_file
@@ -26,7 +27,14 @@ from .notes import Note, short
 from .quantize import Scheme
 from .recipe import formats_of, linears_of, read_recipe, recipe_of, scheme_of
 from .reference import golden_vectors
-from .walk import BEFORE, Sequences, TextReader, WalkFolder, check_state_folder
+from .walk import (
+    BEFORE,
+    Sequences,
+    TextReader,
+    WalkFolder,
+    check_state_folder,
+    checkpoint_identity,
+)
 from .weights import WeightStream, check_widths
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
@@ -49,7 +57,7 @@ class ExportOptions:
     own: Mapping[str, str] = field(default_factory=dict)
     """Options of the target's own, by name."""
     calibrate: Path | None = None
-    """A text, or chats, by which the integers are chosen."""
+    """A text, or chats, by which the integers are chosen; `OWN`: what the model writes itself."""
     bits: float | None = None
     """With `auto`: of a weight of the layers."""
     size: str | None = None
@@ -89,6 +97,8 @@ def export_bundle(
     companions = read_companions(checkpoint, architecture, note)
     text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
     with bundle_folder(out) as folder, _state_folder(options, folder) as state:
+        if options.calibrate == OWN:
+            text = _own_text(checkpoint, architecture, options, folder, state, progress)
         if budget is not None:
             formats = choose_formats(
                 checkpoint, architecture, budget, text, state / BEFORE, progress
@@ -172,8 +182,43 @@ def _calibration_text(
         return None
     if not any(format.group_size for format in scheme.formats):
         raise ExportError("--calibrate: --quant f32 rounds nothing; take q4, q6 or q8")
+    if options.calibrate == OWN:
+        return None  # it is written later
     reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)
     return calibration_text(options.calibrate, reader, architecture.max_context, note)
+
+
+def _own_text(
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+    options: ExportOptions,
+    folder: Path,
+    state: Path,
+    progress: Progress,
+) -> Sequences:
+    """What the model writes, as a bundle of the same formats, not calibrated yet."""
+    identity = checkpoint_identity(checkpoint, architecture)
+    found = kept_text(state, identity)
+    if found is not None:
+        return found
+    plain = ExportOptions(
+        quant=None if options.quant == AUTO else options.quant,
+        head=options.head,
+        recipe=options.recipe,
+    )
+    with TemporaryDirectory(dir=folder) as place:
+        bundle = export_bundle(checkpoint, Path(place) / "bundle", plain, _WithoutNotes(progress))
+        return own_text(bundle, architecture.bos_token_id, state, identity, progress)
+
+
+class _WithoutNotes:
+    """Leaves out what the export around it says as well."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.stage, self.advance = progress.stage, progress.advance
+
+    def note(self, text: str) -> None:
+        """Ignores it."""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ __all__ = ["ConsoleProgress"]
 
 _LINE_SECONDS = 10.0
 _COUNTED = 10_000  # below, numbers are shown in full
+_SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class ConsoleProgress:
@@ -69,7 +70,7 @@ class ConsoleProgress:
     def _amount(self) -> str:
         if self._total < _COUNTED:
             return f"{self._done} of {self._total} {self._unit}"
-        scale, letter = (1e9, "G") if self._total >= 1e9 else (1e6, "M")
+        scale, letter = next((s, name) for s, name in _SCALES if self._total >= s)
         return f"{self._done / scale:.1f} of {self._total / scale:.1f} {letter} {self._unit}"
 
     def _estimate(self, now: float) -> str:

@@ -13,7 +13,7 @@ from lfm_edge.bundle import Bundle
 from lfm_edge.errors import LfmError
 from lfm_edge.progress import Quiet
 from lfm_export.architecture import Mlp, SparseMoe, describe
-from lfm_export.calibrate import Calibration, calibrate
+from lfm_export.calibrate import OWN, Calibration, calibrate
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.evaluate import EvaluateOptions, evaluate_bundle
 from lfm_export.evaluate.stored import StoredWeights
@@ -22,7 +22,7 @@ from lfm_export.quantize import METHODS, Scheme
 from lfm_export.walk import Sequences
 from lfm_ops.quantized import QuantizedTensor
 
-from tests.support import DEMO_MODEL, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
+from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
 from tools.train_demo_model.corpus import DEMO, held_out_text, package_folder
 
 TEXT = Sequences(tuple(np.random.default_rng(3).integers(0, 320, 40) for _ in range(4)))
@@ -119,6 +119,29 @@ def test_another_quantization_begins_anew(tmp_path: Path) -> None:
     eights = calibrated(source, tmp_path / "state", quant="q8")
     assert {m.format.name for m in fours.values()} == {"q4"}
     assert {m.format.name for m in eights.values()} == {"q8"}
+
+
+def test_a_model_writes_its_own_text_once(tmp_path: Path) -> None:
+    source = saved(random_model(tiny_moe(max_position_embeddings=48)), tmp_path / "source")
+    state = tmp_path / "state"
+    first = export(source, tmp_path / "first", calibrate=OWN, state=state)
+    with np.load(state / "text.npz") as kept:
+        ids = kept["ids"]
+    assert first.manifest.quantization.calibration_tokens == ids.size == 48 * 48
+    assert len({piece.tobytes() for piece in ids}) == 48
+    plain = export(source, tmp_path / "plain")
+    assert plain.manifest.files["model.onnx.data"] != first.manifest.files["model.onnx.data"]
+    written = (state / "text.npz").stat().st_mtime_ns
+    other = export(source, tmp_path / "gguf", target="gguf", calibrate=OWN, state=state)
+    assert other.manifest.quantization.calibration_tokens == ids.size
+    assert (state / "text.npz").stat().st_mtime_ns == written
+    (state / "text.npz").write_bytes(b"damaged")
+    again = export(source, tmp_path / "again", calibrate=OWN, state=state)
+    with np.load(state / "text.npz") as kept:
+        assert (kept["ids"] == ids).all()
+    once = export(source, tmp_path / "once", calibrate=OWN)
+    assert once.manifest == again.manifest == first.manifest
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_an_expert_that_saw_nothing_is_quantized_by_itself(tmp_path: Path) -> None:

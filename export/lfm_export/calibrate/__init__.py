@@ -5,5 +5,6 @@ from which an export of any target takes them.
 """
 
 from .calibrate import Calibration, calibrate, calibration_text
+from .own_text import OWN, kept_text, own_text
 
-__all__ = ["Calibration", "calibrate", "calibration_text"]
+__all__ = ["OWN", "Calibration", "calibrate", "calibration_text", "kept_text", "own_text"]

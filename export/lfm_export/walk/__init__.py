@@ -5,7 +5,7 @@ that was killed goes on behind the last addition. Several lanes walk side by sid
 is, and as it was or is being quantized. `evaluate` and `calibrate` are such walks.
 """
 
-from .folder import BEFORE, WalkFolder, check_state_folder
+from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder
 from .sequences import Sequences
 from .source import SourceWeights, checkpoint_identity
 from .text import TextReader
@@ -13,6 +13,7 @@ from .walk import LaneWeights, Routes, Value, Walk, size_of
 
 __all__ = [
     "BEFORE",
+    "OWN_TEXT",
     "LaneWeights",
     "Routes",
     "Sequences",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 
-__all__ = ["BEFORE", "WalkFolder", "check_state_folder"]
+__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder"]
 
 Array = NDArray[np.float32]
 
@@ -27,6 +27,9 @@ _RESULTS = ("scores.*.npz", f"{_TENSORS}/*.npz")
 _OURS = ("*.f32", *_RESULTS)  # what a walk leaves in its folder
 BEFORE = "measure"
 """The folder, within that of a walk, of another one that came before it."""
+OWN_TEXT = "text.npz"
+"""What a model wrote to be walked over."""
+_EARLIER = {_LOCK, BEFORE, OWN_TEXT, f"{OWN_TEXT}.part"}  # what may be there before a walk
 
 
 class _Progress(msgspec.Struct):
@@ -142,7 +145,7 @@ def check_state_folder(path: Path) -> None:
     """
     if not path.is_dir() or (path / _STATE).exists():
         return
-    if any(p.name not in (_LOCK, BEFORE) for p in path.iterdir()):
+    if any(p.name not in _EARLIER for p in path.iterdir()):
         raise ExportError(
             f"{path}: holds other files; name an empty folder for the state, or a new one"
         )
@@ -170,11 +173,11 @@ def _write(file: Path, progress: _Progress) -> None:
 def _clear(folder: Path) -> bool:
     """Removes a walk's files; whether the folder was a walk's at all."""
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else {"not a folder"}
-    if _STATE not in names and not names <= {_LOCK, BEFORE}:
+    if _STATE not in names and not names <= _EARLIER:
         return False
     if BEFORE in names:
         WalkFolder.remove(folder / BEFORE)
-    for pattern in (*_OURS, _PART, _STATE, _LOCK):
+    for pattern in (*_OURS, f"{OWN_TEXT}*", _PART, _STATE, _LOCK):
         for file in folder.glob(pattern):
             with contextlib.suppress(OSError):  # Windows removes no open file
                 file.unlink()
