@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import lfm_edge
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge import BundleError, ContextFullError, InvalidRequestError, SamplingOptions
 from lfm_edge.chat import Tool
 from lfm_edge.replay import PREFILL_CHUNK
+from lfm_edge.runtime import state_bytes
 
 from tests.sdk.toy import BOS, EOS, IM_START, PAD, THINK, VOCAB, ToyModel
 
@@ -312,6 +314,21 @@ def test_bad_options_are_refused_at_once(model: lfm_edge.Model, options: Any, me
         model.generate("a", **options)
     with pytest.raises(InvalidRequestError, match=message):
         model.chat([{"role": "user", "content": "a"}], **options)
+
+
+def test_a_state_that_would_not_fit_is_refused_with_both_numbers(
+    model: lfm_edge.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = model.bundle.manifest.model.max_context
+    needed = sum(state_bytes(t, most) for t in model.bundle.manifest.graph.state)
+    assert needed > 0
+    free = psutil.virtual_memory()._replace(available=needed)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    model.session(most)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free._replace(available=needed - 1))
+    with pytest.raises(InvalidRequestError, match=r"context: the state of .* tokens takes .* GB"):
+        model.session(most)
+    model.session(most // 2)
 
 
 def test_a_session_has_its_own_context(model: lfm_edge.Model) -> None:
