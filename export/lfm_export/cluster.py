@@ -69,10 +69,10 @@ class Cluster:
         if ray.is_initialized():
             raise InvalidRequestError(f"--ray {address}: this process is in a Ray cluster already")
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except (Exception, SystemExit) as error:  # whatever Ray cannot connect for
-            raise InvalidRequestError(f"--ray {address}: {_one_line(error)}") from None
-        try:
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            except (Exception, SystemExit) as error:  # whatever Ray cannot connect for
+                raise InvalidRequestError(f"--ray {address}: {_one_line(error)}") from None
             most = max((node["Resources"].get("CPU", 0) for node in _alive(ray)), default=0)
             if cpus > most:
                 raise InvalidRequestError(
@@ -96,13 +96,13 @@ class Cluster:
             ExportError: a worker could not do a piece, which it says with its address, or the piece
                 was lost with each of several workers.
         """
-        lost = self._ray.exceptions
+        errors = self._ray.exceptions
         lost = (
-            lost.WorkerCrashedError,
-            lost.NodeDiedError,
-            lost.LocalRayletDiedError,
-            lost.OutOfMemoryError,
-            lost.ObjectLostError,
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.LocalRayletDiedError,
+            errors.OutOfMemoryError,
+            errors.ObjectLostError,
         )
         do = self._ray.remote(_do).options(num_cpus=self._cpus, max_retries=0)
         here = version("lfm-edge")

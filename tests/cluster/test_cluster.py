@@ -26,11 +26,11 @@ from lfm_edge.errors import LfmError, MissingDependencyError
 from lfm_edge.progress import Quiet
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.cluster import Cluster
+from lfm_export.demo import DEMO_MODEL
 from lfm_export.evaluate import EvaluateOptions, EvaluateResult, evaluate_sequences, shards
 from lfm_export.evaluate.score import Columns
+from lfm_export.export import ExportOptions, export_bundle
 from lfm_export.walk import Sequences, WalkFolder
-
-from tests.support import DEMO_MODEL
 
 TEXT = Sequences(tuple(np.random.default_rng(5).integers(0, 4096, 40 - i) for i in range(9)))
 
@@ -59,9 +59,22 @@ def address() -> Iterator[str]:
     local.shutdown()
 
 
+@pytest.fixture(scope="module")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The shipped model, exported for a target on first use."""
+
+    @functools.cache
+    def make(target: str) -> Path:
+        out = tmp_path_factory.mktemp("bundle") / target
+        with open_checkpoint(str(DEMO_MODEL)) as checkpoint:
+            return export_bundle(checkpoint, out, ExportOptions(target)).folder
+
+    return make
+
+
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "_TOKENS", 75)  # two sequences
+    monkeypatch.setattr(shards, "_TOKENS", 60)  # two sequences, the last alone
 
 
 def evaluate(
@@ -111,12 +124,12 @@ def assert_close(got: Any, wanted: Any, where: str = "") -> None:
 @pytest.mark.parametrize("target", ["onnx", "onnx-portable"])
 def test_figures_are_those_of_one_process_whoever_is_lost(
     address: str,
-    demo_bundle: Callable[..., Path],
+    bundle_of: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     target: str,
 ) -> None:
-    bundle, progress = demo_bundle(target, "q4"), Noting()
+    bundle, progress = bundle_of(target), Noting()
     alone = evaluate(bundle, threads=1)
     together = evaluate(bundle, progress, threads=1, ray=address)
     assert_close(msgspec.to_builtins(together), msgspec.to_builtins(alone))
@@ -137,7 +150,7 @@ def test_figures_are_those_of_one_process_whoever_is_lost(
 
 @pytest.mark.usefixtures("small_shards")
 def test_what_the_state_folder_has_is_not_scored_again(
-    demo_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On no cluster: pieces are done here, the last one first."""
     done: list[shards.Shard] = []
@@ -155,7 +168,7 @@ def test_what_the_state_folder_has_is_not_scored_again(
         yield Here()
 
     monkeypatch.setattr(Cluster, "open", open_here)
-    bundle, state = demo_bundle("onnx", "q4"), tmp_path / "state"
+    bundle, state = bundle_of("onnx"), tmp_path / "state"
     with pytest.raises(LfmError, match="stopped"):
         evaluate(bundle, threads=1, ray="here", state=state)
     rest = list(done)
@@ -171,12 +184,13 @@ def test_what_the_state_folder_has_is_not_scored_again(
 
 
 def test_a_worker_that_sees_other_files_refuses(
-    demo_bundle: Callable[..., Path], tmp_path: Path
+    bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     reading = shards.Reading(tmp_path / "none", None, "", False, 64, 1)
     with pytest.raises(LfmError, match="every machine must see it at the same path"):
         shards.score_shard(shards.Shard(reading, TEXT))
-    reading = dataclasses.replace(reading, bundle=demo_bundle("onnx", "q4"), identity="another")
+    there = bundle_of("onnx")
+    reading = dataclasses.replace(reading, bundle=there, identity="another")
     with pytest.raises(LfmError, match="is another than where the evaluation began"):
         shards.score_shard(shards.Shard(reading, TEXT))
 
@@ -237,6 +251,15 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+def test_nothing_imports_ray_unless_it_is_asked_for() -> None:
+    code = "import sys, lfm_export.commands, lfm_export.evaluate.command; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert "lfm_export.cluster" in done.stdout.split()
+    assert "ray" not in done.stdout.split()
+
+
 def refuse(piece: int) -> int:
     if piece == 1:
         raise LfmError("this piece is odd")
@@ -291,11 +314,11 @@ def at_work() -> list[psutil.Process]:
 
 
 def test_ctrl_c_ends_the_command_and_its_workers(
-    address: str, demo_bundle: Callable[..., Path], tmp_path: Path
+    address: str, bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("def read(path):\n    return open(path).read()\n" * 9999)
-    words: list[object] = [sys.executable, "-m", "lfm_edge", "eval", demo_bundle("onnx", "q4")]
+    words: list[object] = [sys.executable, "-m", "lfm_edge", "eval", bundle_of("onnx")]
     words += ["--against", DEMO_MODEL, "--text", text, "--ray", address]
     with subprocess.Popen([*map(str, words)], stderr=subprocess.PIPE, text=True) as command:
         while not at_work():
