@@ -7,6 +7,7 @@ on how many workers there are: so the result does not, either.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -124,6 +125,8 @@ class Cluster:
                 self._note(f"a worker was lost ({type(error).__name__}): {what} is done again")
                 pending[do.remote(function, pieces[index], here)] = index
                 continue
+            except errors.RayTaskError as error:
+                raise _explained(error) from None
             if isinstance(result, _Refused):
                 raise ExportError(result.message)
             yield index, result
@@ -141,6 +144,17 @@ def _do(function: Callable[[Piece], Result], piece: Piece, wanted: str) -> Resul
         return function(piece)
     except (LfmError, OSError) as error:
         return _Refused(f"{worker}: {error}")
+
+
+def _explained(error: Exception) -> Exception:
+    """A worker that lacks our package, in one line; anything else is a bug of ours."""
+    found = re.search(r"\bip=([\w.:]+)\).*No module named '([^']+)'", str(error), re.DOTALL)
+    if found is None:
+        return error
+    worker, module = found.groups()
+    return ExportError(
+        f"worker {worker}: has no module {module}; install lfm-edge[export,ray] on every machine"
+    )
 
 
 def _check_answers(address: str) -> None:

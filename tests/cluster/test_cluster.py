@@ -28,9 +28,10 @@ from lfm_export.checkpoint import open_checkpoint
 from lfm_export.cluster import Cluster
 from lfm_export.demo import DEMO_MODEL
 from lfm_export.evaluate import EvaluateOptions, EvaluateResult, evaluate_sequences, shards
-from lfm_export.evaluate.score import Columns
 from lfm_export.export import ExportOptions, export_bundle
-from lfm_export.walk import Sequences, WalkFolder
+from lfm_export.walk import Sequences
+
+from tests.cluster.pieces import die, refuse, score_or_die
 
 TEXT = Sequences(tuple(np.random.default_rng(5).integers(0, 4096, 40 - i) for i in range(9)))
 
@@ -83,26 +84,6 @@ def evaluate(
     with open_checkpoint(str(DEMO_MODEL)) as checkpoint:
         wanted = EvaluateOptions(Path(), window=64, **options)
         return evaluate_sequences(Bundle(bundle), checkpoint, text, wanted, progress)
-
-
-def once(marker: Path) -> bool:
-    """Whether no other process has asked before."""
-    try:
-        marker.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def score_or_die(marker: Path, shard: shards.Shard) -> list[Columns]:
-    """Kills the first worker in the middle of its walk."""
-    if once(marker):
-
-        def die(*_: object) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        WalkFolder.advance = die  # type: ignore[method-assign]
-    return shards.score_shard(shard)
 
 
 def assert_close(got: Any, wanted: Any, where: str = "") -> None:
@@ -260,15 +241,9 @@ def test_nothing_imports_ray_unless_it_is_asked_for() -> None:
     assert "ray" not in done.stdout.split()
 
 
-def refuse(piece: int) -> int:
-    if piece == 1:
-        raise LfmError("this piece is odd")
+def unknown(piece: int) -> int:
+    """Lies in a module that workers cannot import."""
     return piece
-
-
-def die(_: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return 0
 
 
 def test_what_cannot_be_done_is_an_error_of_one_line(
@@ -283,6 +258,8 @@ def test_what_cannot_be_done_is_an_error_of_one_line(
         with pytest.raises(LfmError, match="piece 1 of 1 was lost with 3 workers"):
             list(cluster.run(die, [0]))
         assert len(notes) == 2
+        with pytest.raises(LfmError, match=r"^worker [\w.:]+: has no module test_cluster; install"):
+            list(cluster.run(unknown, [0]))
         with (
             pytest.raises(LfmError, match="in a Ray cluster already"),
             Cluster.open(address, 1, print),
