@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from unittest import mock
 
 from lfm_edge.errors import LfmError
 from lfm_export.evaluate import shards
@@ -27,10 +28,10 @@ def score_or_die(marker: Path, shard: shards.Shard) -> list[Columns]:
     """Kills the first worker in the middle of its walk."""
     if once(marker):
 
-        def die(*_: object) -> None:
+        def killed(_: WalkFolder, operations: int, weights: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        WalkFolder.advance = die  # type: ignore[method-assign]
+        mock.patch.object(WalkFolder, "advance", killed).start()
     return shards.score_shard(shard)
 
 
