@@ -20,7 +20,7 @@ ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 COMMA := ,
 
-.PHONY: demo test core test-core arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
+.PHONY: demo test core test-core test-ray arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
     test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
@@ -57,6 +57,10 @@ core: $(VENV)/test.done
 
 test-core: $(VENV)/test.done
 	$(call native-tests,$(BUILD)/core)
+
+# An evaluation on a local cluster of two workers, which takes minutes and 240 MB of packages.
+test-ray: $(VENV)/ray.done
+	$(BIN)/pytest -n 0 tests/cluster
 
 # The operators on emulated ARM CPUs: their own tests, then sessions of a real ONNX Runtime; and
 # what their inner loops may reach.
@@ -222,6 +226,10 @@ $(VENV)/demo.done: pyproject.toml $(NATIVE)
 
 $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
 	$(BIN)/python -m pip install --quiet --editable '.[export,bench,coreml,test]'
+	touch $@
+
+$(VENV)/ray.done: pyproject.toml $(VENV)/test.done
+	$(BIN)/python -m pip install --quiet --editable '.[export,test,ray]'
 	touch $@
 
 $(VENV)/peers.done: pyproject.toml $(VENV)/test.done

@@ -113,12 +113,15 @@ class Checkpoint(abc.ABC):
         config: the model's `config.json`.
         files: what `companions` finds, by name.
         shapes: every tensor's shape, under the names that `architecture.py` uses.
+        reopen: opens the same source again, also on another machine: it can be pickled. None where
+            something else than `open_checkpoint` opened it.
     """
 
     name: str
     config: Mapping[str, Any]
     files: Mapping[str, Path]
     shapes: Mapping[str, tuple[int, ...]]
+    reopen: Callable[[], Checkpoint] | None = None
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Rows `start` to `stop` of a tensor's first axis in float32, in memory of their own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -38,10 +39,16 @@ def open_checkpoint(
             "the source is empty; expected a folder, a GGUF file, synthetic:... or a Hub id"
         )
     try:
-        return _open(source, revision, seed, tokenizer)
+        checkpoint = _open(source, revision, seed, tokenizer)
     except OSError as error:
         where = error.filename or source
         raise CheckpointError(f"{where}: cannot be read: {error.strerror or error}") from None
+    place = str(Path(source).absolute()) if Path(source).exists() else source
+    made_from = None if tokenizer is None else tokenizer.absolute()
+    checkpoint.reopen = partial(
+        open_checkpoint, place, revision=revision, seed=seed, tokenizer=made_from
+    )
+    return checkpoint
 
 
 def _open(

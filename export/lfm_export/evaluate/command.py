@@ -56,7 +56,15 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Keep what is done here, to go on after a kill."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the runtime.")
+        int | None,
+        typer.Option(metavar="N", help="Threads of the runtime; with --ray, of a worker (1)."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the text among the workers of a Ray cluster: HOST:PORT of its head.",
+        ),
     ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of SOURCE on the Hub.")
@@ -74,7 +82,7 @@ def evaluate(
     if against is None and (revision is not None or seed is not None):
         raise InvalidRequestError("--revision and --seed are of --against SOURCE")
     bundle = Bundle(out)
-    options = EvaluateOptions(text, window, tokens, threads, state)
+    options = EvaluateOptions(text, window, tokens, threads, state, ray)
     with ExitStack() as stack:
         checkpoint = None
         if against is not None:

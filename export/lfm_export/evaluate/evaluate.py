@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lfm_edge.bundle import MANIFEST, Bundle
+from lfm_edge.bundle import Bundle
 from lfm_edge.errors import InvalidRequestError, MissingDependencyError, UnsupportedBundleError
 from lfm_edge.progress import Progress, Quiet
-from lfm_ops.quantized import QuantizedTensor
-from lfm_ops.reference import matmul_float32
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from ..architecture import Architecture, Attention, Linear, Mlp, ShortConv, Vector
+from ..architecture import Architecture
 from ..checkpoint import Checkpoint
+from ..cluster import Cluster
 from ..errors import ExportError
 from ..loading import architecture_of
 from ..notes import short
-from ..reference import Numerics
-from ..walk import (
-    LaneWeights,
-    Routes,
-    Sequences,
-    SourceWeights,
-    TextReader,
-    Value,
-    Walk,
-    WalkFolder,
-    checkpoint_identity,
-    size_of,
-)
+from ..walk import Sequences, TextReader, WalkFolder
+from .identity import identity_of
 from .result import EvaluateResult, Scores, figures_of, positions_of
 from .runtime import RuntimeLogits
-from .score import Readers, score
-from .stored import StoredWeights, readable
+from .score import joined
+from .shards import Reading, score_on_cluster
+from .stored import readable
+from .walk import lanes_of, walk_and_score
 
 __all__ = ["EvaluateOptions", "evaluate_bundle", "evaluate_sequences"]
 
-_EXACT = Numerics(matmul_float32, "f32", 0.0)
 _SHORTEST_WINDOW = 8
-Lane = SourceWeights | StoredWeights
 
 
 @dataclass(frozen=True)
@@ -60,6 +45,8 @@ class EvaluateOptions:
     threads: int | None = None
     state: Path | None = None
     """A folder for what an evaluation keeps, to go on from after a kill."""
+    ray: str | None = None
+    """The address of a Ray cluster whose workers share the text; `threads` are then of each."""
 
 
 def evaluate_bundle(
@@ -99,19 +86,44 @@ def evaluate_sequences(
             f"{bundle.folder}: a bundle of target {bundle.manifest.graph.target} can be "
             "evaluated only where it runs"
         )
-    lanes: list[Lane] = []
+    lanes = []
     if checkpoint is not None and architecture is not None:
-        lanes.append(SourceWeights(checkpoint))
-        if readable(bundle):
-            lanes.append(StoredWeights(bundle, architecture))
-    identity = _identity(bundle, checkpoint, architecture, sequences)
+        lanes = lanes_of(bundle, checkpoint, architecture)
+    identity = identity_of(bundle, checkpoint, architecture, sequences)
     width = 1 if architecture is None else architecture.hidden_size
     with (
         _folder(options.state) as path,
         WalkFolder.open(path, identity, sequences.tokens, width) as folder,
     ):
-        scores = _scores(architecture, sequences, lanes, runtime, folder, progress)
-    return _result(bundle, checkpoint, sequences, scores, options)
+        if options.ray is None:
+            scores = walk_and_score(architecture, sequences, lanes, runtime, folder, progress)
+        else:
+            reading = _reading(bundle, checkpoint, architecture, runtime is not None, options)
+            with Cluster.open(options.ray, reading.threads, short(progress.note)) as cluster:
+                scores = score_on_cluster(cluster, reading, sequences, folder, progress)
+    return _result(bundle, checkpoint, sequences, joined(scores), options)
+
+
+def _reading(
+    bundle: Bundle,
+    checkpoint: Checkpoint | None,
+    architecture: Architecture | None,
+    runs: bool,
+    options: EvaluateOptions,
+) -> Reading:
+    """What the workers of a cluster open."""
+    if checkpoint is not None and checkpoint.reopen is None:
+        raise InvalidRequestError(
+            f"{checkpoint.name}: --ray needs a source that open_checkpoint opened"
+        )
+    return Reading(
+        bundle=bundle.folder.absolute(),
+        reopen=None if checkpoint is None else checkpoint.reopen,
+        identity=identity_of(bundle, checkpoint, architecture),
+        runs=runs,
+        window=options.window,
+        threads=options.threads or 1,
+    )
 
 
 def _sequences(bundle: Bundle, options: EvaluateOptions) -> Sequences:
@@ -146,19 +158,6 @@ def _check_same_model(bundle: Bundle, architecture: Architecture) -> None:
             )
 
 
-def _identity(
-    bundle: Bundle,
-    checkpoint: Checkpoint | None,
-    architecture: Architecture | None,
-    sequences: Sequences,
-) -> str:
-    sha = hashlib.sha256((bundle.folder / MANIFEST).read_bytes())
-    sha.update(sequences.digest().encode())
-    if checkpoint is not None and architecture is not None:
-        sha.update(checkpoint_identity(checkpoint, architecture).encode())
-    return sha.hexdigest()
-
-
 @contextmanager
 def _folder(state: Path | None) -> Iterator[Path]:
     """The user's folder, which is kept, or one for this evaluation alone."""
@@ -169,72 +168,12 @@ def _folder(state: Path | None) -> Iterator[Path]:
         yield Path(path)
 
 
-def _scores(
-    architecture: Architecture | None,
-    sequences: Sequences,
-    lanes: Sequence[Lane],
-    runtime: RuntimeLogits | None,
-    folder: WalkFolder,
-    progress: Progress,
-) -> dict[str, Scores]:
-    with ExitStack() as stack:
-        readers = Readers(runtime=runtime)
-        if architecture is not None:
-            # One thread for NumPy's products, so that sums keep their order.
-            stack.enter_context(threadpool_limits(1, "blas"))
-            walk = EvaluateWalk(architecture, sequences, folder, lanes, progress)
-            left = len(lanes) * _matrices(architecture) - folder.weights
-            progress.stage("walk", max(left, 1), "weights")
-            readers = Readers(walk.run(), walk.table, architecture.embedding, runtime)
-        progress.stage("score", sequences.tokens, "tokens")
-        return score(sequences, readers, folder, progress.advance)
-
-
 def _runtime(bundle: Bundle, options: EvaluateOptions, progress: Progress) -> RuntimeLogits | None:
     try:
         return RuntimeLogits(bundle, options.window, options.threads)
     except (UnsupportedBundleError, MissingDependencyError) as error:
         short(progress.note)(f"the bundle is not run, only its weights are read: {error}")
         return None
-
-
-def _matrices(architecture: Architecture) -> int:
-    """Weights of the matrices that a lane multiplies by, the head left out."""
-    tokens = architecture.embedding.tokens
-    return tokens.rows * tokens.columns + size_of(architecture.layers)
-
-
-class EvaluateWalk(Walk):
-    """The source in lane 0 and, where its weights can be read, the bundle in lane 1."""
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        sequences: Sequences,
-        folder: WalkFolder,
-        lanes: Sequence[Lane],
-        progress: Progress,
-    ) -> None:
-        super().__init__(architecture, sequences, folder, [_EXACT] * len(lanes), progress.advance)
-        self._lanes = lanes
-
-    def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
-        """Some rows of the token embedding or LM head."""
-        return self._lanes[lane].rows(linear, start, stop)
-
-    def vector(self, lane: int, vector: Vector) -> NDArray[np.float32]:
-        """A small tensor."""
-        return self._lanes[lane].vector(vector)
-
-    def part(self, part: Attention | ShortConv | Mlp, x: Value) -> Iterator[LaneWeights]:
-        """As they are stored, one lane at a time."""
-        del x
-        return (lane.part(part) for lane in self._lanes)
-
-    def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterator[LaneWeights]:
-        """As they are stored, where any token was sent there."""
-        del index, routes
-        return self.part(part, x)
 
 
 def _result(

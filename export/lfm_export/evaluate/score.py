@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from lfm_edge.errors import InvalidRequestError
@@ -17,10 +18,13 @@ from .divergence import Distribution, Divergence
 from .result import Scores
 from .runtime import RuntimeLogits
 
-__all__ = ["Readers", "score"]
+__all__ = ["Columns", "Readers", "joined", "keep_scores", "kept_scores", "score"]
 
 Array = NDArray[np.float32]
 Table = Callable[[int, Linear, int, int], QuantizedTensor]
+Columns = dict[str, NDArray[np.float64]]
+"""Of a sequence, by the name of who reads, and `kernels`: losses, divergences and whether the
+likeliest tokens are equal, `[3, tokens - 1]`."""
 
 _ROWS_AT_ONCE = 8192  # of the LM head
 _NAMES = ("source", "integers")
@@ -51,35 +55,56 @@ class Readers:
 
 def score(
     sequences: Sequences, readers: Readers, folder: WalkFolder, progress: Callable[[int], None]
-) -> dict[str, Scores]:
-    """The scores of every predicted position, by the name of who reads, and `kernels`.
+) -> list[Columns]:
+    """The scores of every sequence.
 
-    A sequence that an earlier process has scored is taken from the folder.
+    One that an earlier process has scored is taken from the folder.
 
     Raises:
         InvalidRequestError: logits are no numbers.
     """
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    found = []
     for index, (ids, place) in enumerate(sequences.places()):
-        file = folder.path / f"scores.{index}.npz"
-        if file.exists():
-            with np.load(file) as kept:
-                columns = dict(kept)
-        else:
+        columns = kept_scores(folder, index)
+        if columns is None:
             columns = _sequence(ids, place, readers)
-            part = file.with_suffix(".part.npz")
-            np.savez(part, **columns)  # type: ignore[arg-type] # its stub lacks the names
-            part.replace(file)
+            keep_scores(folder, index, columns)
+        found.append(columns)
+        progress(len(ids))
+    return found
+
+
+def kept_scores(folder: WalkFolder, index: int) -> Columns | None:
+    """What was scored of a sequence, if it was."""
+    file = _file(folder, index)
+    if not file.exists():
+        return None
+    with np.load(file) as kept:
+        return dict(kept)
+
+
+def keep_scores(folder: WalkFolder, index: int, columns: Columns) -> None:
+    """Keeps the scores of a sequence."""
+    file = _file(folder, index)
+    part = file.with_suffix(".part.npz")
+    np.savez(part, **columns)  # type: ignore[arg-type] # its stub lacks the names
+    part.replace(file)
+
+
+def joined(sequences: Iterable[Columns]) -> dict[str, Scores]:
+    """The scores of every predicted position, by the name of who reads, and `kernels`."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for columns in sequences:
         for name, values in columns.items():
             found.setdefault(name, []).append(values)
-        progress(len(ids))
     return {name: Scores(*np.concatenate(parts, axis=1)) for name, parts in found.items()}
 
 
-def _sequence(
-    ids: NDArray[np.int64], place: slice, readers: Readers
-) -> dict[str, NDArray[np.float64]]:
-    """Of every name, losses, divergences and equal likeliest tokens `[3, tokens - 1]`."""
+def _file(folder: WalkFolder, index: int) -> Path:
+    return folder.path / f"scores.{index}.npz"
+
+
+def _sequence(ids: NDArray[np.int64], place: slice, readers: Readers) -> Columns:
     each = {name: Distribution(ids[1:]) for name in readers.names}
     pairs = {name: Divergence(each[p], each[q]) for p, q, name in _PAIRS if p in each and q in each}
     truths = {name: (p, q) for p, q, name in _PAIRS}
