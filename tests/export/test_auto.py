@@ -251,6 +251,14 @@ def test_auto_takes_no_more_than_plain_q4(source: Path, text: Path, tmp_path: Pa
     assert again.manifest == auto.manifest
 
 
+def test_what_was_measured_does_not_outlive_the_export(
+    source: Path, text: Path, tmp_path: Path
+) -> None:
+    """What stays beside the bundle would stand in the way of another text."""
+    export(source, tmp_path / "out", quant="auto", bits=4.5, calibrate=text)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_size_is_kept_and_used(source: Path, tmp_path: Path) -> None:
     with pytest.raises(LfmError) as error:
         export(source, tmp_path / "out", quant="auto", size="0.1MB")
