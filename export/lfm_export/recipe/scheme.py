@@ -46,7 +46,7 @@ def formats_of(recipe: Mapping[str, str], architecture: Architecture, where: str
 
 
 def _chosen(
-    recipe: Mapping[str, str], names: Mapping[str, tuple[str, ...]], where: str
+    recipe: Mapping[str, str], names: dict[str, tuple[str, ...]], where: str
 ) -> dict[str, str]:
     """The key that counts for each tensor, of which `names` has what a recipe calls it."""
     if len(recipe) > len(names):  # before every key is held to every name
