@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lfm_edge.errors import LfmError
 from lfm_export.architecture import Architecture, Linear, describe
 from lfm_export.auto.budget import Group, measured_groups
-from lfm_export.auto.knapsack import choose
+from lfm_export.auto.knapsack import _budgets, choose
 from lfm_export.auto.measure import MeasureWalk
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.recipe import formats_of
@@ -139,6 +139,20 @@ def test_it_comes_near_the_best(made: tuple[list[Group], dict[str, float]], bits
     assert saved_by(choose(some, damages, bits), some, damages) >= 0.5 * best
 
 
+def test_tables_that_outweigh_the_layers_leave_few_budgets_to_try() -> None:
+    some = [
+        Group((Linear("table", 1 << 20, 32),), 1.0, True),
+        Group((Linear("layer", 32, 32),), 1.0, False),
+    ]
+    damages = {"table": 1.0, "layer": 0.1}
+    least = 4.5 - 4 * (1 << 15)
+    assert len(_budgets(some, 8.5)) == 513
+    assert choose(some, damages, 8.5) == ["q8", "q8"]
+    assert choose(some, damages, 4.5) == ["q6", "q8"]
+    assert choose(some, damages, least / 4) == ["q6", "q8"]
+    assert choose(some, damages, least) == ["q4", "q4"]
+
+
 # What is measured.
 
 
@@ -235,6 +249,14 @@ def test_auto_takes_no_more_than_plain_q4(source: Path, text: Path, tmp_path: Pa
     recipe.write_text(json.dumps(auto.manifest.quantization.recipe))
     again = export(source, tmp_path / "again", recipe=recipe, **options)
     assert again.manifest == auto.manifest
+
+
+def test_what_was_measured_does_not_outlive_the_export(
+    source: Path, text: Path, tmp_path: Path
+) -> None:
+    """What stays beside the bundle would stand in the way of another text."""
+    export(source, tmp_path / "out", quant="auto", bits=4.5, calibrate=text)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_size_is_kept_and_used(source: Path, tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_mlx_names_modules_of_integers_alone(source: Path, tmp_path: Path) -> No
         ({"*": "q5"}, "'q5', expected one of f32, q8, q6, q4"),
         ({"*": "q4", "layers.[01]": "q8"}, "is no name of a matrix"),
         ({"*": "q4", "layers.9": "q8"}, "'layers.9' fits no matrix"),
+        ({"*" * n: "q4" for n in range(1, 200)}, "199 names for [0-9]+ matrices"),
         ({"*": "q4", "layers.0.operator_norm": "q8"}, "fits no matrix"),
         ({"layers": "q4"}, "says no format for embed_tokens"),
         ({"*.conv": "q8", "*": "q4"}, r"'\*.conv' says nothing"),

@@ -16,7 +16,7 @@ from .budget import FEWEST, LADDER, MOST, Group, bits_of
 
 __all__ = ["choose"]
 
-_STEPS = 64  # budgets of a bit; one between them counts as the lower
+_STEPS = 64  # budgets of a bit at most; one between them counts as the lower
 _PRICES = (0.0, 0.5, 1.0)  # of size; the rest is that of reading
 _MORE = bits_of(MOST) - bits_of(FEWEST)
 
@@ -107,10 +107,12 @@ def _budgets(groups: Sequence[Group], bits: float) -> list[tuple[float, float]]:
     layers = sum(group.weights for group in groups if not group.is_table)
     tables_read = sum(group.read * group.weights for group in groups if group.is_table)
     layers_read = sum(group.read * group.weights for group in groups if not group.is_table)
-    first = math.ceil((bits_of(FEWEST) - _MORE * tables / layers) * _STEPS)
-    last = math.floor(min(bits, bits_of(MOST)) * _STEPS)
-    more = [step / _STEPS - bits_of(FEWEST) for step in range(first, last + 1)]
+    least, most = -_MORE * tables / layers, bits - bits_of(FEWEST)
+    rungs = round(_MORE * _STEPS)
+    apart = max(1.0, tables / layers)  # below, where tables that outweigh the layers have much room
+    more = [rung / _STEPS * (apart if rung < 0 else 1.0) for rung in range(-rungs, rungs + 1)]
     return [
         (_MORE * tables + some * layers, _MORE * tables_read + max(some, 0) * layers_read)
         for some in more
+        if least <= some <= most
     ]

@@ -33,6 +33,26 @@ def formats_of(recipe: Mapping[str, str], architecture: Architecture, where: str
             operators take as one have several.
     """
     names = {linear.name: _names(linear.name, architecture) for linear in linears_of(architecture)}
+    chosen = _chosen(recipe, names, where)
+    for first, *others in groups_of(architecture):
+        for other in others:
+            one, two = (recipe[chosen[linear.name]] for linear in (first, other))
+            if one != two:
+                raise ExportError(
+                    f"{where}: {names[first.name][0]} is {one} and {names[other.name][0]} is "
+                    f"{two}, but the operators take them as one matrix; give them one format"
+                )
+    return {name: recipe[key] for name, key in chosen.items()}
+
+
+def _chosen(
+    recipe: Mapping[str, str], names: dict[str, tuple[str, ...]], where: str
+) -> dict[str, str]:
+    """The key that counts for each tensor, of which `names` has what a recipe calls it."""
+    if len(recipe) > len(names):  # before every key is held to every name
+        raise ExportError(
+            f"{where}: {len(recipe)} names for {len(names)} matrices, so that some say nothing"
+        )
     chosen: dict[str, str] = {}
     for key in recipe:
         fits = [name for name, known in names.items() if any(_fits(key, n) for n in known)]
@@ -53,15 +73,7 @@ def formats_of(recipe: Mapping[str, str], architecture: Architecture, where: str
             raise ExportError(
                 f"{where}: {quoted(key)} says nothing: later keys fit all that it fits"
             )
-    for first, *others in groups_of(architecture):
-        for other in others:
-            one, two = (recipe[chosen[linear.name]] for linear in (first, other))
-            if one != two:
-                raise ExportError(
-                    f"{where}: {names[first.name][0]} is {one} and {names[other.name][0]} is "
-                    f"{two}, but the operators take them as one matrix; give them one format"
-                )
-    return {name: recipe[key] for name, key in chosen.items()}
+    return chosen
 
 
 def scheme_of(formats: Mapping[str, str], architecture: Architecture) -> Scheme:

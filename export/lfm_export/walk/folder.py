@@ -23,7 +23,7 @@ _STATE = "walk.json"
 _LOCK = "walk.lock"
 _PART = "walk.part"
 _TENSORS = "tensors"
-_RESULTS = ("scores.*.npz", f"{_TENSORS}/*.npz")
+_RESULTS = ("scores.*.npz", "damages.*", f"{_TENSORS}/*.npz")
 _OURS = ("*.f32", *_RESULTS)  # what a walk leaves in its folder
 BEFORE = "measure"
 """The folder, within that of a walk, of another one that came before it."""
