@@ -39,7 +39,8 @@ from lfm_export.export import ExportOptions
 from lfm_export.loading import architecture_of
 
 from benchmarks.quality_peers import GenAiLogits, LlamaCpp, PeerError, export_genai
-from benchmarks.quality_reading import Reading, Row, calibration_text, corpus_of
+from benchmarks.quality_reading import Reading, Row
+from benchmarks.quality_text import RECORD, calibration_text, corpus_of, held_out
 
 CALIBRATED = ", calibrated"
 Q4_0, Q4_K_M, IMATRIX = "llama.cpp Q4_0", "llama.cpp Q4_K_M", "llama.cpp Q4_K_M, imatrix"
@@ -85,7 +86,7 @@ def makers(
 
     def genai() -> Row:
         folder = export_genai(model, work)
-        return reading.graph(folder, GenAiLogits(folder, reading.tokens + 1))
+        return reading.graph(folder, GenAiLogits(folder, reading.longest + 1))
 
     def as_large() -> Row:
         if IMATRIX not in rows:
@@ -143,6 +144,10 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=96, help="of 512 tokens, to calibrate on")
     options = parser.parse_args()
     model: Path = options.model
+    if not (model / RECORD).is_file():
+        parser.exit(
+            2, f"--model {model}: has no {RECORD}, which tells its text; make train-other\n"
+        )
     rows: Rows = {}
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
@@ -150,7 +155,7 @@ def main() -> None:
         calibration.write_text(calibration_text(corpus_of(model), options.pieces), encoding="utf-8")
         with open_checkpoint(str(model)) as checkpoint:
             parameters = architecture_of(checkpoint, print).num_parameters()
-        reading = Reading(model, options.tokens, work)
+        reading = Reading(model, held_out(model, options.tokens), work)
         llama = LlamaCpp(options.llama_cpp, model, calibration, work)
         heads = ("MB", "bits", "perplexity", "KL", "KL 99 %", "same top", "weights alone")
         widths = (7, 6, 11, 9, 9, 9, 13)

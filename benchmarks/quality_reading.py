@@ -1,15 +1,13 @@
-"""A trained model's held-out text, and how whoever reads it differs from the model itself."""
+"""How whatever was made of a model reads a text, beside the model itself."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from lfm_edge.bundle import Bundle
-from lfm_edge.tokenizer import Tokenizer
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.checkpoint.gguf_file import GgufFile
 from lfm_export.evaluate import EvaluateOptions, Figures, evaluate_sequences
@@ -20,11 +18,13 @@ from lfm_export.export import ExportOptions, export_bundle
 from lfm_export.walk import Sequences
 from numpy.typing import NDArray
 
-from tools.train_demo_model.corpus import CORPORA, Corpus, held_out_text, training_documents
+__all__ = [
+    "Logits",
+    "Reading",
+    "Row",
+    "figures_against",
+]
 
-__all__ = ["Logits", "Reading", "Row", "calibration_text", "corpus_of", "figures_against"]
-
-_PIECE = 1800  # characters, some 512 tokens
 _ROPE_TABLES = ("cos_cache", "sin_cache")  # as long as the context; both exporters name them so
 
 
@@ -57,31 +57,15 @@ class Row(NamedTuple):
         return self.figures.kl_mean
 
 
-def corpus_of(model: Path) -> Corpus:
-    """The text that a model was trained on, by its training record."""
-    record = json.loads((model / "TRAINING.json").read_text(encoding="utf-8"))
-    return CORPORA[record["settings"].get("corpus", "demo")]
-
-
-def calibration_text(corpus: Corpus, pieces: int) -> str:
-    """The middles of training files, evenly spread over all of them; none of them is held out."""
-    documents = [text for _, text in training_documents(corpus) if len(text) >= _PIECE]
-    chosen = np.linspace(0, len(documents) - 1, pieces).astype(int)
-    middles = [(documents[i], (len(documents[i]) - _PIECE) // 2) for i in chosen]
-    return "\n".join(text[start : start + _PIECE] for text, start in middles)
-
-
 class Reading:
-    """The beginning of every held-out file, for all the same tokens."""
+    """A model, and the text that it and all others read."""
 
-    def __init__(self, model: Path, tokens: int, work: Path) -> None:
-        """`tokens` of each file; `work` is a folder for exports."""
-        self._model, self._work, self.tokens = model, work, tokens
-        exact = self._export(model, ExportOptions(quant="f32"), "truth")
-        self._truth = RuntimeLogits(exact, tokens, None)
-        encode = Tokenizer(exact).encode
-        texts = held_out_text(corpus_of(model))
-        self._sequences = Sequences(tuple(np.array(encode(t)[:tokens], np.int64) for _, t in texts))
+    def __init__(self, model: Path, sequences: Sequences, work: Path) -> None:
+        """`work` is a folder for exports."""
+        self._model, self._sequences, self._work = model, sequences, work
+        self.longest = max(map(len, sequences.ids))
+        truth = self._export(model, ExportOptions(quant="f32"), "truth")
+        self._truth = RuntimeLogits(truth, self.longest, None)
 
     def ours(self, options: ExportOptions) -> Row:
         """A bundle of ours, as it runs."""
@@ -107,7 +91,7 @@ class Reading:
 
     def _evaluate(self, bundle: Bundle) -> tuple[Figures, Figures]:
         """As it runs, and its weights alone."""
-        options = EvaluateOptions(Path(), window=self.tokens)
+        options = EvaluateOptions(Path(), window=self.longest)
         with open_checkpoint(str(self._model)) as checkpoint:
             got = evaluate_sequences(bundle, checkpoint, self._sequences, options)
         assert got.runtime is not None
