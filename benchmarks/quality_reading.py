@@ -74,16 +74,20 @@ class Reading:
         return Row(*_sizes(bundle.folder), as_it_runs, alone.kl_mean)
 
     def gguf(self, file: Path) -> Row:
-        """A GGUF file's weights in exact arithmetic."""
-        _, alone = self._evaluate(self._export(file, ExportOptions(quant="f32"), "dequantized"))
+        """A GGUF file's weights in exact arithmetic: read back, and run in float32."""
+        bundle = self._export(file, ExportOptions(quant="f32"), "dequantized")
+        figures = self._figures(RuntimeLogits(bundle, self.longest, None))
         stored = GgufFile(file)
         weights = sum(tensor.nbytes for tensor in stored.tensors.values())
         stored.close()
-        return Row(file.stat().st_size, weights, alone, alone.kl_mean)
+        return Row(file.stat().st_size, weights, figures, figures.kl_mean)
 
     def graph(self, folder: Path, reader: Logits) -> Row:
         """A folder of somebody else's graph, as it runs."""
-        return Row(*_sizes(folder), figures_against(self._truth, reader, self._sequences), None)
+        return Row(*_sizes(folder), self._figures(reader), None)
+
+    def _figures(self, reader: Logits) -> Figures:
+        return figures_against(self._truth, reader, self._sequences)
 
     def _export(self, source: Path, options: ExportOptions, name: str) -> Bundle:
         with open_checkpoint(str(source)) as checkpoint:
