@@ -21,7 +21,7 @@ ELSEWHERE := aarch64-macos x86_64-windows-gnu
 COMMA := ,
 
 .PHONY: demo test core test-core test-ray arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
-    test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality train train-other tokenizer schema api check-checkpoints lint clean
+    test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality quality-other train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/lfm-edge demo $(BUILD)/demo
@@ -190,8 +190,15 @@ check-checkpoints: $(VENV)/test.done
 bench: $(VENV)/peers.done
 	$(BIN)/python benchmarks/peers.py --layers 8 --json $(BUILD)/peers.json --plot $(BUILD)/peers.png
 
+# LLAMA_CPP=FOLDER: of llama-quantize and llama-imatrix, where they are not on PATH.
+QUALITY := $(BIN)/python benchmarks/quality.py $(addprefix --llama-cpp ,$(LLAMA_CPP))
+
 quality: $(VENV)/test.done
-	$(BIN)/python benchmarks/quality.py
+	$(QUALITY)
+
+# Of the model that train-other makes.
+quality-other: $(VENV)/test.done
+	$(QUALITY) --model $(BUILD)/other_model
 
 train: $(VENV)/test.done
 	$(BIN)/python -m tools.train_demo_model.train

@@ -19,6 +19,7 @@ from lfm_edge.targets import GGUF, ONNX
 
 __all__ = [
     "checkpoint",
+    "genai_builder",
     "genai_export",
     "gguf_export",
     "lfm_edge_export",
@@ -93,13 +94,17 @@ def llama_cpp_avx2() -> Path:
 
 
 def genai_export(layers: int) -> Path:
-    """The export of ONNX Runtime GenAI's own builder: int4 for the CPU, all else at its default."""
+    """The export of ONNX Runtime GenAI's own builder."""
     source = checkpoint(layers)
-    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-    options = ["-p", "int4", "-e", "cpu", "-c", str(WORK / "genai-cache")]
     packages = [f"{name} {version(name)}" for name in ("onnxruntime-genai", "onnxruntime", "onnx")]
-    command = [*builder, "-i", str(source), "-o", OUT, *options]
+    command = genai_builder(source, OUT, WORK / "genai-cache")
     return _made(f"genai-{layers}", command, [source.name, *packages])
+
+
+def genai_builder(source: Path, out: str, cache: Path) -> list[str]:
+    """The command of that builder: int4 for the CPU, all else at its default."""
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+    return [*builder, "-i", str(source), "-o", out, "-p", "int4", "-e", "cpu", "-c", str(cache)]
 
 
 def _made(
