@@ -72,6 +72,7 @@ BARS = (
     Bar((f"q4{CALIBRATED}", AUTO), ("q4",), 0.33),
     Bar((f"q4{CALIBRATED}", AUTO), (Q4_0, GENAI), 0.33),
     Bar((AUTO_AT_PEERS,), (IMATRIX,), 0.7),
+    Bar((AUTO,), (f"q4{CALIBRATED}",), 0.75),
 )
 
 

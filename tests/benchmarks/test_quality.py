@@ -152,7 +152,7 @@ def test_the_bars_are_those_of_the_best() -> None:
         quality.Q4_0: row(0.05),
         quality.GENAI: row(0.2),
     }
-    first, second, third = (quality.verdict(bar, rows) for bar in quality.BARS)
+    first, second, third, last = (quality.verdict(bar, rows) for bar in quality.BARS)
     assert (
         first
         == "0.20 (bar 0.33: held): auto, 4.5 bits, calibrated (2.00e-02) against q4 (1.00e-01)"
@@ -160,6 +160,7 @@ def test_the_bars_are_those_of_the_best() -> None:
     assert second.startswith("0.40 (bar 0.33: missed): auto")
     assert second.endswith("against llama.cpp Q4_0 (5.00e-02)")
     assert third.startswith("not measured (bar 0.7)")
+    assert last.startswith("0.50 (bar 0.75: held): auto")
 
 
 def test_the_table_names_who_was_skipped(
