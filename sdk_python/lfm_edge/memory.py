@@ -1,4 +1,4 @@
-"""How much memory a process takes, and whether there is as much as it wants."""
+"""How much memory a process takes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import psutil
 
-from .errors import InvalidRequestError
-
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Memory", "linux_memory", "own_memory", "require_memory"]
+__all__ = ["Memory", "linux_memory", "own_memory"]
 
 
 class Memory(NamedTuple):
@@ -47,24 +45,6 @@ def linux_memory(pid: int) -> Memory:
     return Memory(
         _bytes(process / "status", "VmHWM"), _bytes(process / "smaps_rollup", "Private_Dirty")
     )
-
-
-def require_memory(size: int, what: str) -> None:
-    """Refuses what could not be filled: the system kills whoever takes more than it has.
-
-    Args:
-        size: bytes.
-        what: takes them, for the message.
-
-    Raises:
-        InvalidRequestError: less is available; the message has both numbers.
-    """
-    available = psutil.virtual_memory().available
-    if size > available:
-        raise InvalidRequestError(
-            f"{what} takes {size / 1e9:.2f} GB, and {available / 1e9:.2f} GB of memory are "
-            "available; take a smaller context"
-        )
 
 
 def _bytes(file: Path, name: str) -> int:

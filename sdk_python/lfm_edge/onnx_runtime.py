@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import psutil
 from lfm_ops.library import library_path
 from numpy.typing import NDArray
 from onnxruntime.capi import (
@@ -85,12 +86,14 @@ class OnnxRuntime:
         """The state of a new conversation that holds at most `capacity` tokens.
 
         Raises:
-            BundleError: there is no memory for it.
+            BundleError: there is no memory for it, or would be none once it is full.
         """
+        size = sum(state_bytes(tensor, capacity) for tensor in self.graph.state)
         try:
+            if size > psutil.virtual_memory().available:
+                raise MemoryError
             return BoundState(self, capacity)
         except (MemoryError, ValueError):  # NumPy raises either, depending on the size
-            size = sum(state_bytes(tensor, capacity) for tensor in self.graph.state)
             raise BundleError(
                 f"no memory for the {size:,} bytes of state of {capacity:,} tokens and "
                 f"{self.vocab_size:,} logits; take a smaller context"

@@ -14,8 +14,7 @@ from .chat.markers import THINK_END, THINK_START, Markers
 from .errors import InvalidRequestError, UnsupportedBundleError, is_whole
 from .generation_config import read_generation_config
 from .generation_options import DEFAULT_CONTEXT
-from .memory import require_memory
-from .runtime import Runtime, state_bytes
+from .runtime import Runtime
 from .sampling import Sampler, SamplingOptions
 from .session import Session
 from .speculation import Choice, Pace, Speculation
@@ -70,13 +69,9 @@ class RequestMaker:
             context: by default the smaller of 4096 and the bundle's maximum.
 
         Raises:
-            InvalidRequestError: `context` is below 1 or above the bundle's maximum, or its state
-                takes more memory than there is.
+            InvalidRequestError: `context` is below 1 or above the bundle's maximum.
         """
-        capacity = self._context(context)
-        size = sum(state_bytes(tensor, capacity) for tensor in self.bundle.manifest.graph.state)
-        require_memory(size, f"context: the state of {capacity:,} tokens")
-        return Session(self.runtime, capacity)
+        return Session(self.runtime, self._context(context))
 
     def _context(self, context: int | None) -> int:
         """The capacity that a session has for this `context`."""
