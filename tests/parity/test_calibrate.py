@@ -135,7 +135,7 @@ def test_a_model_writes_its_own_text_once(tmp_path: Path) -> None:
     other = export(source, tmp_path / "gguf", target="gguf", calibrate=OWN, state=state)
     assert other.manifest.quantization.calibration_tokens == ids.size
     assert (state / "text.npz").stat().st_mtime_ns == written
-    (state / "text.npz").write_bytes(b"damaged")
+    (state / "text.npz").write_bytes((state / "text.npz").read_bytes()[:-99])
     again = export(source, tmp_path / "again", calibrate=OWN, state=state)
     with np.load(state / "text.npz") as kept:
         assert (kept["ids"] == ids).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from lfm_edge.bundle import Bundle
@@ -29,7 +30,8 @@ _WINDOW = 512
 
 def kept_text(folder: Path, identity: str) -> Sequences | None:
     """What `own_text` wrote to `folder` for the same checkpoint, if it is there."""
-    with contextlib.suppress(OSError, ValueError, KeyError), np.load(folder / OWN_TEXT) as kept:
+    damaged = (OSError, ValueError, KeyError, BadZipFile)
+    with contextlib.suppress(*damaged), np.load(folder / OWN_TEXT) as kept:
         if str(kept["identity"]) == identity and kept["ids"].dtype == np.int64:
             return Sequences(tuple(kept["ids"]))
     return None
