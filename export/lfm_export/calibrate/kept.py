@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
 __all__ = ["KeptTensors"]
+
+# NumPy parses a file's header by `ast`, at which two threads of CPython 3.11 disturb each other:
+# "AST constructor recursion depth mismatch" (CPython issue 106905).
+_reading = threading.Lock()
 
 
 class KeptTensors:
@@ -24,7 +29,7 @@ class KeptTensors:
     def get(self, name: str) -> QuantizedTensor | None:
         """A matrix that was kept, or None."""
         try:
-            with np.load(self._file(name)) as kept:
+            with _reading, np.load(self._file(name)) as kept:
                 rows, columns = kept["shape"].tolist()
                 format = format_named(str(kept["format"]))
                 return layout.unpack(kept["packed"], format, rows, columns)
