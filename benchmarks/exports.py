@@ -18,12 +18,13 @@ from pathlib import Path
 from lfm_edge.targets import GGUF, ONNX
 
 __all__ = [
+    "LLAMA_CPP_BUILDS",
     "checkpoint",
     "genai_builder",
     "genai_export",
     "gguf_export",
     "lfm_edge_export",
-    "llama_cpp_avx2",
+    "llama_cpp",
     "synthetic_bundle",
 ]
 
@@ -40,10 +41,13 @@ BUNDLE_SOURCES = (
     "export/lfm_export/gguf/*.py",
     "ops/lfm_ops/layout.py",
 )
-AVX2_BUILD = (
-    "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF"
-    " -DLLAVA_BUILD=OFF"
-)
+_X86 = ("AVX", "AVX2", "FMA", "F16C", "BMI2", "SSE42")
+LLAMA_CPP_BUILDS = {
+    "avx2": _X86,
+    "avxvnni": (*_X86, "AVX_VNNI"),
+    "avx512vnni": (*_X86, "AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16"),
+}
+"""What llama.cpp is allowed to use where our operators are held to an instruction set."""
 
 
 def checkpoint(layers: int) -> Path:
@@ -85,12 +89,14 @@ def gguf_export(layers: int) -> Path:
     return lfm_edge_export(layers, GGUF)
 
 
-def llama_cpp_avx2() -> Path:
-    """A folder of Python packages: the installed llama.cpp's version, compiled without AVX512."""
+def llama_cpp(isa: str) -> Path:
+    """A folder of Python packages: the installed llama.cpp's version, compiled for a set."""
     package = f"llama-cpp-python=={version('llama-cpp-python')}"
+    names = [f"-DGGML_{name}=ON" for name in LLAMA_CPP_BUILDS[isa]]
+    build = " ".join(["-DGGML_NATIVE=OFF", *names, "-DLLAVA_BUILD=OFF"])
     options = ["--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python"]
     command = [sys.executable, "-m", "pip", "install", "--target", OUT, *options, package]
-    return _made("llama-cpp-avx2", command, [AVX2_BUILD], {"CMAKE_ARGS": AVX2_BUILD})
+    return _made(f"llama-cpp-{isa}", command, [build], {"CMAKE_ARGS": build})
 
 
 def genai_export(layers: int) -> Path:

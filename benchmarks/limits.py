@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -35,12 +35,15 @@ class Machine:
     Args:
         bundle: of target `onnx`; its weights are what `kernels` reads.
         threads: how many measure at once.
+        environment: variables that it gets besides those of this process.
 
     Raises:
         RuntimeError: the program died; what it wrote to standard error says why.
     """
 
-    def __init__(self, bundle: Path, threads: int) -> None:
+    def __init__(
+        self, bundle: Path, threads: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         graph = onnx.load(bundle / GRAPH_FILE, load_external_data=False).graph
         self.graph, self.random = graph, random.Random(0)
         self.process = subprocess.Popen(
@@ -48,6 +51,7 @@ class Machine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
 
     def __enter__(self) -> Self:

@@ -24,8 +24,8 @@ but the one being timed are stopped.
 With `--int8-cache` keys and values are held in 8 bits: by our bundle and by llama.cpp, in its q8_0.
 GenAI has no such cache for this model and is left out.
 
-With `--avx2` it compares what is left without AVX512: our operators held to AVX2, beside the
-unrestricted ones and beside a llama.cpp compiled without AVX512.
+With `--isa` it compares what an older processor leaves: our operators held to an instruction set,
+beside a llama.cpp compiled for that one; peak and kernels are those of the set as well.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Timings(NamedTuple):
 
 
 def contenders(
-    layers: int, avx2: bool, int8_cache: bool = False
+    layers: int, isa: str | None, int8_cache: bool = False
 ) -> tuple[list[Contender], list[Contender]]:
     """Ours and the peers."""
     if int8_cache:
@@ -110,12 +110,10 @@ def contenders(
         return [Contender("onnx, int8 cache", "lfm-edge", folder, runs_kernels=True)], [peer]
     onnx = Contender(ONNX, "lfm-edge", exports.lfm_edge_export(layers, ONNX), runs_kernels=True)
     gguf = exports.gguf_export(layers)
-    if avx2:
-        held = onnx._replace(
-            name="onnx, AVX2", environment={"LFM_OPS_ISA": "avx2"}, runs_kernels=False
-        )
-        packages = {"PYTHONPATH": str(exports.llama_cpp_avx2())}
-        return [held], [onnx, Contender("llama.cpp Q4_0, AVX2", "llama.cpp", gguf, packages)]
+    if isa:
+        held = onnx._replace(name=f"onnx, {isa}", environment={"LFM_OPS_ISA": isa})
+        packages = {"PYTHONPATH": str(exports.llama_cpp(isa))}
+        return [held], [Contender(f"llama.cpp Q4_0, {isa}", "llama.cpp", gguf, packages)]
     portable = Contender(ONNX_PORTABLE, "lfm-edge", exports.lfm_edge_export(layers, ONNX_PORTABLE))
     genai = Contender("ORT GenAI int4", "genai", exports.genai_export(layers))
     return [onnx, portable], [Contender("llama.cpp Q4_0", "llama.cpp", gguf), genai]
@@ -146,17 +144,17 @@ def time_pairs(
 
 
 def compare(
-    layers: int, threads: int, avx2: bool, depth: int, int8_cache: bool = False
+    layers: int, threads: int, isa: str | None, depth: int, int8_cache: bool = False
 ) -> Comparison:
     """Exports what is missing, then loads and times everything.
 
     Raises:
         RuntimeError: an engine cannot load its export, or computes another model.
     """
-    ours, peers = contenders(layers, avx2, int8_cache)
+    ours, peers = contenders(layers, isa, int8_cache)
     everything = [*ours, *peers]
     with ExitStack() as stack:
-        machine = stack.enter_context(Machine(ours[0].folder, threads))
+        machine = stack.enter_context(Machine(ours[0].folder, threads, ours[0].environment))
         workers = {}
         for entry in everything:
             console.print(f"loading {entry.name}")
@@ -286,7 +284,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of each engine (default: 2)")
     parser.add_argument("--depth", type=int, default=0, help="tokens read before (default: 0)")
     kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--avx2", action="store_true", help="compare what is left without AVX512")
+    kinds.add_argument("--isa", choices=exports.LLAMA_CPP_BUILDS, help="hold both to these")
     kinds.add_argument("--int8-cache", action="store_true", help="keys and values in 8 bits")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
@@ -301,7 +299,7 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
         comparison = compare(
-            options.layers, options.threads, options.avx2, options.depth, options.int8_cache
+            options.layers, options.threads, options.isa, options.depth, options.int8_cache
         )
     except RuntimeError as error:
         parser.exit(2, f"{error}\n")

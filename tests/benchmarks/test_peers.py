@@ -192,16 +192,13 @@ def test_reports_show_speeds_ratios_and_limits(comparison: Comparison) -> None:
     assert msgspec.json.decode(msgspec.json.encode(comparison), type=Comparison) == comparison
 
 
-def test_avx2_compares_what_is_left_without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("lfm_edge_export", "gguf_export", "llama_cpp_avx2"):
+@pytest.mark.parametrize("isa", exports.LLAMA_CPP_BUILDS)
+def test_both_are_held_to_an_instruction_set(monkeypatch: pytest.MonkeyPatch, isa: str) -> None:
+    for name in ("lfm_edge_export", "gguf_export", "llama_cpp"):
         monkeypatch.setattr(exports, name, lambda *arguments: Path(*map(str, arguments), "made"))
-    ours, others = peers.contenders(8, avx2=True)
-    assert [one.environment for one in ours] == [{"LFM_OPS_ISA": "avx2"}]
-    assert [(other.engine, dict(other.environment)) for other in others] == [
-        ("lfm-edge", {}),
-        ("llama.cpp", {"PYTHONPATH": "made"}),
-    ]
-    assert [one.runs_kernels for one in (*ours, *others)] == [False, True, False]
+    [ours], [other] = peers.contenders(8, isa=isa)
+    assert (ours.environment, ours.runs_kernels) == ({"LFM_OPS_ISA": isa}, True)
+    assert (other.engine, other.environment) == ("llama.cpp", {"PYTHONPATH": f"{isa}/made"})
 
 
 def test_a_missing_peer_is_named(
