@@ -15,11 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .repeated_state import repeated
+
 __all__ = ["ENGINES", "GGUF_FILE", "Engine"]
 
 GGUF_FILE = "model.gguf"
 LLAMA_CPP_BATCH = 512  # the prompt in one piece
 LLAMA_CPP_Q8_0 = 8  # of its types of numbers
+LLAMA_CPP_READS = 2048
 LLAMA_CPP_ERROR = 4  # of its levels of log messages
 
 Tokens = npt.NDArray[np.int32]
@@ -125,11 +128,17 @@ class GenAi:
 class LlamaCpp:
     """A folder with a `model.gguf`, run by llama.cpp on the CPU; all else at its default.
 
-    `cache_type` is that of keys and values, by llama.cpp's number.
+    `cache_type` is that of keys and values, by llama.cpp's number. Of what stands before everything
+    else it reads at most `reads` tokens, and repeats what the state holds of them.
     """
 
     def __init__(
-        self, folder: str, threads: int, capacity: int, cache_type: int | None = None
+        self,
+        folder: str,
+        threads: int,
+        capacity: int,
+        cache_type: int | None = None,
+        reads: int = sys.maxsize,
     ) -> None:
         import llama_cpp  # noqa: PLC0415 (see LfmEdge)
 
@@ -155,6 +164,7 @@ class LlamaCpp:
         system = llama_cpp.llama_print_system_info().decode().strip(" |")
         self.about = f"llama-cpp-python {llama_cpp.__version__}, {system}"
         self.begun: Any = None
+        self.reads = reads
 
     def prefill(self, ids: Tokens) -> Logits:
         """Appends many tokens."""
@@ -172,11 +182,15 @@ class LlamaCpp:
 
     def begin_with(self, ids: Tokens) -> None:
         """Reads what stands before everything else, and keeps the state."""
-        for at in range(0, len(ids), LLAMA_CPP_BATCH):
-            self.prefill(ids[at : at + LLAMA_CPP_BATCH])
+        read = ids[: self.reads]
+        for at in range(0, len(read), LLAMA_CPP_BATCH):
+            self.prefill(read[at : at + LLAMA_CPP_BATCH])
         size = self.api.llama_state_seq_get_size(self.context, 0)
         self.begun = (ctypes.c_uint8 * size)()
         self.api.llama_state_seq_get_data(self.context, self.begun, size, 0)
+        if len(read) < len(ids):
+            longer = repeated(bytes(self.begun), len(ids))
+            self.begun = (ctypes.c_uint8 * len(longer)).from_buffer_copy(longer)
 
     def reset(self) -> None:
         """Takes the kept state, if any: llama.cpp cannot rewind this family."""
@@ -197,5 +211,8 @@ ENGINES: dict[str, Callable[[str, int, int], Engine]] = {
     "lfm-edge": LfmEdge,
     "llama.cpp": LlamaCpp,
     "llama.cpp, q8_0 cache": partial(LlamaCpp, cache_type=LLAMA_CPP_Q8_0),
+    "llama.cpp, q8_0 cache, repeated": partial(
+        LlamaCpp, cache_type=LLAMA_CPP_Q8_0, reads=LLAMA_CPP_READS
+    ),
     "genai": GenAi,
 }

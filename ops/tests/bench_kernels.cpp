@@ -3,6 +3,8 @@
 // the median of the ratios counts.
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <string>
 
 #include "peak.h"
 #include "timing.h"
@@ -121,12 +123,18 @@ void prefill(const Kernels& kernels, const Format& format, int threads, int64_t 
 
 }  // namespace
 
+// bench_kernels [THREADS [FORMAT]]: all instruction sets, or the one of LFM_OPS_ISA.
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
+  const bool held = std::getenv("LFM_OPS_ISA") != nullptr;
+  std::string error;
+  const Isa chosen = choose_isa(error);
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   for (Isa isa : truth::instruction_sets()) {
-    if (isa == Isa::kScalar) continue;
+    if (isa == Isa::kScalar || (held && isa != chosen)) continue;
     const Kernels& kernels = kernels_for(isa);
     for (const Format& format : lfm_ops_formats) {
+      if (argc > 2 && std::strcmp(argv[2], format.name) != 0) continue;
       for (ptrdiff_t prefetch : {0, 1152, 2304, 4608, 9216}) {
         for (int64_t tokens : {1, 4}) decode(kernels, format, threads, tokens, prefetch);
       }
