@@ -186,8 +186,9 @@ void attend_block(const AttentionTile& tile, int64_t start, float* scratch, cons
     }
   }
   // What no token sees may be any number: its slots may hold later positions.
-  multiply({scores + unseen, values + unseen * dim, out.values, kKeyBlock, dim, dim, count - unseen},
-           tile.rows, dim);
+  multiply(
+      {scores + unseen, values + unseen * dim, out.values, kKeyBlock, dim, dim, count - unseen},
+      tile.rows, dim);
 }
 
 void clear(const SoftmaxSum& sum, int64_t rows, int64_t head_dim) {

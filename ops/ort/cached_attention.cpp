@@ -99,12 +99,11 @@ class CachedAttention {
     inputs.past = total - inputs.tokens;
     inputs.replayed = context.count(kReplayed, inputs.tokens, "the tokens of qkv");
     if (!fits(shape_, inputs, slots)) {
-      past_key.refuse("[1, " + std::to_string(shape_.kv_heads) + ", C, " +
-                      std::to_string(shape_.head_dim) + "] with C at least " +
-                      std::to_string(total) + ", the positions, or a multiple of " +
-                      std::to_string(kKeyBlock) + " that is at least " +
-                      std::to_string(shape_.window + inputs.tokens - 1) +
-                      ", those that the run sees");
+      past_key.refuse(
+          "[1, " + std::to_string(shape_.kv_heads) + ", C, " + std::to_string(shape_.head_dim) +
+          "] with C at least " + std::to_string(total) + ", the positions, or a multiple of " +
+          std::to_string(kKeyBlock) + " that is at least " +
+          std::to_string(shape_.window + inputs.tokens - 1) + ", those that the run sees");
     }
     return inputs;
   }
