@@ -234,14 +234,24 @@ const char* name_of(StateKind kind) {
 }
 
 const char* name_of(InputRole role) {
-  constexpr const char* names[] = {"attention_mask", "position",     "valid",
-                                   "replayed",       "conv_columns", "logits_at"};
+  constexpr const char* names[] = {"attention_mask",   "position",     "valid",    "replayed",
+                                   "replayed_windows", "conv_columns", "logits_at"};
   return names[static_cast<size_t>(role)];
 }
 
-int StateTensor::growing_axis() const {
+int StateTensor::positions_axis() const {
+  if (kind == StateKind::kConv) return -1;
   const auto axis = std::find(shape.begin(), shape.end(), kCapacity);
-  return axis == shape.end() ? -1 : static_cast<int>(axis - shape.begin());
+  return axis == shape.end() ? kPositionsAxis : static_cast<int>(axis - shape.begin());
+}
+
+bool StateTensor::grows() const {
+  return std::find(shape.begin(), shape.end(), kCapacity) != shape.end();
+}
+
+int64_t StateTensor::slots() const {
+  const bool keeps_last = kind != StateKind::kConv && window && !grows();
+  return keeps_last && shape.size() > kPositionsAxis ? shape[kPositionsAxis] : 0;
 }
 
 const FileEntry* Manifest::file(std::string_view name) const {

@@ -15,6 +15,7 @@ namespace lfm::core {
 
 constexpr const char* kManifest = "manifest.json";
 constexpr int64_t kCapacity = -1;  // as a size of a state tensor: that of the session
+constexpr int kPositionsAxis = 2;  // of a cache that does not grow
 
 // The few numbers of the model that a runtime needs.
 struct ModelNumbers {
@@ -44,13 +45,24 @@ struct StateTensor {
   std::optional<std::string> input, output, columns;  // ports of the graph
   std::optional<int64_t> window;
 
-  // The axis of positions, or -1 where it does not grow.
-  int growing_axis() const;
+  // The axis of positions of a cache; -1 of a conv state.
+  int positions_axis() const;
+  bool grows() const;
+  // How many positions a cache with a window keeps where these are the last alone; else 0.
+  int64_t slots() const;
 };
 
 // The ports of Function that a target's graphs may lack, in this order.
-enum class InputRole { kAttentionMask, kPosition, kValid, kReplayed, kConvColumns, kLogitsAt };
-constexpr int kInputRoles = 6;
+enum class InputRole {
+  kAttentionMask,
+  kPosition,
+  kValid,
+  kReplayed,
+  kReplayedWindows,
+  kConvColumns,
+  kLogitsAt
+};
+constexpr int kInputRoles = 7;
 const char* name_of(InputRole role);
 
 // One function of the graph: the ports of its tokens and logits, by their names.

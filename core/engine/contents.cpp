@@ -31,7 +31,7 @@ void Contents::clear() {
   ids_.clear();
   checkpoints_.drop_after(0);
   state_.clear();
-  conv_position_ = 0;
+  conv_position_ = earliest_ = 0;
 }
 
 void Contents::rewind(int64_t position) {
@@ -50,9 +50,11 @@ float* Contents::append(TokenIds tokens) {
   const Start from = start();
   if (from.position < held && from.position == 0) {
     state_.clear();
+    earliest_ = 0;
   } else if (!from.keeps_conv) {
     state_.set_conv(from.conv);
   }
+  if (from.anew) earliest_ = held;
   // From the very beginning nothing is missing, and the tokens are simply appended again.
   const bool replays = state_.runtime().replay() >= 0 && from.position > 0;
   const int64_t replayed = replays ? held - from.position : 0;
@@ -63,7 +65,8 @@ float* Contents::append(TokenIds tokens) {
     const int64_t count = std::min(kPrefillChunk, unread - begin);
     const int64_t position = from.position + begin;
     logits = state_.run(ids_.data() + position, count, position,
-                        std::clamp<int64_t>(replayed - begin, 0, count));
+                        std::clamp<int64_t>(replayed - begin, 0, count), from.anew);
+    overwrite(position + count);
     keep_conv(position + count, tokens.size());
   }
   conv_position_ = static_cast<int64_t>(ids_.size());
@@ -82,7 +85,8 @@ KnownConv Contents::conv_to_save() const {
   return kept.position > 0 ? kept : conv();
 }
 
-void Contents::fill(TokenIds ids, const KnownConv& known) {
+void Contents::fill(TokenIds ids, const KnownConv& known, int64_t earliest) {
+  earliest_ = earliest;
   ids_.assign(ids.begin(), ids.end());
   conv_position_ = -1;
   if (known.position >= 0) set_conv(known);
@@ -100,7 +104,7 @@ void Contents::copy_from(const Contents& other) {
   const auto held = static_cast<int64_t>(other.ids_.size());
   const auto& tensors = state_.runtime().state_tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].growing_axis() < 0) continue;
+    if (tensors[i].kind == StateKind::kConv) continue;
     const HeldParts parts(tensors[i], state_.capacity(), held);
     for (size_t part = 0; part < parts.count; ++part) {
       std::memcpy(state_.tensor(i) + part * parts.stride,
@@ -108,16 +112,27 @@ void Contents::copy_from(const Contents& other) {
     }
   }
   checkpoints_ = other.checkpoints_;
-  fill(other.ids_, other.conv());
+  fill(other.ids_, other.conv(), other.earliest_);
 }
 
 Contents::Start Contents::start() const {
   const auto held = static_cast<int64_t>(ids_.size());
-  if (conv_position_ == held) return {held, true, nullptr};
+  if (conv_position_ == held && held >= earliest_) return {held, true, nullptr};
   const int64_t replay = state_.runtime().replay();
-  if (replay >= 0) return {std::max<int64_t>(0, held - replay), false, nullptr};
+  if (replay >= 0) {
+    const auto& windows = state_.runtime().windows();
+    const int64_t near = std::max<int64_t>(0, held - replay);
+    if (!windows || near == 0 || near >= earliest_) return {near, false, nullptr};
+    const int64_t far = std::max<int64_t>(0, held - windows->replay);
+    return {far, false, nullptr, far > 0};
+  }
   const KnownConv kept = checkpoints_.before(held);
   return {kept.position, false, kept.conv};
+}
+
+void Contents::overwrite(int64_t end) {
+  const auto& windows = state_.runtime().windows();
+  if (windows) earliest_ = std::max(earliest_, end - windows->reach);
 }
 
 // Keeps the conv state of a position that a run has come to, where it may be wanted. Several tokens

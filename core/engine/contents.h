@@ -6,6 +6,9 @@
 // cache already (Runtime::replay); elsewhere copies of the conv state are kept on the way
 // (Checkpoints), and what was read since the last one is read again. Either way this happens with
 // the next run, which has to be made anyway.
+//
+// A sliding layer's cache may keep its last positions alone, in slots that are used again. Further
+// back more tokens are run again, from which its keys and values follow (Windows).
 #pragma once
 
 #include <cstdint>
@@ -37,6 +40,8 @@ class Contents {
   const State& state() const { return state_; }
   // How many of the tokens that it holds the next run reads again.
   int64_t replay() const;
+  // Where a run may begin at the earliest by what the sliding layers keep.
+  int64_t earliest() const { return earliest_; }
 
   void clear();
   // Forgets what was read from a position on.
@@ -52,7 +57,8 @@ class Contents {
   // turn's beginning.
   KnownConv conv_to_save() const;
   // Takes ids whose keys and values were written to the state, and a conv state of them.
-  void fill(TokenIds ids, const KnownConv& known);
+  // `earliest` is that of the contents that they come from.
+  void fill(TokenIds ids, const KnownConv& known, int64_t earliest);
   // Takes a conv state of one of its positions for what `conv` gave there.
   void set_conv(const KnownConv& known);
   // Fills empty contents with others of the same runtime and capacity.
@@ -64,13 +70,17 @@ class Contents {
     int64_t position;
     bool keeps_conv;
     Conv conv;
+    bool anew = false;  // whether sliding layers write what is replayed anew
   };
   Start start() const;
   void keep_conv(int64_t position, size_t reading);
+  // Notes that sliding layers took what stands before `end`, in the place of older positions.
+  void overwrite(int64_t end);
 
   State state_;
   std::vector<int32_t> ids_;
   int64_t conv_position_ = 0;  // where the conv state stands, which may be where ids went on to
+  int64_t earliest_ = 0;
   Checkpoints checkpoints_;
 };
 

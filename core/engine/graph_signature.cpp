@@ -107,7 +107,8 @@ Ports wanted_inputs(const Graph& graph) {
   const std::string counts = onnx_name(ElementType::kInt64);
   Ports wanted{{ports.input_ids, {counts, {1, kAny}}},
                {*ports.port(InputRole::kAttentionMask), {counts, {1, kAny}}}};
-  for (const InputRole role : {InputRole::kReplayed, InputRole::kConvColumns}) {
+  for (const InputRole role :
+       {InputRole::kReplayed, InputRole::kReplayedWindows, InputRole::kConvColumns}) {
     if (const auto& port = ports.port(role)) wanted[*port] = {counts, {1}};
   }
   if (const auto& port = ports.port(InputRole::kLogitsAt)) wanted[*port] = {counts, {kAny}};

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "bundle/python_text.h"
+#include "engine/saturated.h"
+#include "engine/state.h"
 #include "lfm_ops/formats.h"
 #include "lfm_ops/layout.h"
 
@@ -30,15 +32,38 @@ void require_roles(const Bundle& bundle, const Graph& graph) {
   }
 }
 
-// A cache grows, and only what does not is ever cleared.
+// Of a cache that keeps the last positions alone: enough for a run, in whole blocks.
+void require_slots(const Bundle& bundle, const StateTensor& tensor) {
+  constexpr int64_t kBlock = 64;
+  const int64_t least = saturated_sum(*tensor.window - 1, kPrefillChunk);
+  if (tensor.slots() >= least && tensor.slots() % kBlock == 0) return;
+  throw Error(LFM_BUNDLE, bundle.folder() + ": state " + tensor.name + ": keeps " +
+                              std::to_string(tensor.slots()) +
+                              " positions, expected a multiple of " + std::to_string(kBlock) +
+                              " that is at least " + std::to_string(least) + ", for a window of " +
+                              std::to_string(*tensor.window));
+}
+
+// A cache grows, unless it keeps a window's last positions.
 void require_kinds(const Bundle& bundle, const Graph& graph) {
+  const Function& ports = graph.functions[0];
+  const bool anew = graph.target == kOnnx && ports.port(InputRole::kReplayedWindows);
+  bool grows = false;
   for (const StateTensor& tensor : graph.state) {
     const auto axes = std::count(tensor.shape.begin(), tensor.shape.end(), kCapacity);
-    const int wanted = tensor.kind == StateKind::kConv ? 0 : 1;
+    const bool keeps_last = anew && tensor.kind != StateKind::kConv && tensor.window && axes == 0;
+    if (keeps_last) require_slots(bundle, tensor);
+    grows = grows || axes > 0;
+    const int wanted = tensor.kind == StateKind::kConv || keeps_last ? 0 : 1;
     if (axes == wanted) continue;
     throw Error(LFM_BUNDLE, bundle.folder() + ": state " + tensor.name + ": " +
                                 std::to_string(axes) + " axes grow with the capacity, expected " +
                                 std::to_string(wanted) + " of kind " + name_of(tensor.kind));
+  }
+  if (anew && grows && !ports.port(InputRole::kReplayed)) {
+    throw Error(LFM_BUNDLE, bundle.folder() + ": " + ports.name +
+                                " has a port for replayed_windows and none for replayed, without "
+                                "which caches that grow cannot be told");
   }
 }
 

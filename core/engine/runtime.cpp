@@ -1,6 +1,7 @@
 #include "engine/runtime.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "engine/graph_signature.h"
@@ -25,12 +26,27 @@ int checked_threads(int threads) {
 
 // Each convolution of kernel k sees k - 1 tokens back, and its state holds as many.
 int64_t seen_by_convolutions(const Graph& graph) {
-  if (!graph.functions[0].port(InputRole::kReplayed)) return -1;
+  const Function& ports = graph.functions[0];
+  if (!ports.port(InputRole::kReplayed) && !ports.port(InputRole::kReplayedWindows)) return -1;
   int64_t seen = 0;
   for (const StateTensor& tensor : graph.state) {
     if (tensor.kind == StateKind::kConv) seen = saturated_sum(seen, tensor.shape.back());
   }
   return seen;
+}
+
+// None where all caches keep everything.
+std::optional<Windows> windows_of(const Graph& graph, int64_t seen) {
+  Windows found{std::numeric_limits<int64_t>::max(), seen};
+  bool any = false;
+  for (const StateTensor& tensor : graph.state) {
+    if (tensor.kind != StateKind::kKey || tensor.slots() == 0) continue;
+    any = true;
+    found.reach = std::min(found.reach, tensor.slots() - (*tensor.window - 1));
+    found.replay = saturated_sum(found.replay, *tensor.window - 1);
+  }
+  if (!any) return std::nullopt;
+  return found;
 }
 
 }  // namespace
@@ -43,6 +59,7 @@ Runtime::Runtime(std::shared_ptr<const Bundle> bundle, int threads)
   require_onnx_graph(*bundle_);
   require_weights(*bundle_, ours);
   replay_ = seen_by_convolutions(bundle_->manifest().graph);
+  windows_ = windows_of(bundle_->manifest().graph, replay_);
   ort_ = &onnxruntime();
   load(ours);
   require_signature(*ort_, *session_, *bundle_);

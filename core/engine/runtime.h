@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,14 @@
 namespace lfm::core {
 
 class State;
+
+// What the sliding layers of a graph keep together, where it is not everything.
+struct Windows {
+  int64_t reach;  // how far before the end of what was ever read a run may begin
+  // How many tokens before a position give their keys and values there, and the conv state, run on
+  // top of anything, while caches that keep everything take nothing.
+  int64_t replay;
+};
 
 class Runtime {
  public:
@@ -33,6 +42,7 @@ class Runtime {
   // How many tokens before a position give the conv state there, run on top of an empty one with
   // nothing appended; -1 where a run can only append.
   int64_t replay() const { return replay_; }
+  const std::optional<Windows>& windows() const { return windows_; }
 
  private:
   friend class State;
@@ -42,6 +52,7 @@ class Runtime {
   std::shared_ptr<const Bundle> bundle_;
   int threads_;
   int64_t replay_;
+  std::optional<Windows> windows_;
   const Ort* ort_ = nullptr;
   OrtHandle<OrtSession> session_;
 };

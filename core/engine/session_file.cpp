@@ -49,7 +49,7 @@ TensorToWrite cache_to_write(const Contents& contents, size_t index) {
   const auto held = static_cast<int64_t>(contents.ids().size());
   const HeldParts parts(tensor, state.capacity(), held);
   const char* const data = state.tensor(index);
-  return {stored_name(tensor), stored_type(tensor.dtype), state_shape(tensor, held),
+  return {stored_name(tensor), stored_type(tensor.dtype), held_shape(tensor, held),
           [parts, data](const auto& take) {
             for (size_t part = 0; part < parts.count; ++part) {
               take(data + part * parts.stride, parts.size);
@@ -68,7 +68,7 @@ std::vector<TensorToWrite> tensors_of(const Contents& contents, const KnownConv&
   const auto& state = contents.state().runtime().state_tensors();
   size_t at = 0;
   for (size_t i = 0; i < state.size(); ++i) {
-    if (state[i].growing_axis() >= 0) {
+    if (state[i].kind != StateKind::kConv) {
       tensors.push_back(cache_to_write(contents, i));
     } else if (known.position >= 0) {
       tensors.push_back(conv_to_write(state[i], known.conv, at));
@@ -101,6 +101,10 @@ void write_session(const std::string& path, const Contents& contents, std::strin
                     {"capacity", std::to_string(contents.state().capacity())},
                     {"attached", std::string(attached)},
                     {"conv_position", std::to_string(known.position)}};
+  if (contents.state().runtime().windows()) {
+    const auto held = static_cast<int64_t>(contents.ids().size());
+    metadata["earliest"] = std::to_string(std::min(contents.earliest(), held + 1));
+  }
   SessionDigest digest(metadata);
   for (const TensorToWrite& tensor : tensors) {
     digest.begin(tensor.name, tensor.dtype, tensor.shape);
@@ -173,7 +177,7 @@ const StoredTensor& SavedSession::tensor(const std::string& name, const char* dt
 }
 
 bool SavedSession::is_stored(const StateTensor& described) const {
-  return described.growing_axis() >= 0 || conv_position_ >= 0;
+  return described.kind != StateKind::kConv || conv_position_ >= 0;
 }
 
 // Holds names, types and shapes to the bundle's, before anything is read.
@@ -196,7 +200,8 @@ void SavedSession::check_tensors(const std::vector<StateTensor>& state) const {
     if (!is_stored(described)) continue;
     const std::string name = stored_name(described);
     const auto& found = tensor(name, stored_type(described.dtype)).shape;
-    const auto expected = state_shape(described, position_);
+    const bool conv = described.kind == StateKind::kConv;
+    const auto expected = conv ? described.shape : held_shape(described, position_);
     if (found != expected) {
       damaged("tensor " + name + " has shape " + list(found) + ", expected " + list(expected));
     }
@@ -223,7 +228,7 @@ void SavedSession::read_into(Contents& contents) const {
   for (size_t i = 0; i < described.size(); ++i) {
     if (!is_stored(described[i])) continue;
     const std::string_view bytes = file_.tensors().at(stored_name(described[i])).bytes;
-    if (described[i].growing_axis() < 0) {
+    if (described[i].kind == StateKind::kConv) {
       conv->insert(conv->end(), bytes.begin(), bytes.end());
       continue;
     }
@@ -239,7 +244,8 @@ void SavedSession::read_into(Contents& contents) const {
   for (const int32_t id : ids) {
     if (id < 0 || id >= vocab_size_) damaged("it holds tokens that the model does not have");
   }
-  contents.fill(ids, {conv_position_, conv});
+  const bool windows = state.runtime().windows().has_value();
+  contents.fill(ids, {conv_position_, conv}, windows ? number("earliest", 0, position_ + 1) : 0);
 }
 
 }  // namespace lfm::core

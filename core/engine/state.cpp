@@ -42,15 +42,22 @@ int64_t state_bytes(const StateTensor& tensor, int64_t capacity) {
   return size;
 }
 
+std::vector<int64_t> held_shape(const StateTensor& tensor, int64_t held) {
+  std::vector<int64_t> shape = state_shape(tensor, held);
+  int64_t& positions = shape[static_cast<size_t>(tensor.positions_axis())];
+  positions = std::min(positions, held);
+  return shape;
+}
+
 HeldParts::HeldParts(const StateTensor& tensor, int64_t capacity, int64_t held) {
-  const auto axis = static_cast<size_t>(tensor.growing_axis());
+  const auto axis = static_cast<size_t>(tensor.positions_axis());
   auto position = static_cast<size_t>(bytes_of(tensor.dtype));
   for (size_t i = 0; i < tensor.shape.size(); ++i) {
     if (i == axis) continue;
     (i < axis ? count : position) *= static_cast<size_t>(tensor.shape[i]);
   }
-  size = position * static_cast<size_t>(held);
-  stride = position * static_cast<size_t>(capacity);
+  size = position * static_cast<size_t>(held_shape(tensor, held)[axis]);
+  stride = position * static_cast<size_t>(state_shape(tensor, capacity)[axis]);
 }
 
 // What is bound to the graph. All of it is set once but the tokens of longer runs and the mask,
@@ -71,9 +78,11 @@ struct State::Binding {
     one_token = tensor(ids.data(), {1, 1}, kOrtInt64);
   }
 
-  void run(const int32_t* tokens, int64_t count, int64_t position, int64_t replays) {
+  void run(const int32_t* tokens, int64_t count, int64_t position, int64_t replays,
+           int64_t replays_in_windows) {
     std::copy_n(tokens, count, ids.begin());
     replayed = replays;
+    replayed_windows = replays_in_windows;
     bind_tokens(count);
     bind_mask(position + count);
     ort.check(ort_RunWithBinding(ort.api)(session, options.get(), io.get()), what);
@@ -114,6 +123,9 @@ struct State::Binding {
   void bind_counts() {
     if (const auto& port = ports.port(InputRole::kReplayed)) {
       input(*port, tensor(&replayed, {1}, kOrtInt64));
+    }
+    if (const auto& port = ports.port(InputRole::kReplayedWindows)) {
+      input(*port, tensor(&replayed_windows, {1}, kOrtInt64));
     }
     if (const auto& port = ports.port(InputRole::kConvColumns)) {
       input(*port, tensor(&conv_columns, {1}, kOrtInt64));
@@ -171,7 +183,7 @@ struct State::Binding {
   int64_t filled = 0;  // of the mask
   std::vector<int64_t> ids;
   int64_t bound_tokens = 0;
-  int64_t replayed = 0, conv_columns = 0, last = -1;
+  int64_t replayed = 0, replayed_windows = 0, conv_columns = 0, last = -1;
   OrtHandle<OrtMemoryInfo> info{nullptr, nullptr};
   OrtHandle<OrtRunOptions> options{nullptr, nullptr};
   OrtHandle<OrtIoBinding> io{nullptr, nullptr};
@@ -192,8 +204,9 @@ State::State(std::shared_ptr<const Runtime> runtime, int64_t capacity)
 
 State::~State() = default;
 
-float* State::run(const int32_t* ids, int64_t count, int64_t position, int64_t replayed) {
-  binding_->run(ids, count, position, replayed);
+float* State::run(const int32_t* ids, int64_t count, int64_t position, int64_t replayed,
+                  bool anew) {
+  binding_->run(ids, count, position, replayed, anew ? 0 : replayed);
   return reinterpret_cast<float*>(binding_->logits.data());
 }
 

@@ -27,8 +27,10 @@ class State {
 
   // Appends tokens, at most kPrefillChunk, at `position` and returns the last one's logits [vocab],
   // which hold until the next run. The first `replayed` of them stand in the cache already and are
-  // not appended. LFM_BUNDLE: the graph failed to run; the state is then undefined.
-  float* run(const int32_t* ids, int64_t count, int64_t position, int64_t replayed);
+  // not appended, but with `anew` to the caches that keep their last positions alone. LFM_BUNDLE:
+  // the graph failed to run; the state is then undefined.
+  float* run(const int32_t* ids, int64_t count, int64_t position, int64_t replayed,
+             bool anew = false);
 
   // Forgets everything. Only the conv state is zeroed: attention never reads beyond the position.
   void clear() { set_conv(nullptr); }
@@ -54,8 +56,11 @@ class State {
 std::vector<int64_t> state_shape(const StateTensor& tensor, int64_t capacity);
 int64_t state_bytes(const StateTensor& tensor, int64_t capacity);
 
-// Where the first `held` positions of a tensor that grows lie in its memory: `count` parts of
-// `size` bytes, one at every `stride`.
+// Sizes of what a session that holds `held` positions has of a cache.
+std::vector<int64_t> held_shape(const StateTensor& tensor, int64_t held);
+
+// Where the first `held` positions of a cache lie in its memory, or all that it keeps: `count`
+// parts of `size` bytes, one at every `stride`.
 struct HeldParts {
   HeldParts(const StateTensor& tensor, int64_t capacity, int64_t held);
 

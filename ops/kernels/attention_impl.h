@@ -161,14 +161,16 @@ int64_t clamp_to_block(int64_t key, int64_t block_start) {
 template <class T>
 void attend_block(const AttentionTile& tile, int64_t start, float* scratch, const SoftmaxSum& out) {
   const int64_t dim = tile.head_dim, count = clamp_to_block(tile.last_position() + 1, start);
+  const int64_t unseen = clamp_to_block(tile.first_key(tile.position), start);
+  const int64_t slot = start % tile.slots;
   float* keys = scratch;
   float* values = keys + kKeyBlock * dim;
   float* scores = values + kKeyBlock * dim;
-  const T* key_data = static_cast<const T*>(tile.key.data) + start * dim;
-  const T* value_data = static_cast<const T*>(tile.value.data) + start * dim;
+  const T* key_data = static_cast<const T*>(tile.key.data) + slot * dim;
+  const T* value_data = static_cast<const T*>(tile.value.data) + slot * dim;
   const bool scaled = sizeof(T) == 1;
-  transpose_keys<T>({key_data, scaled ? tile.key.scales + start : nullptr, count, dim}, keys);
-  widen_values<T>({value_data, scaled ? tile.value.scales + start : nullptr, count, dim}, values);
+  transpose_keys<T>({key_data, scaled ? tile.key.scales + slot : nullptr, count, dim}, keys);
+  widen_values<T>({value_data, scaled ? tile.value.scales + slot : nullptr, count, dim}, values);
 
   for (int64_t i = 0; i < tile.rows * kKeyBlock; ++i) scores[i] = 0.0f;
   multiply({tile.query, keys, scores, dim, kKeyBlock, kKeyBlock, dim}, tile.rows, kKeyBlock);
@@ -183,7 +185,10 @@ void attend_block(const AttentionTile& tile, int64_t start, float* scratch, cons
       for (int64_t i = 0; i < kKeyBlock; ++i) row_scores[i] = 0.0f;
     }
   }
-  multiply({scores, values, out.values, kKeyBlock, dim, dim, count}, tile.rows, dim);
+  // What no token sees may be any number: its slots may hold later positions.
+  multiply(
+      {scores + unseen, values + unseen * dim, out.values, kKeyBlock, dim, dim, count - unseen},
+      tile.rows, dim);
 }
 
 void clear(const SoftmaxSum& sum, int64_t rows, int64_t head_dim) {

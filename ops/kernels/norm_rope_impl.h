@@ -46,10 +46,10 @@ void append_int8(const float* in, int64_t head_dim, int8_t* out, float* scale) {
 }
 
 void append(const float* in, int64_t head_dim, CacheType type, const CacheHead& head,
-            int64_t position) {
-  const int64_t start = position * head_dim;
+            int64_t slot) {
+  const int64_t start = slot * head_dim;
   if (type == CacheType::kInt8) {
-    append_int8(in, head_dim, static_cast<int8_t*>(head.data) + start, head.scales + position);
+    append_int8(in, head_dim, static_cast<int8_t*>(head.data) + start, head.scales + slot);
     return;
   }
   for (int64_t d = 0; d < head_dim; d += kWidth) {

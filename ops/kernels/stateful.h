@@ -19,7 +19,9 @@ constexpr int64_t kMaxConvTaps = 16;
 
 enum class CacheType { kFloat, kFloat16, kInt8 };
 
-// The keys (or values) of one head, [capacity][head_dim]; int8 has a scale for each position.
+// The keys (or values) of one head, [slots][head_dim]; int8 has a scale for each slot. Position p
+// lies in slot p modulo slots: where a run goes further than that they are whole blocks, so that
+// the keys of a block are neighbours.
 struct CacheHead {
   void* data;
   float* scales;
@@ -45,6 +47,7 @@ struct AttentionTile {
   int64_t position;  // of the first token
   int64_t window;    // how many keys a token sees, itself included; 0: all
   int64_t head_dim;
+  int64_t slots;  // of key and value
   CacheType type;
   CacheHead key;
   CacheHead value;
@@ -93,9 +96,9 @@ struct AddNorm {
 struct StatefulKernels {
   void (*norm_rope)(const NormRope& how, const float* in, float* out);
 
-  // Writes a key or a value at `position`.
+  // Writes a key or a value to a slot.
   void (*append)(const float* in, int64_t head_dim, CacheType type, const CacheHead& head,
-                 int64_t position);
+                 int64_t slot);
 
   // The tile's sum over the keys of one span; scratch: attend_scratch floats, aligned to 64 bytes.
   void (*attend)(const AttentionTile& tile, int64_t span, float* scratch, const SoftmaxSum& out);

@@ -63,7 +63,7 @@ class CachedAttention {
   void compute(const Context& context) {
     const Tensor past_key =
         context.input(kPastKey).require({1, shape_.kv_heads, kAny, shape_.head_dim});
-    const AttentionInputs inputs = read(context, past_key.dims[2]);
+    const AttentionInputs inputs = read(context, past_key);
     const Tensor out = context.output(0, {1, inputs.tokens, shape_.heads * shape_.head_dim});
     const Cache cache = bind_cache(context, past_key);
     if (inputs.tokens == 0) return;
@@ -77,7 +77,7 @@ class CachedAttention {
     throw Failure(Attributes::label(attribute) + "got " + std::to_string(got) + ", want " + wanted);
   }
 
-  AttentionInputs read(const Context& context, int64_t capacity) const {
+  AttentionInputs read(const Context& context, const Tensor& past_key) const {
     const int64_t columns = (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim;
     AttentionInputs inputs{};
     const Tensor qkv = context.input(kQkv).require({1, kAny, columns});
@@ -90,13 +90,21 @@ class CachedAttention {
     inputs.cos = cos.as<float>();
     inputs.sin = sin.as<float>();
     const Tensor mask = context.input(kMask).require({1, kAny});
-    const int64_t total = mask.dims[1], most = std::min(capacity, cos.dims[0]);
+    const int64_t total = mask.dims[1], slots = past_key.dims[2];
+    const int64_t most = shape_.window > 0 ? cos.dims[0] : std::min(slots, cos.dims[0]);
     if (total < inputs.tokens || total > most) {
       mask.refuse("[1, " + std::to_string(inputs.tokens) + " to " + std::to_string(most) +
                   "], from the tokens of qkv to the positions of past_key and of cos");
     }
     inputs.past = total - inputs.tokens;
     inputs.replayed = context.count(kReplayed, inputs.tokens, "the tokens of qkv");
+    if (!fits(shape_, inputs, slots)) {
+      past_key.refuse(
+          "[1, " + std::to_string(shape_.kv_heads) + ", C, " + std::to_string(shape_.head_dim) +
+          "] with C at least " + std::to_string(total) + ", the positions, or a multiple of " +
+          std::to_string(kKeyBlock) + " that is at least " +
+          std::to_string(shape_.window + inputs.tokens - 1) + ", those that the run sees");
+    }
     return inputs;
   }
 
@@ -107,24 +115,24 @@ class CachedAttention {
                                                               : 1;
     Cache cache{};
     cache.type = kCache;
-    cache.capacity = past_key.dims[2];
+    cache.slots = past_key.dims[2];
     const Tensor past_value =
-        context.input(kPastValue).require({1, shape_.kv_heads, cache.capacity, shape_.head_dim});
+        context.input(kPastValue).require({1, shape_.kv_heads, cache.slots, shape_.head_dim});
     cache.key.data = present(context, 1, past_key, kSize);
     cache.value.data = present(context, 2, past_value, kSize);
-    cache.key.scales = present_scale(context, 3, kKeyScale, cache.capacity);
-    cache.value.scales = present_scale(context, 4, kValueScale, cache.capacity);
+    cache.key.scales = present_scale(context, 3, kKeyScale, cache.slots);
+    cache.value.scales = present_scale(context, 4, kValueScale, cache.slots);
     return cache;
   }
 
-  float* present_scale(const Context& context, size_t output, Input input, int64_t capacity) const {
+  float* present_scale(const Context& context, size_t output, Input input, int64_t slots) const {
     const Tensor past = context.input(input);
     if (kCache != CacheType::kInt8) {
       if (past) throw Failure(std::string(past.name) + ": got a tensor, want none: not int8");
       return nullptr;
     }
     if (!past) throw Failure(std::string(past.name) + ": missing, want it with an int8 past_key");
-    past.require({1, shape_.kv_heads, capacity});
+    past.require({1, shape_.kv_heads, slots});
     return static_cast<float*>(present(context, output, past, sizeof(float)));
   }
 

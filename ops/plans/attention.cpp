@@ -15,6 +15,14 @@ int64_t element_size(CacheType type) {
 
 }  // namespace
 
+bool fits(const AttentionShape& shape, const AttentionInputs& inputs, int64_t slots) {
+  const int64_t total = inputs.past + inputs.tokens;
+  if (total <= slots) return true;
+  AttentionTile t{};
+  t.window = shape.window;
+  return slots % kKeyBlock == 0 && total - t.first_key(inputs.past) <= slots;
+}
+
 AttentionWork::AttentionWork(const StatefulKernels& kernels, const AttentionShape& shape,
                              const AttentionInputs& inputs, const Cache& cache, float* out)
     : kernels_(kernels), shape_(shape), inputs_(inputs), cache_(cache), out_(out) {}
@@ -78,8 +86,8 @@ void AttentionWork::run(int phase, int64_t begin, int64_t end, void* scratch) {
 }
 
 CacheHead AttentionWork::head(const CacheHead& first, int64_t index) const {
-  const int64_t bytes = cache_.capacity * shape_.head_dim * element_size(cache_.type);
-  float* scales = first.scales == nullptr ? nullptr : first.scales + index * cache_.capacity;
+  const int64_t bytes = cache_.slots * shape_.head_dim * element_size(cache_.type);
+  float* scales = first.scales == nullptr ? nullptr : first.scales + index * cache_.slots;
   return {static_cast<std::byte*>(first.data) + index * bytes, scales};
 }
 
@@ -92,6 +100,7 @@ AttentionTile AttentionWork::tile(int64_t kv, int64_t first_token, int64_t token
   t.position = inputs_.past + first_token;
   t.window = shape_.window;
   t.head_dim = shape_.head_dim;
+  t.slots = cache_.slots;
   t.type = cache_.type;
   t.key = head(cache_.key, kv);
   t.value = head(cache_.value, kv);
@@ -119,10 +128,11 @@ void AttentionWork::prepare(int64_t token, int64_t kv) const {
   if (token < inputs_.replayed) return;
   how.weight = inputs_.k_norm;
   how.scale = 1.0f;
+  const int64_t slot = position % cache_.slots;
   float key[kMostHeadDim];
   kernels_.norm_rope(how, key_in, key);
-  kernels_.append(key, dim, cache_.type, head(cache_.key, kv), position);
-  kernels_.append(value_in, dim, cache_.type, head(cache_.value, kv), position);
+  kernels_.append(key, dim, cache_.type, head(cache_.key, kv), slot);
+  kernels_.append(value_in, dim, cache_.type, head(cache_.value, kv), slot);
 }
 
 SoftmaxSum AttentionWork::span_sum(int64_t kv, int64_t span) const {

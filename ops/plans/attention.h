@@ -30,13 +30,17 @@ struct AttentionInputs {
   int64_t replayed;
 };
 
-// The cache of all heads: [kv_heads][capacity][head_dim], scales [kv_heads][capacity] with int8.
+// The cache of all heads: [kv_heads][slots][head_dim], scales [kv_heads][slots] with int8.
 struct Cache {
   CacheType type;
   CacheHead key;
   CacheHead value;
-  int64_t capacity;
+  int64_t slots;
 };
+
+// Whether a run can be computed in so many slots: all positions have their own, or else those that
+// the run sees and appends have, and are neighbours where a kernel takes them together.
+bool fits(const AttentionShape& shape, const AttentionInputs& inputs, int64_t slots);
 
 /// `out[tokens][heads][head_dim]`; appends keys and values to the cache, but for replayed tokens.
 class AttentionWork final : public Work {

@@ -183,24 +183,29 @@ Node attention(Random& random, int64_t tokens) {
   const int64_t kv = 1 + random.below(3), heads = kv * (1 + random.below(4));
   const int64_t dim = 16 * (1 + random.below(3)), rotary = 2 * random.below(dim / 2 + 1);
   const int64_t past = random.one_in(8) ? 1000 + random.below(100) : random.below(100);
-  const int64_t capacity = past + tokens + random.below(3);
+  const int64_t window = random.one_in(2) ? 0 : 1 + random.below(200);
+  const int64_t positions = past + tokens + random.below(3);
+  // Of a window a cache may keep less, in whole blocks.
+  const bool keeps_all = window == 0 || random.one_in(2);
+  const int64_t slots =
+      keeps_all ? positions : (window + tokens + 62) / 64 * 64 + 64 * random.below(2);
   node.info.integers = {{"num_heads", heads},
                         {"num_kv_heads", kv},
                         {"head_dim", dim},
                         {"rotary_dim", rotary},
-                        {"window", random.one_in(2) ? 0 : random.below(200)}};
+                        {"window", window}};
   node.info.reals = {{"scale", 0.2f}, {"epsilon", 1e-5f}};
   node.floats({1, tokens, (heads + 2 * kv) * dim});
   node.floats({dim});
   node.floats({dim});
-  node.floats({capacity, rotary / 2});
-  node.floats({capacity, rotary / 2});
+  node.floats({positions, rotary / 2});
+  node.floats({positions, rotary / 2});
   node.add(kOrtInt64, {1, past + tokens});
-  node.add(type, {1, kv, capacity, dim});
-  node.add(type, {1, kv, capacity, dim});
+  node.add(type, {1, kv, slots, dim});
+  node.add(type, {1, kv, slots, dim});
   for (int i = 0; i < 2; ++i) {
     if (type == kOrtInt8) {
-      node.floats({1, kv, capacity});
+      node.floats({1, kv, slots});
     } else {
       node.inputs.push_back(std::nullopt);
     }

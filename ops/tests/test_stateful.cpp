@@ -28,6 +28,7 @@ struct Cache {
   Cache(CacheType kind, int64_t positions, int64_t dim)
       : type(kind), head_dim(dim), bytes(positions * dim * 4), scales(positions) {}
   CacheHead head() { return {bytes.data(), scales.data()}; }
+  int64_t slots() const { return static_cast<int64_t>(scales.size()); }
 
   double at(int64_t position, int64_t d) const {
     const int64_t i = position * head_dim + d;
@@ -45,18 +46,21 @@ struct Cache {
 struct Case {
   CacheType type;
   int64_t tokens, past, head_dim, group, window;
+  int64_t slots;  // that do as well as one for each position; 0: none do
 };
 
 const Case kCases[] = {
-    {CacheType::kFloat, 1, 0, 16, 1, 0},      {CacheType::kFloat16, 1, 1500, 64, 4, 0},
-    {CacheType::kInt8, 13, 1020, 64, 4, 0},   {CacheType::kFloat, 9, 70, 48, 3, 20},
-    {CacheType::kFloat16, 5, 130, 128, 7, 1}, {CacheType::kInt8, 16, 2100, 32, 2, 1100},
+    {CacheType::kFloat, 1, 0, 16, 1, 0, 0},       {CacheType::kFloat16, 1, 1500, 64, 4, 0, 0},
+    {CacheType::kInt8, 13, 1020, 64, 4, 0, 0},    {CacheType::kFloat, 9, 70, 48, 3, 20, 64},
+    {CacheType::kFloat16, 5, 130, 128, 7, 1, 64}, {CacheType::kInt8, 16, 2100, 32, 2, 1100, 1152},
+    {CacheType::kFloat16, 9, 250, 16, 3, 56, 64}, {CacheType::kInt8, 1, 191, 16, 1, 64, 64},
 };
 
 /// The attention of some of the tokens, as the op calls the kernels.
 Floats attend(const StatefulKernels& kernels, const Case& c, const Floats& query, Cache& key,
               Cache& value, int64_t first, int64_t tokens) {
   AttentionTile tile{};
+  tile.slots = key.slots();
   tile.query = query.data() + first * c.group * c.head_dim;
   tile.rows = tokens * c.group;
   tile.group = c.group;
@@ -97,16 +101,28 @@ std::vector<double> plain(const Case& c, const float* query, const Cache& key, c
   return out;
 }
 
+/// A key and a value for each position, written in order; nothing but NaN before.
+std::pair<Cache, Cache> filled(const StatefulKernels& kernels, const Case& c, int64_t slots) {
+  Random random(8);
+  Cache key(c.type, slots, c.head_dim), value(c.type, slots, c.head_dim);
+  for (Cache* cache : {&key, &value}) {
+    std::fill(cache->bytes.begin(), cache->bytes.end(), int8_t{-1});
+    std::fill(cache->scales.begin(), cache->scales.end(), std::nanf(""));
+  }
+  for (int64_t p = 0; p < c.past + c.tokens; ++p) {
+    for (Cache* cache : {&key, &value}) {
+      const Floats row = gaussian(random, c.head_dim);
+      kernels.append(row.data(), c.head_dim, c.type, cache->head(), p % slots);
+    }
+  }
+  return {key, value};
+}
+
 void check_attention(const StatefulKernels& kernels, const Case& c, const char* isa) {
   Random random(7);
-  const int64_t total = c.past + c.tokens;
   Floats query = gaussian(random, c.tokens * c.group * c.head_dim);
   for (float& x : query) x /= std::sqrt(static_cast<float>(c.head_dim));
-  Cache key(c.type, total, c.head_dim), value(c.type, total, c.head_dim);
-  for (int64_t p = 0; p < total; ++p) {
-    kernels.append(gaussian(random, c.head_dim).data(), c.head_dim, c.type, key.head(), p);
-    kernels.append(gaussian(random, c.head_dim).data(), c.head_dim, c.type, value.head(), p);
-  }
+  auto [key, value] = filled(kernels, c, c.past + c.tokens);
   const Floats whole = attend(kernels, c, query, key, value, 0, c.tokens);
   double worst = 0;
   for (int64_t row = 0; row < c.tokens * c.group; ++row) {
@@ -116,6 +132,12 @@ void check_attention(const StatefulKernels& kernels, const Case& c, const char* 
     }
   }
   CHECK(worst <= 2e-6, "%s, past %d: %g", isa, static_cast<int>(c.past), worst);
+  if (c.slots > 0) {
+    auto [kept_key, kept_value] = filled(kernels, c, c.slots);
+    const Floats kept = attend(kernels, c, query, kept_key, kept_value, 0, c.tokens);
+    CHECK(std::memcmp(kept.data(), whole.data(), kept.size() * sizeof(float)) == 0, "%s: %d slots",
+          isa, static_cast<int>(c.slots));
+  }
   for (int64_t step : {1, 3}) {
     for (int64_t first = 0; first < c.tokens; first += step) {
       const int64_t tokens = std::min(step, c.tokens - first);

@@ -82,7 +82,8 @@ class StateTensor(msgspec.Struct, frozen=True):
     """The layer it belongs to, or null for a tensor that stacks those of several."""
     dtype: Literal["float32", "float16", "int8"]
     shape: Annotated[list[Count | Literal["capacity"]], msgspec.Meta(min_length=1)]
-    """Sizes in order; `"capacity"` marks the axis that grows with a session's capacity."""
+    """Sizes in order; `"capacity"` marks the axis that grows with a session's capacity. A cache
+    with a `window` may have a number there: it keeps so many of the last positions (`windows`)."""
     input: str | None
     """The graph's input that takes it, or null where the runtime keeps it by its name."""
     output: str | None
@@ -111,6 +112,8 @@ class Function(msgspec.Struct, frozen=True):
     """Takes how many of `tokens` count `[1]`, from the first."""
     replayed: str | None = None
     """Takes how many of the first tokens stand in the cache already `[1]`: nothing is appended."""
+    replayed_windows: str | None = None
+    """As `replayed`, of sliding layers that keep the last positions alone."""
     conv_columns: str | None = None
     """Takes how many columns `StateTensor.columns` are to have `[1]`."""
     logits_at: str | None = None
@@ -119,7 +122,15 @@ class Function(msgspec.Struct, frozen=True):
     """S, where it is fixed."""
 
 
-InputRole = Literal["attention_mask", "position", "valid", "replayed", "conv_columns", "logits_at"]
+InputRole = Literal[
+    "attention_mask",
+    "position",
+    "valid",
+    "replayed",
+    "replayed_windows",
+    "conv_columns",
+    "logits_at",
+]
 INPUT_ROLES: tuple[InputRole, ...] = get_args(InputRole)
 """The roles of `Function` that a target's graphs may lack."""
 

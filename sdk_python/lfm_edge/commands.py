@@ -163,6 +163,10 @@ def _facts(bundle: Bundle) -> Table:
     functions = ", ".join(function.name for function in graph.functions)
     growing = sum(state_bytes(t, 1) for t in graph.state if "capacity" in t.shape)
     fixed = sum(state_bytes(t, 1) for t in graph.state if "capacity" not in t.shape)
+    last = [t for t in graph.state if t.window is not None and "capacity" not in t.shape]
+    kept = ", ".join(sorted({str(size) for t in last for size in t.shape[2:3]}))
+    sliding = f"; sliding layers keep the last {kept} positions" if kept else ""
+    state = f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes{sliding}"
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in (
         ("model", f"{model.name} ({model.family})"),
@@ -170,7 +174,7 @@ def _facts(bundle: Bundle) -> Table:
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("context", f"up to {model.max_context:,} tokens"),
         ("graph", f"{graph.file}, target {graph.target}, {functions}"),
-        ("state", f"{len(graph.state)} tensors: {growing:,} bytes a token and {fixed:,} bytes"),
+        ("state", state),
         ("quantization", f"{quantization.method}, head {quantization.head}; {formats}{calibrated}"),
         ("golden vectors", f"{len(manifest.golden.ids)}, within {manifest.golden.tolerance:.2e}"),
         ("written by", f"{manifest.producer}, format {manifest.format_version}"),

@@ -16,7 +16,7 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_native,
 )
 
-from .bundle import MAX_CONTEXT, Bundle, Function, InputRole, StateTensor
+from .bundle import INPUT_ROLES, MAX_CONTEXT, Bundle, Function, InputRole, StateTensor
 from .errors import BundleError, one_line_errors
 from .runtime import (
     Conv,
@@ -29,6 +29,7 @@ from .runtime import (
 )
 from .targets import ONNX
 from .weights import require_weights
+from .windows import POSITIONS_AXIS, slots, windows
 
 __all__ = ["BoundState", "OnnxRuntime"]
 
@@ -63,7 +64,7 @@ class OnnxRuntime:
         self.bundle = bundle
         self.graph = bundle.manifest.graph
         self.ports = _the_function(bundle)
-        require_roles(bundle, ("attention_mask", "replayed", "conv_columns", "logits_at"))
+        require_roles(bundle, [role for role in INPUT_ROLES if role not in {"position", "valid"}])
         _check_state(bundle)
         self.access = _access(self.ports, self.graph.state)
         self.vocab_size = bundle.manifest.model.vocab_size
@@ -164,8 +165,25 @@ class BoundState:
         Raises:
             BundleError: the graph failed to run; the state is then undefined.
         """
-        replays = self._runtime.ports.replayed is not None
-        self._run(self.binding, ids, position, {"replayed": replayed} if replays else {})
+        return self._replay(ids, position, replayed, replayed)
+
+    def run_anew(self, ids: NDArray[np.int64], position: int, replayed: int) -> NDArray[np.float32]:
+        """As `run`, but caches that keep the last positions alone take the replayed tokens, too.
+
+        Raises:
+            BundleError: the graph failed to run; the state is then undefined.
+        """
+        return self._replay(ids, position, replayed, 0)
+
+    def _replay(
+        self, ids: NDArray[np.int64], position: int, replayed: int, in_windows: int
+    ) -> NDArray[np.float32]:
+        ports, wanted = self._runtime.ports, dict[InputRole, int]()
+        if ports.replayed is not None:
+            wanted["replayed"] = replayed
+        if ports.replayed_windows is not None:
+            wanted["replayed_windows"] = in_windows
+        self._run(self.binding, ids, position, wanted)
         return self._logits.reshape(-1).copy()
 
     def run_ahead(self, ids: NDArray[np.int64], position: int) -> tuple[NDArray[np.float32], Conv]:
@@ -249,26 +267,45 @@ def _access(ports: Function, state: Sequence[StateTensor]) -> StateAccess:
     conv = [tensor.shape[-1] for tensor in state if tensor.kind == "conv"]
     # Each convolution of kernel k sees k - 1 tokens back, and its state holds as many.
     seen = sum(size for size in conv if size != "capacity")
-    axes = {t.name: t.shape.index("capacity") for t in state if "capacity" in t.shape}
+    axes = {
+        t.name: t.shape.index("capacity") if "capacity" in t.shape else POSITIONS_AXIS
+        for t in state
+        if t.kind != "conv"
+    }
     columns = all(tensor.columns is not None for tensor in state if tensor.kind == "conv")
+    replays = ports.replayed is not None or ports.replayed_windows is not None
     return StateAccess(
-        seen if ports.replayed is not None else None,
+        seen if replays else None,
         conv=True,
         # The graph gives all convolutions the same number of columns.
         ahead=ports.logits_at is not None and columns and len(set(conv)) == 1,
         axes=axes,
+        windows=windows(state, seen),
     )
 
 
 def _check_state(bundle: Bundle) -> None:
-    """Holds each tensor to its kind: a cache grows, and only what does not is ever cleared."""
-    for tensor in bundle.manifest.graph.state:
-        axes, wanted = tensor.shape.count("capacity"), 0 if tensor.kind == "conv" else 1
+    """Holds each tensor to its kind: a cache grows, unless it keeps a window's last positions."""
+    graph = bundle.manifest.graph
+    anew = graph.target == ONNX and graph.functions[0].replayed_windows is not None
+    for tensor in graph.state:
+        try:
+            keeps_last = anew and slots(tensor) is not None
+        except ValueError as error:
+            raise BundleError(f"{bundle.folder}: state {tensor.name}: {error}") from None
+        wanted = 0 if tensor.kind == "conv" or keeps_last else 1
+        axes = tensor.shape.count("capacity")
         if axes != wanted:
             raise BundleError(
                 f"{bundle.folder}: state {tensor.name}: {axes} axes grow with the capacity, "
                 f"expected {wanted} of kind {tensor.kind}"
             )
+    grows = any("capacity" in tensor.shape for tensor in graph.state)
+    if anew and grows and graph.functions[0].replayed is None:
+        raise BundleError(
+            f"{bundle.folder}: {graph.functions[0].name} has a port for replayed_windows and none "
+            "for replayed, without which caches that grow cannot be told"
+        )
 
 
 def _found(node: ort.NodeArg, wanted: _Port | None) -> str:
@@ -312,7 +349,8 @@ def _the_function(bundle: Bundle) -> Function:
 
 def _counts(ports: Function) -> list[str]:
     """The inputs `[1]` by which tokens can be replayed and conv columns asked for."""
-    return [port for port in (ports.replayed, ports.conv_columns) if port is not None]
+    found = (ports.replayed, ports.replayed_windows, ports.conv_columns)
+    return [port for port in found if port is not None]
 
 
 def _ports(tensor: StateTensor) -> tuple[str, str]:

@@ -124,7 +124,10 @@ class PromptCache:
             return 0
         # Its user reads on meanwhile. The beginning of his prompt stays as it is.
         lasting = min(common(entry.prompt, ids), len(entry.prompt) - 1, len(ids) - 1)
-        return min(lasting, entry.session.reachable(ids))
+        lasting = min(lasting, entry.session.reachable(ids))
+        # A copy has none of what sliding layers keep, and reads more again than another target's.
+        windows = self._access.windows
+        return 0 if windows is not None and lasting <= windows.replay else lasting
 
     def _another(self) -> _Entry:
         """An entry of no use to the prompt: a new one, or else the least recently used."""

@@ -6,6 +6,9 @@ position again, on an empty conv state, where a graph can be told that these tok
 cache already (`StateAccess.replay`); elsewhere copies of the conv state are kept on the way
 (`Checkpoints`), and what was read since the last one is read again. Either way this happens with
 the next run, which has to be made anyway.
+
+A sliding layer's cache may keep its last positions alone. Further back more tokens are run again,
+from which its keys and values follow (`windows`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .runtime import AheadState, Conv, State, StateAccess
+from .runtime import AheadState, Conv, State, StateAccess, WindowState
 
 __all__ = ["PREFILL_CHUNK", "Checkpoints", "Contents", "runs"]
 
@@ -113,6 +116,21 @@ class Ahead:
         }
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        position: of its first token.
+        conv: the conv state that it needs there; None: the one that the state has.
+        anew: whether sliding layers write the keys and values of replayed tokens anew.
+    """
+
+    position: int
+    conv: Conv | None = None
+    anew: bool = False
+
+
 class Contents:
     """Tokens and the state that they led to.
 
@@ -129,6 +147,8 @@ class Contents:
         self._conv_position = 0  # where the conv state stands, which may be where ids went on to
         self._checkpoints = Checkpoints()
         self._ahead: Ahead | None = None
+        self.earliest = 0
+        """Where a run may begin at the earliest by what the sliding layers keep."""
 
     def clear(self) -> None:
         """Forgets everything; only for who made it busy, as all that changes something."""
@@ -136,12 +156,12 @@ class Contents:
         self.ids.clear()
         self._checkpoints.drop_after(0)
         self.state.clear()
-        self._conv_position = 0
+        self._conv_position = self.earliest = 0
 
     @property
     def replay(self) -> int:
         """How many of the tokens that it holds the next run reads again."""
-        return len(self.ids) - self._start()[0]
+        return len(self.ids) - self._start().position
 
     def rewind(self, position: int) -> None:
         """Forgets what was read from a position on."""
@@ -175,37 +195,44 @@ class Contents:
 
     def append_ahead(self, token: int, following: Sequence[int]) -> NDArray[np.float32]:
         """Reads a token, and runs with it those that may follow; the first one's logits."""
-        held, (start, conv) = len(self.ids), self._start()
-        if not self.access.ahead or start < held:
+        held, start = len(self.ids), self._start()
+        if not self.access.ahead or start.position < held:
             return self.append(np.array([token], np.int64))
-        if conv is not None:
-            self.state.set_conv(conv)
+        if start.conv is not None:
+            self.state.set_conv(start.conv)
         self._ahead, ids = None, [token, *following]
         state = cast(AheadState, self.state)
         logits, columns = state.run_ahead(np.array(ids, np.int64), held)
         self._ahead = Ahead(held, ids, logits, columns)
         self.ids.append(token)
         self._conv_position = held + len(ids)
+        self._overwrite(held + len(ids))
         return _row(logits, 0)
 
     def append(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Reads tokens, and before them what must be read again; the last one's logits."""
-        held, (start, conv) = len(self.ids), self._start()
+        held, start = len(self.ids), self._start()
         self._ahead = None
-        if start < held and start == 0:
+        if 0 == start.position < held:
             self.state.clear()
-        elif conv is not None:
-            self.state.set_conv(conv)
-        again = np.array(self.ids[start:], np.int64)
+            self.earliest = 0
+        elif start.conv is not None:
+            self.state.set_conv(start.conv)
+        if start.anew:
+            self.earliest = held
+        again = np.array(self.ids[start.position :], np.int64)
         # From the very beginning nothing is missing, and the tokens are simply appended again.
-        replayed = len(again) if self.access.replay is not None and start > 0 else 0
-        unread = np.concatenate([again, tokens]) if start < held else tokens
+        replayed = len(again) if self.access.replay is not None and start.position > 0 else 0
+        unread = np.concatenate([again, tokens]) if len(again) else tokens
         for run in runs(len(unread)):
-            ids, position = unread[run], start + run.start
-            if run.start < replayed:
-                logits = self.state.run(ids, position, min(replayed - run.start, len(ids)))
-            else:
+            ids, position = unread[run], start.position + run.start
+            if run.start >= replayed:
                 logits = self.state.run(ids, position)
+            else:
+                state = cast(WindowState, self.state)
+                replay = state.run_anew if start.anew else state.run
+                logits = replay(ids, position, min(replayed - run.start, len(ids)))
+            self._overwrite(position + len(ids))
             self._pass(position + len(ids), len(tokens))
         self.ids.extend(tokens.tolist())
         self._conv_position = len(self.ids)
@@ -232,9 +259,12 @@ class Contents:
         position, conv = self._checkpoints.before(len(self.ids))
         return (position, conv) if position else self.conv()
 
-    def fill(self, ids: list[int], conv: tuple[int, Conv] | None) -> None:
-        """Takes ids whose keys and values were written to the state, and a conv state of them."""
-        self.ids, self._conv_position = ids, -1
+    def fill(self, ids: list[int], conv: tuple[int, Conv] | None, earliest: int = 0) -> None:
+        """Takes ids whose keys and values were written to the state, and a conv state of them.
+
+        `earliest` is that of the contents that they come from.
+        """
+        self.ids, self._conv_position, self.earliest = ids, -1, earliest
         if conv is not None:
             self.set_conv(*conv)
 
@@ -250,26 +280,38 @@ class Contents:
         """Fills empty contents with others of the same runtime and capacity."""
         self.copy_beginning(other, len(other.ids))
         self._checkpoints = other._checkpoints.copy()
-        self.fill(self.ids, other.conv())
+        self.fill(self.ids, other.conv(), other.earliest)
 
     def copy_beginning(self, other: Contents, held: int) -> None:
-        """Fills empty contents with the first tokens of others, their conv state left out."""
+        """Fills empty contents with the first tokens of others.
+
+        Their conv state is left out, and what sliding layers keep: it is that of the others' end.
+        """
         assert self.access.axes is not None
         for name, axis in self.access.axes.items():
             part = (slice(None),) * axis + (slice(held),)
             self.state.tensors[name][part] = other.state.tensors[name][part]
-        self.fill(other.ids[:held], None)
+        self.fill(other.ids[:held], None, held + 1 if self.access.windows else 0)
 
-    def _start(self) -> tuple[int, Conv | None]:
-        """Where the next run begins, and the conv state it needs there; None: the one it has."""
-        held = len(self.ids)
-        if self._conv_position == held:
-            return held, None
-        if self._ahead is not None:
-            return held, self._ahead.conv(held)
-        if self.access.replay is not None:
-            return max(0, held - self.access.replay), {}
-        return self._checkpoints.before(held)
+    def _start(self) -> Start:
+        """Where the next run begins."""
+        held, windows = len(self.ids), self.access.windows
+        if held >= self.earliest and self._conv_position == held:
+            return Start(held)
+        if held >= self.earliest and self._ahead is not None:
+            return Start(held, self._ahead.conv(held))
+        if self.access.replay is None:
+            return Start(*self._checkpoints.before(held))
+        near = max(0, held - self.access.replay)
+        if windows is None or near == 0 or near >= self.earliest:
+            return Start(near, {})
+        far = max(0, held - windows.replay)
+        return Start(far, {}, anew=far > 0)
+
+    def _overwrite(self, end: int) -> None:
+        """Notes that sliding layers took what stands before `end`, in the place of older ones."""
+        if self.access.windows is not None:
+            self.earliest = max(self.earliest, end - self.access.windows.reach)
 
     def _pass(self, position: int, reading: int) -> None:
         """Keeps the conv state of a position that a run has come to, where it may be wanted.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .bundle import INPUT_ROLES, MANIFEST, Bundle, InputRole, StateTensor
 from .errors import BundleError
+from .windows import Windows
 
 __all__ = [
     "AheadState",
@@ -19,6 +20,7 @@ __all__ = [
     "Runtime",
     "State",
     "StateAccess",
+    "WindowState",
     "require_fixed_room",
     "require_ports",
     "require_roles",
@@ -43,8 +45,10 @@ class StateAccess:
     ahead: bool = False
     """Whether a run can give every token's logits and conv state (`AheadState`)."""
     axes: Mapping[str, int] | None = None
-    """Of each tensor that grows, the axis of positions; None where `State.tensors` are not the very
-    memory that a run changes."""
+    """Of each cache, the axis of positions; None where `State.tensors` are not the very memory that
+    a run changes."""
+    windows: Windows | None = None
+    """What sliding layers keep, where it is not everything (`WindowState`)."""
 
 
 class State(Protocol):
@@ -98,6 +102,18 @@ class AheadState(State, Protocol):
             The logits after each of them [S, vocab], and the conv columns: of each conv tensor of
             width K, the columns i to i + K are its state after `ids[:i + 1]`. Both hold until the
             next run.
+
+        Raises:
+            BundleError: the graph failed to run; the state is then undefined.
+        """
+        ...
+
+
+class WindowState(State, Protocol):
+    """A state whose sliding layers keep the last positions alone; where `StateAccess.windows`."""
+
+    def run_anew(self, ids: NDArray[np.int64], position: int, replayed: int) -> NDArray[np.float32]:
+        """As `run`, but these layers' caches take the replayed tokens, too.
 
         Raises:
             BundleError: the graph failed to run; the state is then undefined.

@@ -2,8 +2,10 @@
 
 Metadata: `format`, `version`, the SHA-256 of the bundle's manifest (`bundle`), `capacity`,
 `attached` (a text of whoever saved it), `conv_position` (where the conv state stands; -1 without
-one) and the SHA-256 of all tensors and of the rest of the metadata. Tensors: `ids` int32 [n], and
-`state.NAME` for each of the bundle's, of those that grow only the positions held.
+one), `earliest` where sliding layers keep the last positions alone (where a run may begin at the
+earliest; one more than the ids where none may) and the SHA-256 of all tensors and of the rest of
+the metadata. Tensors: `ids` int32 [n], and `state.NAME` for each of the bundle's, of caches only
+the positions held.
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ def write(path: Path, bundle: Bundle, contents: Contents, capacity: int, attache
         "attached": attached,
         "conv_position": str(conv[0] if conv else -1),
     }
+    if contents.access.windows is not None:
+        metadata["earliest"] = str(min(contents.earliest, held + 1))
     digest = _Digest(metadata)
     for name in sorted(tensors):
         digest.add(name, tensors[name])
@@ -124,6 +128,7 @@ class SavedSession:
         self.attached: str = metadata.get("attached", "")
         """The text that was saved with it."""
         self._conv_position = self._number(metadata, "conv_position")
+        self._metadata = metadata
 
     def read_into(self, contents: Contents) -> None:
         """Fills empty contents, whose capacity holds `position` tokens.
@@ -137,7 +142,8 @@ class SavedSession:
         for name, tensor in contents.state.tensors.items():
             axis = contents.access.axes.get(name)
             if axis is not None or self._conv_position >= 0:
-                size = [self.position if at == axis else n for at, n in enumerate(tensor.shape)]
+                held = self.position
+                size = [min(held, n) if at == axis else n for at, n in enumerate(tensor.shape)]
                 shapes[_stored(name)] = (_TYPES[str(tensor.dtype)], size)
         self._check_tensors(shapes)
         conv: dict[str, Array] = {}
@@ -156,7 +162,10 @@ class SavedSession:
             raise self._damaged("its content is not what was written")
         if not all(0 <= token < self._vocab_size for token in ids):
             raise self._damaged("it holds tokens that the model does not have")
-        contents.fill(ids, (self._conv_position, conv) if self._conv_position >= 0 else None)
+        kept = contents.access.windows is not None
+        earliest = self._number(self._metadata, "earliest") if kept else 0
+        known = (self._conv_position, conv) if self._conv_position >= 0 else None
+        contents.fill(ids, known, earliest)
 
     def _check_tensors(self, shapes: Mapping[str, tuple[str, list[int]]]) -> None:
         """Holds names, types and shapes to the bundle's, before anything is read."""
@@ -179,6 +188,8 @@ class SavedSession:
     def _number(self, metadata: Mapping[str, str], name: str) -> int:
         text = metadata.get(name, "")
         low, high = (1, None) if name == "capacity" else (-1, self.position)
+        if name == "earliest":
+            low, high = 0, self.position + 1
         digits = text.removeprefix("-")
         if digits.isascii() and digits.isdigit() and len(digits) <= 9:
             value = int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,67 @@ def test_a_bundle_of_lfm3_passes_its_golden_vectors(tmp_path: Path) -> None:
     assert found["stages"] == ["decode", "prefill", "rewind"]
     assert found["decode"] == pytest.approx(report.decode_error, rel=1e-6)
     assert found["prefill"] == pytest.approx(report.prefill_error, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def sliding(tmp_path_factory: pytest.TempPathFactory) -> lfm_edge.Model:
+    """A model whose sliding layers keep 576 positions, of a context of 4,096."""
+    drive([])
+    folder = tmp_path_factory.mktemp("sliding")
+    source = saved(random_model(tiny_lfm3(max_position_embeddings=4096)), folder / "source")
+    return lfm_edge.load(export(source, folder / "bundle", kv="int8").folder, threads=1)
+
+
+def test_sliding_layers_that_keep_the_last_positions_give_the_same_bits(
+    sliding: lfm_edge.Model, tmp_path: Path
+) -> None:
+    ids = [token % 320 for token in IDS]
+    session, file = sliding.session(3000), tmp_path / "session"
+    expected = [as_driven(session, ids)]
+    steps: list[Step] = [{"session": 3000}, {"read": ids}]
+    for place in (1290, 820, 300, 30):
+        session.rewind(place)
+        expected.append(as_driven(session, ids[5:700]))
+        steps += [{"rewind": place}, {"read": ids[5:700]}]
+        session = session.fork()
+        session.rewind(place + 1)
+        expected.append(as_driven(session, ids[9:10]))
+        steps += [{"fork": 0}, {"rewind": place + 1}, {"read": ids[9:10]}]
+        session.save(file.with_name(f"ours-{place}"))
+        steps += [{"save": str(file), "attached": ""}, {"saved": str(file), "context": 3000}]
+    found = [result for result in _loaded(sliding, *steps) if "run" in result]
+    assert found == expected
+    assert {result["run"] - len(ids[5:700]) for result in found[1::2]} == {24, 31, 30}
+    ours = {"saved": str(file.with_name("ours-30")), "context": 3000}
+    *_, read = _loaded(sliding, ours, {"rewind": 20}, {"read": ids[50:60]})
+    for opened in (Session.open(sliding, file), session):
+        opened.rewind(20)
+        assert as_driven(opened, ids[50:60]) == read
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shape": [1, 2, 448, 32]}, "keeps 448 positions, expected a multiple of 64 that is at"),
+        ({"shape": [1, 2, 577, 32]}, "keeps 577 positions"),
+        ({"shape": [1, 2]}, "keeps 0 positions"),
+        ({"shape": [1, 2, 640, 32]}, "past_key_values.4.key is"),
+        ({"window": None}, "0 axes grow with the capacity, expected 1 of kind key"),
+    ],
+)
+def test_slots_that_are_none_are_refused(
+    sliding: lfm_edge.Model, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(sliding.bundle.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    next(t for t in manifest["graph"]["state"] if t.get("window")).update(changes)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(lfm_edge.BundleError) as refused:
+        lfm_edge.load(folder)
+    *_, found = drive([{"open": str(folder)}, {"load": 1}])
+    assert words in str(refused.value)
+    assert found["error"] == str(refused.value)
 
 
 def test_two_hundred_greedy_tokens_are_python_s(model: lfm_edge.Model) -> None:

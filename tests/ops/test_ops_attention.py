@@ -227,6 +227,35 @@ def test_a_run_that_replays_what_was_run_gives_the_same_bits(kv: str, threads: i
 
 
 @pytest.mark.parametrize("kv", KINDS)
+@pytest.mark.parametrize(
+    ("window", "slots"), [(1, 64), (33, 128), (60, 128), (65, 128), (400, 512)]
+)
+def test_slots_that_are_used_again_change_no_bit(kv: str, window: int, slots: int) -> None:
+    """Position p in slot p modulo their number, whatever the chunks."""
+    attention = Attention(kv, 640, 0, Shape(window=window), threads=2)
+    names = attention.node.outputs[1:]
+    whole = attention.node()
+    state = {
+        IN_PLACE[name]: np.full_like(attention.node.feeds[IN_PLACE[name]][:, :, :slots], UNUSED)
+        for name in names
+    }
+    position = 0
+    for tokens in (1, 63, 64, 2, 1, 30, 64, 50, 64, 64, 1, 64, 64, 64, 44):
+        first, position = position, position + tokens
+        out, *present = attention.node(
+            qkv=attention.qkv[:, first:position],
+            attention_mask=np.ones((1, position), np.int64),
+            **state,
+        )
+        assert (out == whole[0][:, first:position]).all()
+        state = {IN_PLACE[name]: value for name, value in zip(names, present, strict=True)}
+    assert position == 640
+    last = np.arange(640 - slots, 640)
+    for value, want in zip(present, whole[1:], strict=True):
+        assert (value[:, :, last % slots] == want[:, :, last]).all()
+
+
+@pytest.mark.parametrize("kv", KINDS)
 def test_a_cache_may_be_full(kv: str) -> None:
     attention = Attention(kv, 4, 60)
     full = {

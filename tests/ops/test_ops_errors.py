@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.ops.nodes import Node, random_weight
-from tests.ops.test_ops_attention import Attention
+from tests.ops.test_ops_attention import Attention, Shape
 from tests.ops.test_ops_conv import Conv
 from tests.ops.test_ops_norm import add_rms_norm
 from tests.ops.test_ops_weights import gated_mlp, linear, sparse_moe
@@ -45,6 +45,15 @@ def refusal(action: Callable[[], Any]) -> str:
 def cut(name: str) -> Callable[[Node], dict[str, Any]]:
     """Takes the last element of an input away."""
     return lambda node: {name: np.ascontiguousarray(node.feeds[name][..., :-1])}
+
+
+def kept(slots: int) -> Callable[[Node], dict[str, Any]]:
+    """A cache of so many positions."""
+    return lambda node: {
+        name: np.ascontiguousarray(np.resize(value, (1, 2, slots, 32)))
+        for name, value in node.feeds.items()
+        if name in {"past_key", "past_value"}
+    }
 
 
 INPUTS = [
@@ -92,6 +101,19 @@ INPUTS = [
         ["past_value", "[1, 2, 7, 32]", "[1, 2, 8, 32]"],
     ),
     (lambda: Attention("int8", 2, 3).node, cut("past_key_scale"), ["past_key_scale", "7", "8"]),
+    *(
+        (
+            lambda: Attention("f16", 70, 200, Shape(window=60)).node,
+            kept(slots),
+            ["CachedAttention", "past_key", f"[1, 2, {slots}, 32]", "at least 270", "at least 129"],
+        )
+        for slots in (0, 64, 128, 150)
+    ),
+    (
+        lambda: Attention("f16", 70, 200).node,
+        kept(192),
+        ["attention_mask", "[1, 270]", "70 to 192"],
+    ),
     (
         lambda: Attention("f16", 2, 3, replayed=1).node,
         lambda _: {"replayed": np.array([3])},

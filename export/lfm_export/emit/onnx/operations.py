@@ -68,7 +68,8 @@ class OnnxOperations(Operations[Residual, ir.Value]):
         qkv = self._linear(x, part.q_proj, f"{name}/qkv")
         qkv = self._plus(qkv, qkv_bias(self._graph, part, f"{name}/qkv/biases"), f"{name}/qkv/sum")
         norms = [self._vector(norm.weight) for norm in (part.q_norm, part.k_norm)]
-        shape: Shape = [1, heads, "capacity", part.head_dim]
+        positions = self._signature.positions(part.window)
+        shape: Shape = [1, heads, positions, part.head_dim]
         window = part.window or None
         past = [
             self._signature.past(layer, kind, shape, self._kv, window) for kind in ("key", "value")
@@ -80,9 +81,12 @@ class OnnxOperations(Operations[Residual, ir.Value]):
                 for kind in ("key_scale", "value_scale")
             ]
         tables, mask = self._signature.rope_tables(part), self._signature.attention_mask
+        replayed = self._signature.count(
+            "replayed" if positions == "capacity" else "replayed_windows"
+        )
         out, *present = self._graph.node(
             "CachedAttention",
-            *(qkv, *norms, *tables, mask, *past, *scales, self._signature.count("replayed")),
+            *(qkv, *norms, *tables, mask, *past, *scales, replayed),
             name=name,
             domain=DOMAIN,
             outputs=5 if self._kv == "int8" else 3,

@@ -12,6 +12,7 @@ from typing import Literal
 
 import onnx_ir as ir
 from lfm_edge.bundle import Function, Graph, InputRole, StateTensor
+from lfm_edge.windows import slots_for
 from msgspec.structs import replace
 
 from ...architecture import Attention, Rope
@@ -88,6 +89,11 @@ class Signature:
         for value, tensor in zip(values, self._state[-len(values) :], strict=True):
             assert tensor.output is not None
             self._graph.output(value, tensor.output, _ELEMENTS[tensor.dtype], tensor.shape)
+
+    def positions(self, window: int) -> int | Literal["capacity"]:
+        """How many positions a layer's cache has: all, or the last where a window needs no more."""
+        kept = slots_for(window)
+        return kept if window and kept < self._max_context else "capacity"
 
     def count(self, role: InputRole) -> ir.Value:
         """An input `[1]` that says how many tokens or columns; see `lfm_edge.bundle.Function`."""
