@@ -9,20 +9,24 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count, islice
 from typing import Any, TypeVar
 
 from lfm_edge.errors import InvalidRequestError, LfmError
 from lfm_edge.extras import missing_dependency
+from threadpoolctl import threadpool_limits
 
 from .errors import ExportError
 from .notes import Note
 
 __all__ = ["Cluster"]
 
+Shared = TypeVar("Shared")
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -85,18 +89,49 @@ class Cluster:
             ray.shutdown()
 
     def run(
-        self, function: Callable[[Piece], Result], pieces: Sequence[Piece]
-    ) -> Iterator[tuple[int, Result]]:
-        """What `function` makes of each piece, with the piece's index, in whatever order they come.
+        self,
+        function: Callable[[Shared, Piece], Result],
+        shared: Shared,
+        pieces: Iterable[Piece],
+    ) -> Iterator[Result]:
+        """What `function` makes of `shared` and each piece, in their order.
+
+        Of the pieces, which are made when their time comes, two for each worker are taken ahead.
 
         Args:
             function: of a module that is installed on every machine.
-            pieces: what can be pickled.
+            shared: what can be pickled; sent to each machine once.
+            pieces: what can be pickled; arrays among it can be read only.
 
         Raises:
             ExportError: a worker could not do a piece, which it says with its address, or the piece
-                was lost with each of several workers.
+                was lost with each of several workers, or Ray has no room for it.
         """
+        common, pending = self._put((function, shared, version("lfm-edge"))), deque[_Sent]()
+        coming = enumerate(pieces, 1)
+        while True:
+            for number, piece in islice(coming, 2 * self._workers() - len(pending)):
+                sent = self._put(piece)
+                pending.append(_Sent(number, sent, self._send(common, sent)))
+            if not pending:
+                return
+            yield self._result(common, pending.popleft())
+
+    def _put(self, value: Any) -> Any:
+        errors = self._ray.exceptions
+        try:
+            return self._ray.put(value)
+        except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
+            raise ExportError(
+                f"Ray's object store on this machine is full ({type(error).__name__}): start Ray "
+                "with more --object-store-memory, or free the disk that it spills to"
+            ) from None
+
+    def _send(self, common: Any, piece: Any) -> Any:
+        do = self._ray.remote(_do).options(num_cpus=self._cpus, max_retries=0)
+        return do.remote(common, piece)
+
+    def _result(self, common: Any, sent: _Sent) -> Any:
         errors = self._ray.exceptions
         lost = (
             errors.WorkerCrashedError,
@@ -105,43 +140,58 @@ class Cluster:
             errors.OutOfMemoryError,
             errors.ObjectLostError,
         )
-        do = self._ray.remote(_do).options(num_cpus=self._cpus, max_retries=0)
-        here = version("lfm-edge")
-        tries = [1] * len(pieces)
-        pending = {do.remote(function, piece, here): i for i, piece in enumerate(pieces)}
-        while pending:
-            (done,), _ = self._ray.wait(list(pending), num_returns=1)
-            index = pending.pop(done)
+        done = sent.done
+        for tries in count(1):
             try:
                 result = self._ray.get(done)
             except lost as error:
-                what = f"piece {index + 1} of {len(pieces)}"
-                if tries[index] == _TRIES:
+                if tries == _TRIES:
                     raise ExportError(
-                        f"{what} was lost with {_TRIES} workers, the last time by "
+                        f"piece {sent.number} was lost with {_TRIES} workers, the last time by "
                         f"{type(error).__name__}; they may lack memory"
                     ) from None
-                tries[index] += 1
-                self._note(f"a worker was lost ({type(error).__name__}): {what} is done again")
-                pending[do.remote(function, pieces[index], here)] = index
+                self._note(
+                    f"a worker was lost ({type(error).__name__}): piece {sent.number} is done again"
+                )
+                done = self._send(common, sent.piece)
                 continue
             except errors.RayTaskError as error:
                 raise _explained(error) from None
             if isinstance(result, _Refused):
                 raise ExportError(result.message)
-            yield index, result
+            return result
+        raise AssertionError
+
+    def _workers(self) -> int:
+        """How many there is room for."""
+        rooms = (node["Resources"].get("CPU", 0) // self._cpus for node in _alive(self._ray))
+        return max(1, int(sum(rooms)))
 
 
-def _do(function: Callable[[Piece], Result], piece: Piece, wanted: str) -> Result | _Refused:
+@dataclass(frozen=True)
+class _Sent:
+    """A piece, and its result to come, as Ray refers to them."""
+
+    number: int
+    piece: Any
+    done: Any
+
+
+def _do(
+    common: tuple[Callable[[Shared, Piece], Result], Shared, str], piece: Piece
+) -> Result | _Refused:
     """On a worker."""
     import ray  # noqa: PLC0415 - optional
 
+    function, shared, wanted = common
     worker = f"worker {ray.util.get_node_ip_address()}"
     found = version("lfm-edge")
     if found != wanted:
         return _Refused(f"{worker}: has lfm-edge {found}, expected {wanted} as here; install that")
     try:
-        return function(piece)
+        # One thread for NumPy's products, so that sums keep their order.
+        with threadpool_limits(1, "blas"):
+            return function(shared, piece)
     except (LfmError, OSError) as error:
         return _Refused(f"{worker}: {error}")
 

@@ -96,6 +96,13 @@ def export(
             metavar="FOLDER", help="Keep the calibration here, for other targets of this model."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the calibration among the workers of a Ray cluster: HOST:PORT of its head.",
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of synthetic weights (default: 0).")
@@ -111,7 +118,9 @@ def export(
     Example: lfm-edge export LiquidAI/LFM2.5-8B-A1B my-bundle --quant q4
     """
     own = {name.replace("_", "-"): value for name, value in own.items()}
-    options = ExportOptions(target, quant, head, context, own, calibrate, bits, size, recipe, state)
+    options = ExportOptions(
+        target, quant, head, context, own, calibrate, bits, size, recipe, state, ray
+    )
     with (
         open_checkpoint(source, revision=revision, seed=seed, tokenizer=tokenizer) as checkpoint,
         ConsoleProgress() as progress,

@@ -16,6 +16,7 @@ from .architecture import Architecture
 from .auto import AUTO, Budget, choose_formats, fewest_bits
 from .calibrate import OWN, Calibration, calibrate, calibration_text, kept_text, own_text
 from .checkpoint import Checkpoint
+from .cluster import Cluster
 from .companions import Companions, read_companions
 from .device import add_device_file
 from .emit import TARGETS, Job, Target
@@ -36,6 +37,7 @@ from .walk import (
     checkpoint_identity,
 )
 from .weights import WeightStream, check_widths
+from .workers import Threads, Workers
 from .writer import bundle_folder, describe_files, folder_size, write_manifest
 
 __all__ = ["ExportOptions", "export_bundle"]
@@ -66,6 +68,8 @@ class ExportOptions:
     """A file that says the format of every matrix, instead of `quant` and `head`."""
     state: Path | None = None
     """Keeps the calibration for further exports; by default it is removed once `out` is whole."""
+    ray: str | None = None
+    """The address of a Ray cluster whose workers share the calibration."""
 
 
 def export_bundle(
@@ -96,7 +100,11 @@ def export_bundle(
     check_widths(architecture, scheme)
     companions = read_companions(checkpoint, architecture, note)
     text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
-    with bundle_folder(out) as folder, _state_folder(options, folder) as state:
+    with (
+        bundle_folder(out) as folder,
+        _state_folder(options, folder) as state,
+        _workers(options, note) as workers,
+    ):
         if options.calibrate == OWN:
             text = _own_text(checkpoint, architecture, options, folder, state, progress)
         if budget is not None:
@@ -119,7 +127,7 @@ def export_bundle(
             f"{PRODUCER} {version(PRODUCER)}",
             note,
         )
-        with _calibration(text, checkpoint, job, state, progress) as calibration:
+        with _calibration(text, checkpoint, job, state, progress, workers) as calibration:
             write_manifest(_write(checkpoint, target, job, calibration, progress), folder)
         bundle = Bundle(folder)  # before it takes the place of one that opens
         if target.on_devices:
@@ -177,8 +185,9 @@ def _calibration_text(
 ) -> Sequences | None:
     """What the model reads to be calibrated, found wrong before anything is written."""
     if options.calibrate is None:
-        if options.state is not None:
-            raise ExportError(f"--state {options.state}: goes with --calibrate TEXT")
+        for name, given in (("state", options.state), ("ray", options.ray)):
+            if given is not None:
+                raise ExportError(f"--{name} {given}: goes with --calibrate TEXT")
         return None
     if not any(format.group_size for format in scheme.formats):
         raise ExportError("--calibrate: --quant f32 rounds nothing; take q4, q6 or q8")
@@ -238,14 +247,31 @@ def _state_folder(options: ExportOptions, folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _workers(options: ExportOptions, note: Note) -> Iterator[Workers]:
+    """Who shares the calibration, found unreachable before any work is done."""
+    if options.ray is None:
+        yield Threads()
+        return
+    with Cluster.open(options.ray, 1, note) as cluster:
+        yield cluster
+
+
+@contextmanager
 def _calibration(
-    text: Sequences | None, checkpoint: Checkpoint, job: Job, state: Path, progress: Progress
+    text: Sequences | None,
+    checkpoint: Checkpoint,
+    job: Job,
+    state: Path,
+    progress: Progress,
+    workers: Workers,
 ) -> Iterator[Calibration | None]:
     """The calibrated matrices, where there is a text."""
     if text is None:
         yield None
         return
-    with calibrate(checkpoint, job.architecture, job.scheme, text, state, progress) as calibration:
+    with calibrate(
+        checkpoint, job.architecture, job.scheme, text, state, progress, workers
+    ) as calibration:
         yield calibration
 
 

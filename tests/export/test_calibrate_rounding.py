@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lfm_export.calibrate import rounding
 from lfm_export.calibrate.metric import Metric
+from lfm_export.calibrate.part import expert_weights
 from lfm_export.calibrate.rounding import (
     _choose_scale,
     _descend,
@@ -15,13 +17,18 @@ from lfm_export.calibrate.rounding import (
     quantize_calibrated,
 )
 from lfm_export.calibrate.statistics import Statistics
-from lfm_export.calibrate.walk import expert_weights
 from lfm_export.quantize import METHODS, STEPS
-from lfm_ops.formats import format_named
+from lfm_export.workers import Here, Threads
+from lfm_ops.formats import Format, format_named
+from lfm_ops.quantized import QuantizedTensor
 from lfm_ops.reference import Array
 from numpy.typing import NDArray
 
 Q4 = format_named("q4")
+
+
+def quantized(rows: Array, metric: Metric, format: Format) -> QuantizedTensor:
+    return quantize_calibrated([rows], metric, format, Here())[0]
 
 
 def correlated(rng: np.random.Generator, tokens: int, columns: int) -> Array:
@@ -140,7 +147,7 @@ def test_descending_is_a_loop_over_columns_and_never_costs(seed: int) -> None:
 def test_what_the_layer_reads_errs_less_than_rounded_by_itself(seed: int, method: str) -> None:
     rows, x = problem(seed, rows=40)
     format = format_named(method)
-    got = quantize_calibrated(rows, Metric(statistics(x), 32), format)
+    got = quantized(rows, Metric(statistics(x), 32), format)
     plain = METHODS[method](rows)
     assert cost(x, rows - got.dequantize()) < 0.6 * cost(x, rows - plain.dequantize())
     low, high = STEPS[method]
@@ -149,7 +156,7 @@ def test_what_the_layer_reads_errs_less_than_rounded_by_itself(seed: int, method
     assert got.scales is not None
     assert np.isfinite(got.scales).all()
     assert (got.scales != 0).all()
-    again = quantize_calibrated(rows, Metric(statistics(x), 32), format)
+    again = quantized(rows, Metric(statistics(x), 32), format)
     assert np.array_equal(again.values, got.values)
     assert again.scales is not None
     assert np.array_equal(again.scales, got.scales)
@@ -159,8 +166,8 @@ def test_errors_of_layers_before_it_are_made_good() -> None:
     rows, exact = problem(3, rows=40)
     rng = np.random.default_rng(0)
     x = exact + 0.3 * correlated(rng, len(exact), 96)
-    alone = quantize_calibrated(rows, Metric(statistics(x), 32), Q4)
-    beside = quantize_calibrated(rows, Metric(statistics(x, exact), 32), Q4)
+    alone = quantized(rows, Metric(statistics(x), 32), Q4)
+    beside = quantized(rows, Metric(statistics(x, exact), 32), Q4)
 
     def missed(weights: Array) -> float:
         return float(np.square(exact @ rows.T - x @ weights.T).sum())
@@ -174,7 +181,7 @@ def test_thin_statistics_count_by_their_diagonal_alone() -> None:
     metric = Metric(statistics(few, few + 1), 32)
     assert np.array_equal(metric.hessian, np.diag(np.diag(metric.hessian)))
     assert np.array_equal(metric.target(rows), rows)
-    got = quantize_calibrated(rows, metric, Q4)
+    got = quantized(rows, metric, Q4)
     weights = np.diag(metric.hessian)
     plain = np.square(METHODS["q4"](rows).dequantize() - rows) @ weights
     assert (np.square(got.dequantize() - rows) @ weights).sum() < plain.sum()
@@ -190,7 +197,7 @@ def test_odd_inputs_give_finite_weights_near_the_true_ones(kind: str) -> None:
         "tiny": x * np.float32(1e-15),
         "huge": x * np.float32(1e12),
     }[kind]
-    got = quantize_calibrated(rows, Metric(statistics(x), 32), Q4).dequantize()
+    got = quantized(rows, Metric(statistics(x), 32), Q4).dequantize()
     assert np.isfinite(got).all()
     assert np.abs(got - rows).max() < 2.5
     with pytest.raises(ValueError, match="nothing"):
@@ -202,7 +209,7 @@ def test_a_row_of_zeros_and_a_group_of_zeros_stay_so() -> None:
     rows[2] = 0
     rows[3, 32:64] = 0
     metric = Metric(statistics(x), 32)
-    got = quantize_calibrated(rows, metric, Q4).dequantize()
+    got = quantized(rows, metric, Q4).dequantize()
     assert not got[2].any()
     assert np.isfinite(got).all()
 
@@ -215,3 +222,15 @@ def test_tokens_of_an_expert_count_by_the_square_of_its_share() -> None:
     rare = expert_weights((experts, shares), 3, columns=3)
     assert rare.tolist() == pytest.approx([0.0016, 0.0016, 0.0016, 0.16])
     assert not expert_weights((experts, shares), 7, columns=3).any()
+
+
+def test_matrices_are_shared_by_rows_and_come_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    metric = Metric(statistics(correlated(rng, 200, 64)), 32)
+    matrices = [rng.standard_normal((rows, 64)).astype(np.float32) for rows in (70, 3, 32)]
+    monkeypatch.setattr(rounding, "_WEIGHTS_AT_ONCE", 64 * 16)
+    shared = quantize_calibrated(matrices, metric, Q4, Threads(3))
+    for rows, matrix in zip(matrices, shared, strict=True):
+        alone = quantized(rows, metric, Q4)
+        assert np.array_equal(matrix.values, alone.values)
+        assert np.array_equal(matrix.scales, alone.scales)  # type: ignore[arg-type]

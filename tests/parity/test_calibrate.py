@@ -20,6 +20,7 @@ from lfm_export.evaluate.stored import StoredWeights
 from lfm_export.export import ExportOptions, export_bundle
 from lfm_export.quantize import METHODS, Scheme
 from lfm_export.walk import Sequences
+from lfm_export.workers import Threads
 from lfm_ops.quantized import QuantizedTensor
 
 from tests.support import DEMO_MODEL, export, random_model, saved, tiny_dense, tiny_lfm3, tiny_moe
@@ -80,7 +81,7 @@ def calibrated(
     with open_checkpoint(str(source)) as checkpoint:
         architecture, scheme = describe(checkpoint.config), Scheme.choose(quant, None)
         with calibrate(
-            checkpoint, architecture, scheme, TEXT, folder, progress or Quiet()
+            checkpoint, architecture, scheme, TEXT, folder, progress or Quiet(), Threads()
         ) as found:
             return dict(matrices(source, found))
 

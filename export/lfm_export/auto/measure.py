@@ -14,23 +14,33 @@ from lfm_ops.quantized import QuantizedTensor
 from lfm_ops.reference import matmul_float32
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Attention, Linear, Mlp, Norm, ShortConv, Vector
+from ..architecture import Architecture, Linear, Norm, SparseMoe, Vector
 from ..calibrate.metric import Metric
+from ..calibrate.part import expert_weights
 from ..calibrate.rounding import quantize_calibrated
 from ..calibrate.statistics import Statistics
-from ..calibrate.walk import expert_weights
 from ..errors import ExportError
 from ..evaluate.divergence import Distribution, Divergence
 from ..quantize import METHODS
 from ..recipe import linears_of
 from ..reference import Numerics
-from ..walk import LaneWeights, Routes, Sequences, SourceWeights, Value, Walk, WalkFolder
+from ..walk import (
+    LaneWeights,
+    Part,
+    Routes,
+    Sequences,
+    SourceWeights,
+    Value,
+    Walk,
+    WalkFolder,
+    inputs_of,
+)
+from ..workers import Here
 from .budget import FEWEST, Group
 
 __all__ = ["MeasureWalk"]
 
 Array = NDArray[np.float32]
-Part = Attention | ShortConv | Mlp
 Block = tuple[NDArray[np.int64], Array, Array | None]
 """Ids of tokens, what a part reads of them, and how much each counts."""
 
@@ -106,12 +116,19 @@ class MeasureWalk(Walk):
         blocks = [(ids, x[0][place], None) for ids, place in self.sequences.places()]
         return self._of_lanes(part, blocks)
 
-    def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterator[LaneWeights]:
+    def experts(self, part: SparseMoe, x: Value, routes: Routes) -> Iterator[Sequence[LaneWeights]]:
         """The same; a token counts by the share that the router gives it."""
-        weights = expert_weights(routes[0], index, part.gate.columns)
-        tokens = np.flatnonzero(weights)
-        places = [tokens[i : i + _TOKENS_AT_ONCE] for i in range(0, len(tokens), _TOKENS_AT_ONCE)]
-        return self._of_lanes(part, [(some, x[0][some], weights[some]) for some in places])
+
+        def lanes(x: Value, index: int) -> Sequence[LaneWeights]:
+            expert = part.experts[index]
+            weights = expert_weights(routes[0], index, expert.gate.columns)
+            tokens = np.flatnonzero(weights)
+            starts = range(0, len(tokens), _TOKENS_AT_ONCE)
+            places = [tokens[start : start + _TOKENS_AT_ONCE] for start in starts]
+            blocks = [(some, x[0][some], weights[some]) for some in places]
+            return tuple(self._of_lanes(expert, blocks))
+
+        return self.workers.run(lanes, x, range(len(part.experts)))
 
     def divergences(self, states: Value) -> list[float]:
         """The mean divergence of each group's lane from the original, in nats.
@@ -185,7 +202,7 @@ class MeasureWalk(Walk):
         """Of what a matrix reads: the last one what the others make, all others the input."""
         found = Statistics(linear.columns)
         for ids, rows, weights in blocks:
-            read = self.inputs_of(linear, part, 0, original, ids, rows) if is_last else rows
+            read = inputs_of(linear, part, original, _EXACT, ids, rows) if is_last else rows
             found.add(read, read, weights)
         return found
 
@@ -199,7 +216,8 @@ def _round(rows: Array, statistics: Statistics) -> QuantizedTensor:
     if not statistics.second.any() or not np.isfinite(statistics.second).all():
         return METHODS[FEWEST](rows)
     format = format_named(FEWEST)
-    return quantize_calibrated(rows, Metric(statistics, format.group_size), format)
+    metric = Metric(statistics, format.group_size)
+    return quantize_calibrated([rows], metric, format, Here())[0]
 
 
 def _names(group: Group) -> frozenset[str]:

@@ -20,6 +20,7 @@ from ..errors import ExportError
 from ..notes import Note
 from ..quantize import Scheme
 from ..walk import Sequences, SourceWeights, TextReader, WalkFolder, checkpoint_identity, size_of
+from ..workers import Workers
 from .kept import KeptTensors
 from .walk import CalibrateWalk
 
@@ -90,6 +91,7 @@ def calibrate(
     sequences: Sequences,
     folder: Path,
     progress: Progress,
+    workers: Workers,
 ) -> Iterator[Calibration]:
     """Quantizes every matrix of the layers; what it finds is there as long as the block runs.
 
@@ -101,9 +103,10 @@ def calibrate(
         folder: keeps what was found. Another call with the same model, scheme and text goes on
             there, or has nothing left to do.
         progress: hears how far it is.
+        workers: share the work.
 
     Raises:
-        ExportError: the folder holds something else.
+        ExportError: the folder holds something else, or a worker fails.
         CheckpointError: a tensor cannot be read, or holds no finite numbers.
     """
     others = sorted(scheme.others.items())
@@ -129,6 +132,7 @@ def calibrate(
             scheme,
             kept,
             progress.advance,
+            workers,
         )
         # One thread for NumPy's products, so that sums keep their order.
         with threadpool_limits(1, "blas"):

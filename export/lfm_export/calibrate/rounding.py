@@ -8,12 +8,16 @@ least-squares problem, and each integer moves where the row's error becomes smal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
+
 import numpy as np
 from lfm_ops.formats import Format
-from lfm_ops.quantized import QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor, stack_rows
 from numpy.typing import NDArray
 
 from ..quantize import STEPS, round_to_half
+from ..workers import Workers
 from .metric import Metric
 
 __all__ = ["quantize_calibrated"]
@@ -26,21 +30,41 @@ _PASSES = 2
 _WEIGHTS_AT_ONCE = 1 << 21
 
 
-def quantize_calibrated(rows: Array, metric: Metric, format: Format) -> QuantizedTensor:
-    """The integers and scales of `rows` `[rows, columns]` that cost least by `metric`."""
-    columns, size = rows.shape[1], format.group_size
-    values = np.empty(rows.shape, np.int8)
-    scales = np.empty((len(rows), columns // size), np.float16)
-    at_once = max(1, _WEIGHTS_AT_ONCE // columns)
-    for start in range(0, len(rows), at_once):
-        some = slice(start, start + at_once)
-        target = metric.target(rows[some]).T.copy()  # a column's weights lie together
-        steps, found = _round(target, metric, format)
-        for _ in range(_PASSES):
-            found = _fit_scales(target, steps, found, metric)
-            steps = _descend(target, steps, found, metric, format)
-        values[some], scales[some] = steps.T, _fit_scales(target, steps, found, metric).T
-    return QuantizedTensor(format, values, scales)
+def quantize_calibrated(
+    matrices: Sequence[Array], metric: Metric, format: Format, workers: Workers
+) -> list[QuantizedTensor]:
+    """The integers and scales that cost least by `metric`.
+
+    Args:
+        matrices: `[rows, columns]`, of the same columns.
+        metric: of what they read.
+        format: of the integers.
+        workers: share the rows.
+    """
+    at_once = max(1, _WEIGHTS_AT_ONCE // len(metric.hessian))
+    starts = [range(0, len(rows), at_once) for rows in matrices]
+    blocks = (
+        rows[start : start + at_once]
+        for rows, some in zip(matrices, starts, strict=True)
+        for start in some
+    )
+    found = workers.run(_quantize, (metric, format), blocks)
+    return [stack_rows(list(islice(found, len(some)))) for some in starts]
+
+
+def _quantize(how: tuple[Metric, Format], rows: Array) -> QuantizedTensor:
+    metric, format = how
+    target = metric.target(rows).T.copy()  # a column's weights lie together
+    steps, scales = _round(target, metric, format)
+    for _ in range(_PASSES):
+        scales = _fit_scales(target, steps, scales, metric)
+        steps = _descend(target, steps, scales, metric, format)
+    scales = _fit_scales(target, steps, scales, metric)
+    return QuantizedTensor(
+        format,
+        np.ascontiguousarray(steps.T, np.int8),
+        np.ascontiguousarray(scales.T, np.float16),
+    )
 
 
 def _round(target: Array, metric: Metric, format: Format) -> tuple[Array, Array]:

@@ -48,14 +48,6 @@ class Reading:
     threads: int
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A piece of work."""
-
-    reading: Reading
-    sequences: Sequences
-
-
 def score_on_cluster(
     cluster: Cluster,
     reading: Reading,
@@ -76,23 +68,22 @@ def score_on_cluster(
     shards = [s for s in _cut(sequences) if not found.keys() >= set(s)]
     left = [Sequences(sequences.ids[shard.start : shard.stop]) for shard in shards]
     progress.stage("score", max(sum(some.tokens for some in left), 1), "tokens")
-    pieces = [Shard(reading, some) for some in left]
-    for place, scores in cluster.run(score_shard, pieces):
-        for index, columns in zip(shards[place], scores, strict=True):
+    done = cluster.run(score_shard, reading, left)
+    for shard, some, scores in zip(shards, left, done, strict=True):
+        for index, columns in zip(shard, scores, strict=True):
             keep_scores(folder, index, columns)
             found[index] = columns
         folder.keep()
-        progress.advance(left[place].tokens)
+        progress.advance(some.tokens)
     return [found[index] for index in range(len(sequences))]
 
 
-def score_shard(shard: Shard) -> list[Columns]:
+def score_shard(reading: Reading, sequences: Sequences) -> list[Columns]:
     """The same as in one process, for some sequences; runs on a worker.
 
     Raises:
         LfmError: the bundle or its source is not there, is another one, or fails.
     """
-    reading = shard.reading
     with ExitStack() as stack:
         try:
             bundle = Bundle(reading.bundle)
@@ -112,9 +103,9 @@ def score_shard(shard: Shard) -> list[Columns]:
         width = 1 if architecture is None else architecture.hidden_size
         path = stack.enter_context(tempfile.TemporaryDirectory(prefix="lfm-edge-eval-"))
         folder = stack.enter_context(
-            WalkFolder.open(Path(path), reading.identity, shard.sequences.tokens, width)
+            WalkFolder.open(Path(path), reading.identity, sequences.tokens, width)
         )
-        return walk_and_score(architecture, shard.sequences, lanes, runtime, folder, Quiet())
+        return walk_and_score(architecture, sequences, lanes, runtime, folder, Quiet())
 
 
 def _cut(sequences: Sequences) -> Sequence[range]:

@@ -13,10 +13,20 @@ from lfm_ops.reference import matmul_float32
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ..architecture import Architecture, Attention, Linear, Mlp, ShortConv, Vector
+from ..architecture import Architecture, Linear, SparseMoe, Vector
 from ..checkpoint import Checkpoint
 from ..reference import Numerics
-from ..walk import LaneWeights, Routes, Sequences, SourceWeights, Value, Walk, WalkFolder, size_of
+from ..walk import (
+    LaneWeights,
+    Part,
+    Routes,
+    Sequences,
+    SourceWeights,
+    Value,
+    Walk,
+    WalkFolder,
+    size_of,
+)
 from .runtime import RuntimeLogits
 from .score import Columns, Readers, score
 from .stored import StoredWeights, readable
@@ -91,12 +101,12 @@ class EvaluateWalk(Walk):
         """A small tensor."""
         return self._lanes[lane].vector(vector)
 
-    def part(self, part: Attention | ShortConv | Mlp, x: Value) -> Iterator[LaneWeights]:
+    def part(self, part: Part, x: Value) -> Iterator[LaneWeights]:
         """As they are stored, one lane at a time."""
         del x
         return (lane.part(part) for lane in self._lanes)
 
-    def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterator[LaneWeights]:
-        """As they are stored, where any token was sent there."""
-        del index, routes
-        return self.part(part, x)
+    def experts(self, part: SparseMoe, x: Value, routes: Routes) -> Iterator[Sequence[LaneWeights]]:
+        """As they are stored."""
+        del routes
+        return self.workers.run(lambda x, expert: tuple(self.part(expert, x)), x, part.experts)

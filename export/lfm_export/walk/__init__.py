@@ -6,15 +6,17 @@ is, and as it was or is being quantized. `evaluate` and `calibrate` are such wal
 """
 
 from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder
+from .part import LaneWeights, Part, inputs_of
 from .sequences import Sequences
 from .source import SourceWeights, checkpoint_identity
 from .text import TextReader
-from .walk import LaneWeights, Routes, Value, Walk, size_of
+from .walk import Routes, Value, Walk, size_of
 
 __all__ = [
     "BEFORE",
     "OWN_TEXT",
     "LaneWeights",
+    "Part",
     "Routes",
     "Sequences",
     "SourceWeights",
@@ -24,5 +26,6 @@ __all__ = [
     "WalkFolder",
     "check_state_folder",
     "checkpoint_identity",
+    "inputs_of",
     "size_of",
 ]

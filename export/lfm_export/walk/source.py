@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..architecture import Architecture, Linear, Vector, tensors_of
 from ..checkpoint import Checkpoint
 from ..quantize import METHODS, UnfitWeightError, check_fit
-from .walk import LaneWeights
+from .part import LaneWeights
 
 __all__ = ["SourceWeights", "checkpoint_identity"]
 

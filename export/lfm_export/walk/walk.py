@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from lfm_ops import reference as ops
@@ -27,40 +24,20 @@ from ..architecture import (
     tensors_of,
 )
 from ..decoder import Operations, decode
-from ..reference import Numerics, Reference
+from ..reference import Numerics
+from ..workers import Threads, Workers
 from .folder import WalkFolder
+from .part import Array, LaneWeights, Part, read_part
 from .sequences import Sequences
 
-__all__ = ["Array", "LaneWeights", "Routes", "Value", "Walk", "size_of"]
+__all__ = ["Routes", "Value", "Walk", "size_of"]
 
-Array = NDArray[np.float32]
 Value = tuple[Array, ...]
 """Of every lane, `[tokens, width]`."""
 Routes = tuple[tuple[NDArray[np.int64], Array], ...]
 """Of every lane, each token's experts and their shares; see `lfm_ops.reference.route`."""
 
 _ROWS_AT_ONCE = 4096  # tokens, where an operation takes each apart
-_THREADS = 2  # that read, or quantize, the experts to come
-
-
-@dataclass(frozen=True)
-class LaneWeights:
-    """The tensors of one part in one lane, by name."""
-
-    matrices: Mapping[str, QuantizedTensor]
-    vectors: Mapping[str, Array]
-
-    def matrix(self, linear: Linear) -> QuantizedTensor:
-        """A linear layer's weight."""
-        return self.matrices[linear.name]
-
-    def vector(self, vector: Vector) -> Array:
-        """A small tensor."""
-        return self.vectors[vector.name]
-
-    def optional(self, vector: Vector | None) -> Array | None:
-        """One that the model may not have."""
-        return None if vector is None else self.vector(vector)
 
 
 class Walk(Operations[None, Value], abc.ABC):
@@ -77,10 +54,15 @@ class Walk(Operations[None, Value], abc.ABC):
         folder: WalkFolder,
         numerics: Sequence[Numerics],
         progress: Callable[[int], None],
+        workers: Workers | None = None,
     ) -> None:
-        """`numerics` says how each lane computes; `progress` receives numbers of weights."""
+        """`numerics` says how each lane computes; `progress` receives numbers of weights.
+
+        Threads of this process share the work if nobody else does.
+        """
         self.architecture, self.sequences, self.folder = architecture, sequences, folder
         self.numerics, self._progress = tuple(numerics), progress
+        self.workers: Workers = workers or Threads()
         self._operations = 0
         self._weights = folder.weights
 
@@ -103,15 +85,12 @@ class Walk(Operations[None, Value], abc.ABC):
         """A small tensor of one lane."""
 
     @abc.abstractmethod
-    def part(self, part: Attention | ShortConv | Mlp, x: Value) -> Iterable[LaneWeights]:
+    def part(self, part: Part, x: Value) -> Iterable[LaneWeights]:
         """The weights of one part for every lane, whose inputs are `x`."""
 
     @abc.abstractmethod
-    def expert(self, part: Mlp, x: Value, routes: Routes, index: int) -> Iterable[LaneWeights]:
-        """The weights of one expert for every lane, whose tokens were sent where `routes` says.
-
-        Called from several threads at once.
-        """
+    def experts(self, part: SparseMoe, x: Value, routes: Routes) -> Iterator[Sequence[LaneWeights]]:
+        """The weights of each expert for every lane; tokens were sent where `routes` says."""
 
     def embed(self, part: Embedding) -> None:
         """Looks the tokens up."""
@@ -141,15 +120,18 @@ class Walk(Operations[None, Value], abc.ABC):
 
     def attention(self, x: Value, layer: int, part: Attention) -> Value:
         """Each sequence apart, from an empty cache."""
-        return self._by_sequence(x, part, lambda ref, rows: ref.attention(rows, layer, part))
+        del layer
+        return self._by_sequence(x, part)
 
     def short_conv(self, x: Value, layer: int, part: ShortConv) -> Value:
         """Each sequence apart, from an empty state."""
-        return self._by_sequence(x, part, lambda ref, rows: ref.short_conv(rows, layer, part))
+        del layer
+        return self._by_sequence(x, part)
 
     def mlp(self, x: Value, layer: int, part: Mlp) -> Value:
         """Gate, up and down."""
-        return self._by_sequence(x, part, lambda ref, rows: ref.mlp(rows, layer, part))
+        del layer
+        return self._by_sequence(x, part)
 
     def sparse_moe(self, x: Value, layer: int, part: SparseMoe) -> Value:
         """One expert after the other, over all tokens."""
@@ -160,7 +142,8 @@ class Walk(Operations[None, Value], abc.ABC):
         out = self._branch()
         for branch in out:
             branch[:] = 0
-        for index, expert, lanes in self._experts(part, x, routes):
+        experts = zip(part.experts, self.experts(part, x, routes), strict=True)
+        for index, (expert, lanes) in enumerate(experts):
             for lane, weights in enumerate(lanes):
                 gate, up, down = (weights.matrix(m) for m in (expert.gate, expert.up, expert.down))
                 tokens, slots = np.nonzero(routes[lane][0] == index)
@@ -203,87 +186,23 @@ class Walk(Operations[None, Value], abc.ABC):
         del part
         return x
 
-    def reference(
-        self, ids: NDArray[np.int64], weights: LaneWeights, numerics: Numerics
-    ) -> Reference:
-        """The operations of one lane on one sequence."""
-        return Reference(weights, ids.tolist(), numerics, 0, self._no_noise)
-
-    @cached_property
-    def _no_noise(self) -> np.random.Generator:
-        return np.random.default_rng(0)
-
-    def inputs_of(
-        self,
-        linear: Linear,
-        part: Attention | ShortConv | Mlp,
-        lane: int,
-        weights: LaneWeights,
-        ids: NDArray[np.int64],
-        rows: Array,
-    ) -> Array:
-        """What one matrix of a part reads, where the part reads `rows` of one sequence."""
-        target, found = weights.matrix(linear), list[Array]()
-
-        def matmul(x: Array, weight: QuantizedTensor) -> Array:
-            if weight is not target:
-                return self.numerics[lane].matmul(x, weight)
-            found.append(x)
-            return np.zeros((len(x), weight.shape[0]), np.float32)
-
-        reference = self.reference(ids, weights, replace(self.numerics[lane], matmul=matmul))
-        if isinstance(part, Attention):
-            reference.attention(rows, 0, part)
-        elif isinstance(part, ShortConv):
-            reference.short_conv(rows, 0, part)
-        else:
-            reference.mlp(rows, 0, part)
-        (inputs,) = found
-        return inputs
-
     @property
     def is_next_done(self) -> bool:
         """Whether the operation that comes next was finished by an earlier process."""
         return self._operations < self.folder.operations
 
-    def _by_sequence(
-        self,
-        x: Value,
-        part: Attention | ShortConv | Mlp,
-        operation: Callable[[Reference, Array], Array],
-    ) -> Value:
+    def _by_sequence(self, x: Value, part: Part) -> Value:
         if self._done():
             return ()
         out = self._branch()
         for lane, weights in enumerate(self.part(part, x)):
-            for ids, place in self.sequences.places():
-                reference = self.reference(ids, weights, self.numerics[lane])
-                out[lane][place] = operation(reference, x[lane][place])
+            reading = _Reading(part, weights, self.numerics[lane])
+            some = ((ids, x[lane][place]) for ids, place in self.sequences.places())
+            made = self.workers.run(_read, reading, some)
+            for (_, place), rows in zip(self.sequences.places(), made, strict=True):
+                out[lane][place] = rows
         self._advance(len(self.lanes) * size_of(part))
         return out
-
-    def _experts(
-        self, part: SparseMoe, x: Value, routes: Routes
-    ) -> Iterator[tuple[int, Mlp, Sequence[LaneWeights]]]:
-        """Each expert with its weights, in order; threads work on those to come."""
-
-        def weights(expert: Mlp, index: int) -> Sequence[LaneWeights]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                return tuple(self.expert(expert, x, routes, index))
-
-        pending: deque[tuple[int, Mlp, Future[Sequence[LaneWeights]]]] = deque()
-        pool = ThreadPoolExecutor(max_workers=_THREADS)
-        try:
-            for index, expert in enumerate(part.experts):
-                pending.append((index, expert, pool.submit(weights, expert, index)))
-                if len(pending) > _THREADS:
-                    at, ready, future = pending.popleft()
-                    yield at, ready, future.result()
-            while pending:
-                at, ready, future = pending.popleft()
-                yield at, ready, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _route(self, lane: int, x: Array, part: SparseMoe) -> tuple[NDArray[np.int64], Array]:
         """As the model routes, its bias included."""
@@ -325,6 +244,19 @@ class Walk(Operations[None, Value], abc.ABC):
         """Ends an operation behind which a walk can go on."""
         self._advance(weights)
         self.folder.advance(self._operations, self._weights)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A part of one lane."""
+
+    part: Part
+    weights: LaneWeights
+    numerics: Numerics
+
+
+def _read(reading: _Reading, sequence: tuple[NDArray[np.int64], Array]) -> Array:
+    return read_part(reading.part, reading.weights, reading.numerics, *sequence)
 
 
 def size_of(part: object) -> int:
