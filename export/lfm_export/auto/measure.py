@@ -25,7 +25,7 @@ from ..quantize import METHODS
 from ..recipe import linears_of
 from ..reference import Numerics
 from ..walk import LaneWeights, Routes, Sequences, SourceWeights, Value, Walk, WalkFolder
-from .budget import FEWEST, Group
+from .budget import Group
 
 __all__ = ["MeasureWalk"]
 
@@ -56,6 +56,7 @@ class MeasureWalk(Walk):
         super().__init__(architecture, sequences, folder, lanes, progress)
         self._source = source
         self._rounded = [frozenset[str](), *(_names(group) for group in groups)]
+        self._formats = ["f32", *(group.formats[0] for group in groups)]
         self._begun = 1
         self._first_uses = _first_uses(architecture)
 
@@ -93,7 +94,7 @@ class MeasureWalk(Walk):
 
     def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
         """Some rows, as they are looked up: nothing calibrates those."""
-        method = FEWEST if linear.name in self._rounded[lane] else "f32"
+        method = self._formats[lane] if linear.name in self._rounded[lane] else "f32"
         return self._source.rows(linear, start, stop, method)
 
     def vector(self, lane: int, vector: Vector) -> Array:
@@ -129,8 +130,8 @@ class MeasureWalk(Walk):
         for start in range(0, head.rows, _ROWS_AT_ONCE):
             exact = self.table(0, head, start, min(start + _ROWS_AT_ONCE, head.rows))
             tables = [
-                _round(exact.dequantize(), read) if head.name in rounded else exact
-                for rounded in self._rounded
+                _round(exact.dequantize(), read, format) if head.name in rounded else exact
+                for rounded, format in zip(self._rounded, self._formats, strict=True)
             ]
             for (_, place), some in zip(self.sequences.places(), pairs, strict=True):
                 logits = _logits(states[0][place], exact)
@@ -168,7 +169,9 @@ class MeasureWalk(Walk):
             }
             rounded = {
                 linear.name: _round(
-                    original.matrix(linear).dequantize(), statistics[linear is linears[-1]]
+                    original.matrix(linear).dequantize(),
+                    statistics[linear is linears[-1]],
+                    self._formats[lane],
                 )
                 for linear in own
             }
@@ -195,10 +198,10 @@ def _logits(states: Array, table: QuantizedTensor) -> Array:
     return matmul_float32(np.ascontiguousarray(states[:-1]), table)
 
 
-def _round(rows: Array, statistics: Statistics) -> QuantizedTensor:
+def _round(rows: Array, statistics: Statistics, method: str) -> QuantizedTensor:
     if not statistics.second.any() or not np.isfinite(statistics.second).all():
-        return METHODS[FEWEST](rows)
-    format = format_named(FEWEST)
+        return METHODS[method](rows)
+    format = format_named(method)
     return quantize_calibrated(rows, Metric(statistics, format.group_size), format)
 
 
