@@ -42,12 +42,13 @@ def choose(groups: Sequence[Group], damages: Mapping[str, float], bits: float) -
         for index, group in enumerate(groups)
         for step in _steps(index, group, damages[group.linears[0].name])
     ]
+    firsts = [[], *_firsts(steps)]
     best, most = set[_Step](), 0.0
     for size, read in _budgets(groups, bits):
         fitting = [step for step in steps if step.fits(size, read)]
         for price in _PRICES:
             ordered = sorted(fitting, key=lambda step: step.worth(size, read, price))
-            for first in _firsts(ordered):
+            for first in firsts:
                 taken = _take([*first, *ordered], size, read)
                 saved = math.fsum(step.saved for step in taken)
                 if saved > most:
@@ -56,7 +57,7 @@ def choose(groups: Sequence[Group], damages: Mapping[str, float], bits: float) -
     return [group.formats[rungs[index]] for index, group in enumerate(groups)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone, which is found fast
 class _Step:
     """Of a group to a format from the one before; all of one group save less from step to step."""
 
@@ -89,10 +90,9 @@ def _steps(index: int, group: Group, damage: float) -> Iterator[_Step]:
 
 
 def _firsts(steps: Sequence[_Step]) -> Iterator[list[_Step]]:
-    """None, and of every group the first step, and the first two."""
-    yield []
+    """Of every group the first step, and the first two."""
     for last in steps:
-        if last.rung < len(LADDER) - 1:
+        if last.rung <= 2:
             group = (step for step in steps if step.index == last.index)
             yield [step for step in group if step.rung <= last.rung]
 
