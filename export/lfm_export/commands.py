@@ -60,7 +60,7 @@ def export(
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option(help="LM head, embedding within q4 and q6: q8 (default), q6 or q4."),
+        typer.Option(help="LM head, embedding: q8 (default), or another of no fewer bits."),
     ] = None,
     context: Annotated[
         int | None,

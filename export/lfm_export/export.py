@@ -113,8 +113,9 @@ def export_bundle(
             )
             scheme = scheme_of(formats, architecture)
             target.check(architecture, scheme)
-        if any(format.name == "q6" for format in scheme.formats) and not target.packs_six_bits:
-            note(f"--target {target.name} holds q6 in 8 bits: the same integers, but more bytes")
+        for name, held in target.holds_as.items():
+            if any(format.name == name for format in scheme.formats):
+                note(f"--target {target.name} holds {name} as {held}: the same, but more bytes")
         job = Job(
             options.target,
             architecture,

@@ -6,10 +6,8 @@
 namespace lfm {
 namespace {
 
-struct Q4 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+template <class Tiles>
+struct Q4 : Tiles {
   static LFM_INLINE int32_t start(int32_t offset) { return offset; }
 
   /// Value + 8.
@@ -26,10 +24,7 @@ struct Q4 {
   }
 };
 
-struct Q6 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q6;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+struct Q6 : Q6Tiles {
   static LFM_INLINE int32_t start(int32_t offset) { return 4 * offset; }
 
   /// Value + 32.
@@ -54,10 +49,7 @@ struct Q6 {
   }
 };
 
-struct Q8 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+struct Q8 : Q8Tiles {
   static LFM_INLINE int32_t start(int32_t) { return 0; }
 
   static LFM_INLINE Pair load(const uint8_t* tile, int step, int quarter) {

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "functions.h"
+#include "tiles.h"
 
 namespace lfm {
 namespace {
@@ -22,7 +23,7 @@ namespace {
 constexpr int kSteps = 8;
 constexpr int kParts = 4;   // of 8 rows
 constexpr int kTokens = 4;  // that meet registers of digits together
-constexpr int kChunk = 8;   // groups whose sums stay with these tokens
+constexpr int kChunk = 8;   // groups whose sums stay with these tokens: whole tiles
 
 LFM_INLINE __m256i load(const uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
@@ -40,11 +41,8 @@ LFM_INLINE __m256i low_nibbles(__m256i bytes) {
 }
 LFM_INLINE __m256i high_nibbles(__m256i bytes) { return low_nibbles(_mm256_srli_epi16(bytes, 4)); }
 
-/// Where the weights of a tile of 4 bits lie.
-struct Q4Tile {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+/// How the weights of a group of 4 bits lie.
+struct Nibbles {
   static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
     LFM_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -64,13 +62,10 @@ struct Q4Tile {
   }
 };
 
-/// Where those of 6 bits lie; the high bits are taken to bits 4 and 5 of their bytes.
-struct Q6Tile {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q6;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+/// How those of 6 bits lie; the high bits are taken to bits 4 and 5 of their bytes.
+struct SixBits {
   static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
-    Q4Tile::load_step(tile, step, weights);
+    Nibbles::load_step(tile, step, weights);
     LFM_UNROLL
     for (int i = 0; i < 2; ++i) {
       const __m256i bits = load_high(tile, step, i);
@@ -81,7 +76,7 @@ struct Q6Tile {
 
   static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
                                      __m256i (&digits)[2]) {
-    Q4Tile::load_digits(tile, step, part, digits);
+    Nibbles::load_digits(tile, step, part, digits);
     LFM_UNROLL
     for (int i = 0; i < 2; ++i) {
       const __m256i bits = load_high(tile, step, i);
@@ -112,10 +107,10 @@ LFM_INLINE void load_scales(const uint8_t* scales, __m256 (&into)[kParts]) {
 }
 
 template <class Format>
-LFM_INLINE void prefetch_tile(const uint8_t* tile, ptrdiff_t ahead) {
+LFM_INLINE void prefetch_group(const uint8_t* tile, ptrdiff_t ahead) {
   if (ahead == 0) return;
   LFM_UNROLL
-  for (int line = 0; line < Format::kTileBytes; line += LFM_OPS_LINE_BYTES) {
+  for (int line = 0; line < Format::kGroupBytes; line += LFM_OPS_LINE_BYTES) {
     _mm_prefetch(reinterpret_cast<const char*>(tile) + ahead + line, _MM_HINT_T0);
   }
 }
@@ -127,13 +122,14 @@ LFM_INLINE __m256 add_product(__m256i dots, __m256 weight_scale, float scale, __
 
 /// One token: sums stay in registers from the first group to the last.
 template <class Format>
-void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t token, float* out,
+void multiply_one(const uint8_t* block, const Rows& x, int64_t groups, int64_t token, float* out,
                   ptrdiff_t prefetch) {
   __m256 sums[kParts];
   LFM_UNROLL
   for (int i = 0; i < kParts; ++i) sums[i] = _mm256_setzero_ps();
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    prefetch_tile<Format>(tile, prefetch);
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* tile = Format::weights(block, g);
+    prefetch_group<Format>(tile, prefetch);
     const int8_t* inputs = x.int8_at(g, token);
     const int64_t at = x.index(g, token);
     __m256i dots[kParts];
@@ -148,7 +144,7 @@ void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t to
       for (int i = 0; i < kParts; ++i) dots[i] = Format::add(dots[i], weights[i], input);
     }
     __m256 scales[kParts];
-    load_scales(tile + Format::kScalesAt, scales);
+    load_scales(Format::scales(block, g), scales);
     LFM_UNROLL
     for (int i = 0; i < kParts; ++i) {
       sums[i] =
@@ -199,9 +195,9 @@ struct Packed {
   // Of the next chunk what `part` is of this one, so that memory is never idle: a few tokens wait
   // for it as much as for products.
   LFM_INLINE void fetch(int64_t group, int part) const {
-    constexpr int kPartBytes = Format::kTileBytes / kParts;
+    constexpr int kPartBytes = Format::kGroupBytes / kParts;
     if (!fetching) return;
-    const uint8_t* from = tiles + (kChunk + group) * Format::kTileBytes + part * kPartBytes;
+    const uint8_t* from = tiles + (kChunk + group) * Format::kGroupBytes + part * kPartBytes;
     LFM_UNROLL
     for (int at = 0; at < Format::kTogether * kPartBytes; at += LFM_OPS_LINE_BYTES) {
       _mm_prefetch(reinterpret_cast<const char*>(from) + at, _MM_HINT_T0);
@@ -209,7 +205,7 @@ struct Packed {
   }
   LFM_INLINE void fetched() { fetching = false; }
   LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
-    Format::load_digits(tiles + group * Format::kTileBytes, step, part, digits);
+    Format::load_digits(Format::weights(tiles, group), step, part, digits);
   }
 };
 
@@ -218,9 +214,10 @@ template <class Format>
 struct Unpacked {
   alignas(32) uint8_t bytes[kParts / Format::kTogether][kChunk][kSteps][64];
 
-  LFM_INLINE Unpacked(const uint8_t* tile, int64_t groups, ptrdiff_t prefetch) {
-    for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-      prefetch_tile<Format>(tile, prefetch);
+  LFM_INLINE Unpacked(const uint8_t* tiles, int64_t groups, ptrdiff_t prefetch) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const uint8_t* tile = Format::weights(tiles, g);
+      prefetch_group<Format>(tile, prefetch);
       for (int part = 0; part < kParts; part += Format::kTogether) {
         LFM_UNROLL
         for (int s = 0; s < kSteps; ++s) {
@@ -314,9 +311,7 @@ LFM_INLINE void add_chunk(const uint8_t* tiles, const Rows& x, int64_t group, in
                           ptrdiff_t prefetch) {
   Weights weights(tiles, groups, prefetch);
   Scales scales[kChunk];
-  for (int64_t g = 0; g < groups; ++g) {
-    scales[g].set(tiles + g * Format::kTileBytes + Format::kScalesAt);
-  }
+  for (int64_t g = 0; g < groups; ++g) scales[g].set(Format::scales(tiles, g));
   for (; tokens >= kTokens; tokens -= kTokens, first += kTokens, out += kTokens * out_stride) {
     add_rows<Format, kTokens>(weights, scales, x, group, groups, first, out, out_stride);
     weights.fetched();
@@ -330,7 +325,7 @@ constexpr int64_t kFewTokens = 8;  // for which it does not pay to take weights 
 
 /// Several tokens; sums lie in `out`.
 template <class Format>
-void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
+void multiply_many(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
   for (int64_t t = 0; t < tokens; ++t) {
     for (int i = 0; i < kParts; ++i) {
@@ -339,7 +334,7 @@ void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t f
   }
   for (int64_t g = 0; g < groups; g += kChunk) {
     const int64_t count = groups - g < kChunk ? groups - g : kChunk;
-    const uint8_t* tiles = tile + g * Format::kTileBytes;
+    const uint8_t* tiles = Format::weights(block, g);
     if (tokens <= kFewTokens) {
       add_chunk<Format, Packed<Format>>(tiles, x, g, count, first, tokens, out, out_stride,
                                         prefetch);

@@ -11,6 +11,7 @@
 
 #include "functions.h"
 #include "numerics.h"
+#include "tiles.h"
 
 namespace lfm {
 namespace {
@@ -49,10 +50,10 @@ LFM_INLINE __m512i start(int32_t offset) {
 }
 
 template <class Format>
-LFM_INLINE void prefetch_tile(const uint8_t* tile, ptrdiff_t ahead) {
+LFM_INLINE void prefetch_group(const uint8_t* tile, ptrdiff_t ahead) {
   if (ahead == 0) return;
   LFM_UNROLL
-  for (int line = 0; line < Format::kTileBytes; line += LFM_OPS_LINE_BYTES) {
+  for (int line = 0; line < Format::kGroupBytes; line += LFM_OPS_LINE_BYTES) {
     _mm_prefetch(reinterpret_cast<const char*>(tile) + ahead + line, _MM_HINT_T0);
   }
 }
@@ -64,13 +65,14 @@ LFM_INLINE __m512 add_product(__m512i dots, const Scales& scales, float scale, _
 
 /// Sums of `Tokens` tokens stay in registers from the first group to the last.
 template <class Format, int Tokens>
-void multiply_few(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first, float* out,
+void multiply_few(const uint8_t* block, const Rows& x, int64_t groups, int64_t first, float* out,
                   ptrdiff_t out_stride, ptrdiff_t prefetch) {
   __m512 sums[Tokens][2];
   LFM_UNROLL
   for (int t = 0; t < Tokens; ++t) sums[t][0] = sums[t][1] = _mm512_setzero_ps();
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    prefetch_tile<Format>(tile, prefetch);
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* tile = Format::weights(block, g);
+    prefetch_group<Format>(tile, prefetch);
     const int8_t* inputs = x.int8_at(g, first);
     const int64_t at = x.index(g, first);
     __m512i dots[Tokens][2];
@@ -87,7 +89,7 @@ void multiply_few(const uint8_t* tile, const Rows& x, int64_t groups, int64_t fi
       }
     }
     Scales scales[2];
-    load_scales(tile + Format::kScalesAt, scales);
+    load_scales(Format::scales(block, g), scales);
     LFM_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       LFM_UNROLL
@@ -133,19 +135,20 @@ LFM_INLINE void add_group(const Pair (&weights)[kSteps], const Scales (&scales)[
 
 /// Unpacked weights of a group stay in registers while all tokens pass; sums lie in `out`.
 template <class Format>
-void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
+void multiply_many(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                    int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
   for (int64_t t = 0; t < tokens; ++t) {
     _mm512_storeu_ps(out + t * out_stride, _mm512_setzero_ps());
     _mm512_storeu_ps(out + t * out_stride + 16, _mm512_setzero_ps());
   }
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
-    prefetch_tile<Format>(tile, prefetch);
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* tile = Format::weights(block, g);
+    prefetch_group<Format>(tile, prefetch);
     Pair weights[kSteps];
     LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) weights[s] = Format::load(tile, s);
     Scales scales[2];
-    load_scales(tile + Format::kScalesAt, scales);
+    load_scales(Format::scales(block, g), scales);
     const int8_t* inputs = x.int8_at(g, first);
     const float* input_scales = x.scales + x.index(g, first);
     const int32_t* offsets = x.offsets + x.index(g, first);

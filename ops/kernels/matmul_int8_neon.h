@@ -11,6 +11,7 @@
 
 #include "functions.h"
 #include "numerics.h"
+#include "tiles.h"
 
 namespace lfm {
 namespace {
@@ -102,20 +103,20 @@ LFM_INLINE int8x16x2_t load_group(const int8_t* x) { return {{vld1q_s8(x), vld1q
 
 /// One token: sums stay in registers from the first group to the last.
 template <class Format>
-void multiply_one(const uint8_t* tile, const Rows& x, int64_t groups, int64_t token, float* out) {
+void multiply_one(const uint8_t* block, const Rows& x, int64_t groups, int64_t token, float* out) {
   float32x4_t sums[kParts];
   LFM_UNROLL
   for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+  for (int64_t g = 0; g < groups; ++g) {
     const int64_t at = x.index(g, token);
     const Start start(kOneBits + Format::start(x.offsets[at]));
     int32x4_t dots[kParts];
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) dots[p] = start.load();
-    add_steps<Format>(tile, load_group(x.int8_at(g, token)), dots, Steps());
+    add_steps<Format>(Format::weights(block, g), load_group(x.int8_at(g, token)), dots, Steps());
     LFM_UNROLL
     for (int p = 0; p < kParts; ++p) {
-      const float32x4_t scales = load_scales(tile + Format::kScalesAt, p);
+      const float32x4_t scales = load_scales(Format::scales(block, g), p);
       sums[p] = add_scaled(vmulq_f32(to_float(dots[p]), scales), x.scales[at], sums[p]);
     }
   }
@@ -129,7 +130,7 @@ LFM_INLINE void clear(float* out, int64_t tokens, ptrdiff_t out_stride) {
   }
 }
 
-constexpr int kChunk = 8;  // groups whose weights are unpacked at once
+constexpr int kChunk = 8;  // groups whose weights are unpacked at once: whole tiles
 
 /// A quarter of the weights of some groups, signed, and their scales.
 struct Quarter {
@@ -138,8 +139,9 @@ struct Quarter {
 };
 
 template <class Format>
-LFM_INLINE void unpack(const uint8_t* tile, int64_t groups, int quarter, Quarter& into) {
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+LFM_INLINE void unpack(const uint8_t* tiles, int64_t groups, int quarter, Quarter& into) {
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* tile = Format::weights(tiles, g);
     LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) {
       const Pair pair = Format::load_signed(tile, s, quarter);
@@ -147,7 +149,7 @@ LFM_INLINE void unpack(const uint8_t* tile, int64_t groups, int quarter, Quarter
       vst1q_s8(into.weights[g][s][1], pair.high);
     }
     for (int h = 0; h < 2; ++h) {
-      into.scales[g][h].set(load_scales(tile + Format::kScalesAt, kQuarters * h + quarter));
+      into.scales[g][h].set(load_scales(Format::scales(tiles, g), kQuarters * h + quarter));
     }
   }
 }
@@ -209,14 +211,15 @@ LFM_INLINE void add_quarter(const Quarter& quarter, const Rows& x, int64_t group
 
 /// Weights of a quarter of a few groups are unpacked, then all tokens pass, four at a time.
 template <class Format>
-void multiply_many(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
+void multiply_many(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                    int64_t tokens, float* out, ptrdiff_t out_stride) {
   clear(out, tokens, out_stride);
   Quarter quarter;
-  for (int64_t g = 0; g < groups; g += kChunk, tile += kChunk * Format::kTileBytes) {
+  for (int64_t g = 0; g < groups; g += kChunk) {
+    const uint8_t* tiles = Format::weights(block, g);
     const int64_t count = groups - g < kChunk ? groups - g : kChunk;
     for (int q = 0; q < kQuarters; ++q) {
-      unpack<Format>(tile, count, q, quarter);
+      unpack<Format>(tiles, count, q, quarter);
       float* sums = out + 4 * q;
       int64_t t = 0;
       for (; t + 4 <= tokens; t += 4) {

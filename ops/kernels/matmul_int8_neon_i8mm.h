@@ -12,7 +12,7 @@ namespace lfm {
 namespace {
 
 constexpr int64_t kMostTokens = 128;  // whose activations are mixed at once
-constexpr int kFewGroups = 4;         // that are mixed and unpacked at once
+constexpr int kFewGroups = 4;         // that are mixed and unpacked at once: whole tiles
 constexpr int kWides = 4;             // of 8 inputs in a group
 
 /// The activations of some groups, in pairs of tokens.
@@ -61,8 +61,9 @@ LFM_INLINE void store_zipped(int8x16_t even, int8x16_t odd, int8_t (&low)[16], i
 }
 
 template <class Format>
-LFM_INLINE void unpack_wide(const uint8_t* tile, int64_t groups, int quarter, WideQuarter& into) {
-  for (int64_t g = 0; g < groups; ++g, tile += Format::kTileBytes) {
+LFM_INLINE void unpack_wide(const uint8_t* tiles, int64_t groups, int quarter, WideQuarter& into) {
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* tile = Format::weights(tiles, g);
     LFM_UNROLL
     for (int k = 0; k < kWides; ++k) {
       const Pair even = Format::load_signed(tile, 2 * k, quarter);
@@ -72,7 +73,7 @@ LFM_INLINE void unpack_wide(const uint8_t* tile, int64_t groups, int quarter, Wi
       store_zipped(even.high, odd.high, weights[2], weights[3]);
     }
     for (int h = 0; h < 2; ++h) {
-      const float32x4_t four = load_scales(tile + Format::kScalesAt, kQuarters * h + quarter);
+      const float32x4_t four = load_scales(Format::scales(tiles, g), kQuarters * h + quarter);
       into.scales[g][2 * h].set(vcombine_f32(vget_low_f32(four), vget_low_f32(four)));
       into.scales[g][2 * h + 1].set(vcombine_f32(vget_high_f32(four), vget_high_f32(four)));
     }
@@ -153,16 +154,17 @@ LFM_INLINE void sort(float* out, int64_t pairs, ptrdiff_t out_stride) {
 }
 
 template <class Format>
-void multiply_pairs(const uint8_t* tile, const Rows& x, int64_t groups, int64_t first,
+void multiply_pairs(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                     int64_t pairs, float* out, ptrdiff_t out_stride) {
   clear(out, 2 * pairs, out_stride);
   Mixed mixed;
   WideQuarter quarter;
-  for (int64_t g = 0; g < groups; g += kFewGroups, tile += kFewGroups * Format::kTileBytes) {
+  for (int64_t g = 0; g < groups; g += kFewGroups) {
+    const uint8_t* tiles = Format::weights(block, g);
     const int64_t count = groups - g < kFewGroups ? groups - g : kFewGroups;
     mix(x, g, count, first, pairs, mixed);
     for (int q = 0; q < kQuarters; ++q) {
-      unpack_wide<Format>(tile, count, q, quarter);
+      unpack_wide<Format>(tiles, count, q, quarter);
       float* sums = out + 4 * q;
       int64_t i = 0;
       for (; i + 3 <= pairs; i += 3) {

@@ -4,7 +4,8 @@
 namespace lfm {
 namespace {
 
-struct Q4 : Q4Tile {
+template <class Tiles>
+struct Q4 : Tiles, Nibbles {
   static constexpr int kTogether = 2;  // parts, of one digit each
 
   // A group fits 16 bits: 8 steps of at most 2 * 15 * 127 make 30480.
@@ -40,7 +41,12 @@ struct Q4 : Q4Tile {
 
 void matmul_q4_avx2(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                     int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
-  multiply<Q4>(block, x, groups, first, tokens, out, out_stride, prefetch);
+  multiply<Q4<Q4Tiles>>(block, x, groups, first, tokens, out, out_stride, prefetch);
+}
+
+void matmul_q4_64_avx2(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                       int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
+  multiply<Q4<Q4In64Tiles>>(block, x, groups, first, tokens, out, out_stride, prefetch);
 }
 
 }  // namespace lfm

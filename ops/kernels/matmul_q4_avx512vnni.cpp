@@ -4,10 +4,8 @@
 namespace lfm {
 namespace {
 
-struct Q4 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q4;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+template <class Tiles>
+struct Q4 : Tiles {
   static constexpr int32_t kOffsets = 1;
 
   static LFM_INLINE Pair load(const uint8_t* tile, int step) {
@@ -21,7 +19,12 @@ struct Q4 {
 
 void matmul_q4_avx512vnni(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                           int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
-  multiply<Q4>(block, x, groups, first, tokens, out, out_stride, prefetch);
+  multiply<Q4<Q4Tiles>>(block, x, groups, first, tokens, out, out_stride, prefetch);
+}
+
+void matmul_q4_64_avx512vnni(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                             int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t prefetch) {
+  multiply<Q4<Q4In64Tiles>>(block, x, groups, first, tokens, out, out_stride, prefetch);
 }
 
 }  // namespace lfm

@@ -30,13 +30,13 @@ LFM_INLINE void add_tile(const uint8_t* tile, const int8x16x2_t& inputs,
   (add_bytes<Bytes, kStep>(tile, inputs, whole, low), ...);
 }
 
-template <class Bytes>
-void multiply_one_by_bytes(const uint8_t* tile, const Rows& x, int64_t groups, int64_t token,
+template <class Tiles, class Bytes>
+void multiply_one_by_bytes(const uint8_t* block, const Rows& x, int64_t groups, int64_t token,
                            float* out) {
   float32x4_t sums[kParts];
   LFM_UNROLL
   for (int p = 0; p < kParts; ++p) sums[p] = vdupq_n_f32(0);
-  for (int64_t g = 0; g < groups; ++g, tile += Q4::kTileBytes) {
+  for (int64_t g = 0; g < groups; ++g) {
     const int64_t at = x.index(g, token);
     const int32_t offset = x.offsets[at];
     const Start whole_start(kOneBits + Bytes::kOffsets * offset);
@@ -48,8 +48,9 @@ void multiply_one_by_bytes(const uint8_t* tile, const Rows& x, int64_t groups, i
       whole[q] = whole_start.load();
       low[q] = low_start.load();
     }
-    add_tile<Bytes>(tile, load_group(x.int8_at(g, token)), whole, low, Steps());
-    const uint8_t* half = tile + Q4::kScalesAt;
+    const int8x16x2_t inputs = load_group(x.int8_at(g, token));
+    add_tile<Bytes>(Tiles::weights(block, g), inputs, whole, low, Steps());
+    const uint8_t* half = Tiles::scales(block, g);
     const float scale = x.scales[at];
     const float high_scale = scale / 16.0f;  // stays exact: see kSmallestMagnitude
     LFM_UNROLL

@@ -15,15 +15,26 @@ struct SignedBytes {
   }
 };
 
+template <class Tiles>
+void multiply(const uint8_t* block, const Rows& x, int64_t groups, int64_t first, int64_t tokens,
+              float* out, ptrdiff_t out_stride) {
+  if (tokens == 1) {
+    multiply_one_by_bytes<Tiles, SignedBytes>(block, x, groups, first, out);
+  } else {
+    multiply_many<Q4<Tiles>>(block, x, groups, first, tokens, out, out_stride);
+  }
+}
+
 }  // namespace
 
 void matmul_q4_neon_dotprod(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                             int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
-  if (tokens == 1) {
-    multiply_one_by_bytes<SignedBytes>(block, x, groups, first, out);
-  } else {
-    multiply_many<Q4>(block, x, groups, first, tokens, out, out_stride);
-  }
+  multiply<Q4Tiles>(block, x, groups, first, tokens, out, out_stride);
+}
+
+void matmul_q4_64_neon_dotprod(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                               int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
+  multiply<Q4In64Tiles>(block, x, groups, first, tokens, out, out_stride);
 }
 
 }  // namespace lfm

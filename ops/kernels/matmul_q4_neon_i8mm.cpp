@@ -14,14 +14,26 @@ struct UnsignedBytes {
   }
 };
 
+template <class Tiles>
+void multiply(const uint8_t* block, const Rows& x, int64_t groups, int64_t first, int64_t tokens,
+              float* out, ptrdiff_t out_stride) {
+  const int64_t even = multiply_even<Q4<Tiles>>(block, x, groups, first, tokens, out, out_stride);
+  if (even < tokens) {
+    multiply_one_by_bytes<Tiles, UnsignedBytes>(block, x, groups, first + even,
+                                                out + even * out_stride);
+  }
+}
+
 }  // namespace
 
 void matmul_q4_neon_i8mm(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
                          int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
-  const int64_t even = multiply_even<Q4>(block, x, groups, first, tokens, out, out_stride);
-  if (even < tokens) {
-    multiply_one_by_bytes<UnsignedBytes>(block, x, groups, first + even, out + even * out_stride);
-  }
+  multiply<Q4Tiles>(block, x, groups, first, tokens, out, out_stride);
+}
+
+void matmul_q4_64_neon_i8mm(const uint8_t* block, const Rows& x, int64_t groups, int64_t first,
+                            int64_t tokens, float* out, ptrdiff_t out_stride, ptrdiff_t) {
+  multiply<Q4In64Tiles>(block, x, groups, first, tokens, out, out_stride);
 }
 
 }  // namespace lfm

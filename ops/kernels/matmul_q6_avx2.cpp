@@ -13,7 +13,7 @@ struct Dot4 {
 };
 
 // Weights are 32 too large.
-struct Q6 : Q6Tile, Sums32<Dot4, 4> {};
+struct Q6 : Q6Tiles, SixBits, Sums32<Dot4, 4> {};
 
 }  // namespace
 

@@ -4,10 +4,7 @@
 namespace lfm {
 namespace {
 
-struct Q6 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q6;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+struct Q6 : Q6Tiles {
   // Weights are 32 too large, not 8.
   static constexpr int32_t kOffsets = 4;
 

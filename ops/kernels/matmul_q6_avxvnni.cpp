@@ -5,7 +5,7 @@ namespace lfm {
 namespace {
 
 // Weights are 32 too large.
-struct Q6 : Q6Tile, Sums32<Dot4, 4> {};
+struct Q6 : Q6Tiles, SixBits, Sums32<Dot4, 4> {};
 
 }  // namespace
 

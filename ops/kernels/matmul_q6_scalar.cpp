@@ -3,11 +3,13 @@
 
 #include "functions.h"
 #include "half.h"
+#include "tiles.h"
 
 namespace lfm {
 namespace {
 
-void add_tile(const uint8_t* tile, const int8_t* x, float scale, int32_t offset, float* sums) {
+void add_group(const uint8_t* tile, const uint8_t* scales, const int8_t* x, float scale,
+               int32_t offset, float* sums) {
   int32_t dots[32];
   for (int r = 0; r < 32; ++r) dots[r] = 4 * offset;  // that of weights 8 too large, not 32
   for (int s = 0; s < 8; ++s) {
@@ -21,7 +23,7 @@ void add_tile(const uint8_t* tile, const int8_t* x, float scale, int32_t offset,
     }
   }
   for (int r = 0; r < 32; ++r) {
-    const float weight_scale = half_to_float(tile[768 + 2 * r] | tile[769 + 2 * r] << 8);
+    const float weight_scale = half_to_float(scales[2 * r] | scales[2 * r + 1] << 8);
     sums[r] = std::fma(static_cast<float>(dots[r]) * weight_scale, scale, sums[r]);
   }
 }
@@ -34,8 +36,8 @@ void matmul_q6_scalar(const uint8_t* block, const Rows& x, int64_t groups, int64
     for (int r = 0; r < 32; ++r) out[r] = 0;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t i = x.index(g, first + t);
-      add_tile(block + g * LFM_OPS_TILE_BYTES_Q6, x.int8_at(g, first + t), x.scales[i],
-               x.offsets[i], out);
+      add_group(Q6Tiles::weights(block, g), Q6Tiles::scales(block, g), x.int8_at(g, first + t),
+                x.scales[i], x.offsets[i], out);
     }
   }
 }

@@ -4,9 +4,7 @@
 namespace lfm {
 namespace {
 
-struct Q8 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
+struct Q8 : Q8Tiles {
   static constexpr int kTogether = 1;  // part, of two digits
 
   static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {

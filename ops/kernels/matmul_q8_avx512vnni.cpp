@@ -4,10 +4,7 @@
 namespace lfm {
 namespace {
 
-struct Q8 {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+struct Q8 : Q8Tiles {
   // Weights are 128 too large, not 8.
   static constexpr int32_t kOffsets = 16;
 

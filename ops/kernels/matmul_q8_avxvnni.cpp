@@ -5,10 +5,7 @@ namespace lfm {
 namespace {
 
 // Weights are 128 too large, not 8.
-struct Q8 : Sums32<Dot4, 16> {
-  static constexpr int kTileBytes = LFM_OPS_TILE_BYTES_Q8;
-  static constexpr int kScalesAt = kTileBytes - LFM_OPS_SCALES_BYTES;
-
+struct Q8 : Q8Tiles, Sums32<Dot4, 16> {
   static LFM_INLINE void load_step(const uint8_t* tile, int step, __m256i (&weights)[kParts]) {
     LFM_UNROLL
     for (int i = 0; i < kParts; ++i) weights[i] = load_part(tile, step, i);

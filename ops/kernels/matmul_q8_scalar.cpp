@@ -3,11 +3,13 @@
 
 #include "functions.h"
 #include "half.h"
+#include "tiles.h"
 
 namespace lfm {
 namespace {
 
-void add_tile(const uint8_t* tile, const int8_t* x, float scale, float* sums) {
+void add_group(const uint8_t* tile, const uint8_t* scales, const int8_t* x, float scale,
+               float* sums) {
   int32_t dots[32] = {};
   for (int s = 0; s < 8; ++s) {
     for (int r = 0; r < 32; ++r) {
@@ -17,7 +19,7 @@ void add_tile(const uint8_t* tile, const int8_t* x, float scale, float* sums) {
     }
   }
   for (int r = 0; r < 32; ++r) {
-    const float weight_scale = half_to_float(tile[1024 + 2 * r] | tile[1025 + 2 * r] << 8);
+    const float weight_scale = half_to_float(scales[2 * r] | scales[2 * r + 1] << 8);
     sums[r] = std::fma(static_cast<float>(dots[r]) * weight_scale, scale, sums[r]);
   }
 }
@@ -29,8 +31,8 @@ void matmul_q8_scalar(const uint8_t* block, const Rows& x, int64_t groups, int64
   for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
     for (int r = 0; r < 32; ++r) out[r] = 0;
     for (int64_t g = 0; g < groups; ++g) {
-      add_tile(block + g * LFM_OPS_TILE_BYTES_Q8, x.int8_at(g, first + t),
-               x.scales[x.index(g, first + t)], out);
+      add_group(Q8Tiles::weights(block, g), Q8Tiles::scales(block, g), x.int8_at(g, first + t),
+                x.scales[x.index(g, first + t)], out);
     }
   }
 }

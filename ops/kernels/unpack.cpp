@@ -11,10 +11,11 @@ float scale_at(const uint8_t* scales, int64_t row) {
   return half_to_float(static_cast<uint16_t>(scales[2 * row] | scales[2 * row + 1] << 8));
 }
 
+template <int kColumns>
 void unpack_q4(const uint8_t* tile, int64_t row, float* out) {
-  const float scale = scale_at(tile + LFM_OPS_TILE_BYTES_Q4 - LFM_OPS_SCALES_BYTES, row);
+  const float scale = scale_at(tile + kColumns / 4 * LFM_OPS_LINE_BYTES, row);
   const int shift = row < 16 ? 0 : 4;
-  for (int64_t i = 0; i < kGroup; ++i) {
+  for (int64_t i = 0; i < kColumns; ++i) {
     const int byte = tile[i / 4 * LFM_OPS_LINE_BYTES + row % 16 * 4 + i % 4];
     out[i] = static_cast<float>((byte >> shift & 15) - 8) * scale;
   }
@@ -46,7 +47,8 @@ void unpack_f32(const uint8_t* tile, int64_t row, float* out) {
   }
 }
 
-constexpr Unpack* kUnpack[LFM_OPS_FORMATS] = {unpack_f32, unpack_q8, unpack_q6, unpack_q4};
+constexpr Unpack* kUnpack[LFM_OPS_FORMATS] = {unpack_f32, unpack_q8, unpack_q6, unpack_q4<32>,
+                                              unpack_q4<64>};
 
 }  // namespace
 

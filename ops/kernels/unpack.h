@@ -7,7 +7,7 @@
 
 namespace lfm {
 
-/// `out[i]`: the 32 weights of `row` (0 to 31) in a tile.
+/// `out[i]`: the weights of `row` (0 to 31) in a tile, as many as it has columns.
 using Unpack = void(const uint8_t* tile, int64_t row, float* out);
 
 Unpack* unpack_row(const Format& format);

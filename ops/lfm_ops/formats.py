@@ -14,7 +14,7 @@ class Format:
 
     `bits` are those of one weight: with a `group_size` weights are integers, and that many
     neighbours along the input axis share a float16 scale; with 0 they are floats without scales.
-    `tile_bytes` is what 32 rows x 32 columns take in the packed layout, scales included.
+    `tile_bytes` is what 32 rows x `tile_columns` take in the packed layout, scales included.
     `activations` is what a matrix product makes of its inputs: int8 per group, or float32.
     """
 
@@ -23,6 +23,11 @@ class Format:
     group_size: int
     tile_bytes: int
     activations: Literal["int8", "float32"]
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of a tile: a group, or as many as the activations of one have."""
+        return max(self.group_size, 32)
 
     def takes(self, columns: int) -> bool:
         """Whether a matrix of so many columns can be stored: whole groups, or any number."""
@@ -36,6 +41,7 @@ FORMATS: dict[str, Format] = {
         Format("q8", 8, 32, 1088, "int8"),
         Format("q6", 6, 32, 832, "int8"),
         Format("q4", 4, 32, 576, "int8"),
+        Format("q4_64", 4, 64, 1088, "int8"),
     )
 }
 

@@ -1,13 +1,14 @@
 """The packed weight layout, as `include/lfm_ops/layout.h` describes it: pack and unpack.
 
-A tile holds 32 rows x 32 columns: the weights as its format's `TileCodec` lays them out, then the
-scales of the rows, where the format has such.
+A tile holds 32 rows x 32 columns, or as many as a group has: the weights as its format's
+`TileCodec` lays them out, then the scales of the rows, where the format has such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class TileCodec:
     """How the weights of one format lie in their tiles.
 
     `lines` is the dtype of a tile's weights. `pack` makes them, `[blocks, groups, ...]`, of values
-    `[blocks * 32, groups * 32]`; `unpack` writes the values of such lines.
+    `[blocks * 32, groups * columns of a tile]`; `unpack` writes the values of such lines.
     """
 
     lines: np.dtype[Any]
@@ -76,7 +77,7 @@ def pack(tensor: QuantizedTensor) -> NDArray[np.uint8]:
     for part in _parts(rows, columns):
         some = tensor.rows(part.start * BLOCK_ROWS, part.stop * BLOCK_ROWS)
         tiles, missing = packed[part], -some.shape[0] % BLOCK_ROWS
-        values = _padded(some.values, missing, -columns % BLOCK_COLUMNS)
+        values = _padded(some.values, missing, -columns % tensor.format.tile_columns)
         tiles["lines"] = CODECS[tensor.format.name].pack(values)
         if some.scales is not None:
             scales = _padded(some.scales, missing, 0).reshape(len(tiles), BLOCK_ROWS, -1)
@@ -99,7 +100,7 @@ def unpack(packed: NDArray[np.uint8], format: Format, rows: int, columns: int) -
     blocks, groups = _blocks(rows), _groups(format, columns)
     tiles = packed.view(_tile(format)).reshape(blocks, groups)
     dtype = np.int8 if format.group_size else np.float32
-    values = np.empty((blocks * BLOCK_ROWS, groups * BLOCK_COLUMNS), dtype)
+    values = np.empty((blocks * BLOCK_ROWS, groups * format.tile_columns), dtype)
     for part in _parts(rows, columns):
         some = values[part.start * BLOCK_ROWS : part.stop * BLOCK_ROWS]
         CODECS[format.name].unpack(tiles[part]["lines"], some)
@@ -153,7 +154,7 @@ def _groups(format: Format, columns: int) -> int:
         raise ValueError(
             f"{format.name} weights of {columns} columns: not a multiple of {format.group_size}"
         )
-    return -(-columns // BLOCK_COLUMNS)
+    return -(-columns // format.tile_columns)
 
 
 def _parts(rows: int, columns: int) -> Iterator[slice]:
@@ -172,10 +173,10 @@ def _padded(values: Values, rows: int, columns: int) -> Values:
 # nibble of two rows), stored row after row.
 
 
-def _words(values: Values) -> Values:
+def _words(values: Values, steps: int = 8) -> Values:
     """Of int8 values, `[blocks, half of the rows, row, groups, step]`."""
     rows, columns = values.shape
-    return values.view(np.uint32).reshape(rows // 32, 2, 16, columns // 32, 8)
+    return values.view(np.uint32).reshape(rows // 32, 2, 16, columns // (4 * steps), steps)
 
 
 def _pack_f32(values: Values) -> Values:
@@ -196,14 +197,15 @@ def _unpack_q8(lines: Values, values: Values) -> None:
     _words(values).transpose(0, 3, 4, 1, 2)[:] = lines
 
 
-def _pack_q4(values: Values) -> Values:
-    nibbles = (_words(np.ascontiguousarray(values)) ^ _EIGHTS) & _NIBBLES  # value + 8 in each byte
+def _pack_q4(values: Values, steps: int = 8) -> Values:
+    words = _words(np.ascontiguousarray(values), steps)
+    nibbles = (words ^ _EIGHTS) & _NIBBLES  # value + 8 in each byte
     both: Values = nibbles[:, 0] | nibbles[:, 1] << 4
     return both.transpose(0, 2, 3, 1)
 
 
 def _unpack_q4(lines: Values, values: Values) -> None:
-    words, both = _words(values), lines.transpose(0, 3, 1, 2)
+    words, both = _words(values, lines.shape[2]), lines.transpose(0, 3, 1, 2)
     for half in range(2):
         nibbles = both >> np.uint32(4 * half) & _NIBBLES
         low = nibbles ^ _EIGHTS  # the low half of the value's two's complement
@@ -235,4 +237,5 @@ CODECS: dict[str, TileCodec] = {
     "q8": TileCodec(np.dtype(("<u4", (8, 2, 16))), _pack_q8, _unpack_q8),  # [step][half][row]
     "q6": TileCodec(np.dtype(("<u4", (12, 16))), _pack_q6, _unpack_q6),  # [4 bits, then 2][row]
     "q4": TileCodec(np.dtype(("<u4", (8, 16))), _pack_q4, _unpack_q4),  # [step][row]
+    "q4_64": TileCodec(np.dtype(("<u4", (16, 16))), partial(_pack_q4, steps=16), _unpack_q4),
 }

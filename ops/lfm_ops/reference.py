@@ -5,7 +5,7 @@ changed in place. Router, norms, softmax and RoPE are computed in float32. The n
 `transformers` (`models/lfm2_moe/modeling_lfm2_moe.py`).
 
 A `Matmul` says how a weight meets its activations: exactly (`matmul_float32`), or as the kernels
-do it, with activations rounded to int8 per group (`matmul_int8`).
+do it, with activations rounded to int8 in groups of 32 (`matmul_int8`).
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def matmul_float32(x: Array, weight: QuantizedTensor) -> Array:
 
 
 def matmul_int8(x: Array, weight: QuantizedTensor) -> Array:
-    """`x W^T` with activations as the weight's format has them: float32, or int8 per group."""
+    """`x W^T` with activations as the weight's format has them: float32, or int8 in groups."""
     if weight.format.activations == "int8":
-        x = round_to_int8(x, weight.format.group_size)
+        x = round_to_int8(x)
     return matmul_float32(x, weight)
 
 

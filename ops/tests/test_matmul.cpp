@@ -6,7 +6,7 @@ using namespace lfm;
 
 #ifdef LFM_OPS_EMULATED_VNNI
 namespace lfm {
-extern Matmul matmul_q4_emulated, matmul_q6_emulated, matmul_q8_emulated;
+extern Matmul matmul_q4_emulated, matmul_q4_64_emulated, matmul_q6_emulated, matmul_q8_emulated;
 }
 #endif
 
@@ -20,7 +20,8 @@ std::vector<Kernels> tables() {
   if (isa_available(Isa::kAvx2)) {
     const Kernels& avx2 = kernels_for(Isa::kAvx2);
     all.push_back({Isa::kAvxVnni,
-                   {avx2.matmuls[0], matmul_q8_emulated, matmul_q6_emulated, matmul_q4_emulated},
+                   {avx2.matmuls[0], matmul_q8_emulated, matmul_q6_emulated, matmul_q4_emulated,
+                    matmul_q4_64_emulated},
                    avx2.vectors,
                    0,
                    0});
@@ -69,7 +70,8 @@ TEST(blocks_of_random_shapes) {
   for (const Format& format : lfm_ops_formats) {
     for (int64_t tokens :
          {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 31, 64, 127, 128, 129, 200}) {
-      const int64_t groups = 1 + static_cast<int64_t>(random() % 20);
+      const int64_t in_tile = lfm_ops_tile_columns(&format) / 32;
+      const int64_t groups = (1 + static_cast<int64_t>(random() % 20)) * in_tile;
       const int64_t rows = tokens % 3 == 0 ? 1 + static_cast<int64_t>(random() % 31) : 32;
       const size_t count = static_cast<size_t>(tokens * groups * 32);
       check_block(format, rows, groups, tokens, truth::normal_values(random, count), random);
@@ -109,7 +111,7 @@ TEST(extreme_activations) {
 
 TEST(extreme_weights) {
   truth::Random random(5);
-  for (const Format& format : {truth::kQ4, truth::kQ6, truth::kQ8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ4In64, truth::kQ6, truth::kQ8}) {
     for (int sign : {-1, 1}) {
       const int half = 1 << (format.bits - 1), most = sign < 0 ? -half : half - 1;
       truth::Weights w = truth::random_weights(random, format, 32, 64);
@@ -139,7 +141,7 @@ TEST(extreme_weights) {
 
 TEST(tiny_activations_and_scales) {
   truth::Random random(7);
-  for (const Format& format : {truth::kQ4, truth::kQ6, truth::kQ8}) {
+  for (const Format& format : {truth::kQ4, truth::kQ4In64, truth::kQ6, truth::kQ8}) {
     for (int exponent : {-60, -85, -88, -90, -92, -100, -118, -126, -140}) {
       truth::Weights w = truth::random_weights(random, format, 32, 64);
       for (uint16_t& scale : w.scales) scale = static_cast<uint16_t>(1 + random() % 4);

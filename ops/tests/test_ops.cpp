@@ -69,8 +69,9 @@ void run_on_threads(Work& work, int threads) {
 
 /// Some that the format takes: whole groups, or any number.
 int64_t random_columns(truth::Random& random, const Format& format) {
-  const int64_t groups = 1 + static_cast<int64_t>(random() % 4);
-  return groups * 32 - (format.group_size == 0 ? static_cast<int64_t>(random() % 32) : 0);
+  const int64_t tiles = 1 + static_cast<int64_t>(random() % 4);
+  return tiles * lfm_ops_tile_columns(&format) -
+         (format.group_size == 0 ? static_cast<int64_t>(random() % 32) : 0);
 }
 
 PackedMatrix packed_matrix(const std::vector<uint8_t>& packed, const truth::Weights& w) {
@@ -106,10 +107,10 @@ struct Formats {
   std::string name() const { return std::string(gate_up->name) + " and " + down->name; }
 };
 
-const Formats kPairs[] = {{&truth::kQ4, &truth::kQ4},   {&truth::kQ8, &truth::kQ8},
-                          {&truth::kF32, &truth::kF32}, {&truth::kQ6, &truth::kQ6},
-                          {&truth::kQ4, &truth::kQ8},   {&truth::kQ8, &truth::kF32},
-                          {&truth::kF32, &truth::kQ4}};
+const Formats kPairs[] = {
+    {&truth::kQ4In64, &truth::kQ4}, {&truth::kQ4, &truth::kQ4In64}, {&truth::kQ4, &truth::kQ4},
+    {&truth::kQ8, &truth::kQ8},     {&truth::kF32, &truth::kF32},   {&truth::kQ6, &truth::kQ6},
+    {&truth::kQ4, &truth::kQ8},     {&truth::kQ8, &truth::kF32},    {&truth::kF32, &truth::kQ4}};
 
 struct Mlp {
   truth::Weights gate, up, down;
@@ -306,10 +307,11 @@ TEST(sparse_moe_of_all_and_of_one_expert) {
   truth::Random random(4);
   for (const Format& format : lfm_ops_formats) {
     for (int64_t top_k : {1, 5}) {
-      Moe moe = Moe::random(random, {&format, &format, 32, 32, 5, top_k, true, 1.0f});
-      check_moe(moe, truth::normal_values(random, 20 * 32, 3));
+      const int64_t size = lfm_ops_tile_columns(&format);
+      Moe moe = Moe::random(random, {&format, &format, size, size, 5, top_k, true, 1.0f});
+      check_moe(moe, truth::normal_values(random, size_t(20 * size), 3));
       moe.bias[3] = 10;  // every token chooses it
-      check_moe(moe, truth::normal_values(random, 300 * 32, 3));
+      check_moe(moe, truth::normal_values(random, size_t(300 * size), 3));
     }
   }
 }

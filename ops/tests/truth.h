@@ -30,18 +30,21 @@ struct Weights {
   const Format* format;
   int64_t rows, columns;
   std::vector<int8_t> integers;  // [row][column]
-  std::vector<uint16_t> scales;  // [row][group]
+  std::vector<uint16_t> scales;  // [row][group of the format]
   std::vector<float> floats;     // [row][column]
 
   int64_t groups() const { return (columns + 31) / 32; }
-  float scale(int64_t row, int64_t group) const {
-    return lfm::half_to_float(scales[static_cast<size_t>(row * groups() + group)]);
+  /// The bits of a float16.
+  uint16_t half(int64_t row, int64_t column) const {
+    const int64_t size = format->group_size;
+    return scales[static_cast<size_t>(row * (columns / size) + column / size)];
   }
+  float scale(int64_t row, int64_t column) const { return lfm::half_to_float(half(row, column)); }
   /// The weight as a float.
   float at(int64_t row, int64_t column) const {
     const size_t i = static_cast<size_t>(row * columns + column);
     return format->group_size == 0 ? floats[i]
-                                   : static_cast<float>(integers[i]) * scale(row, column / 32);
+                                   : static_cast<float>(integers[i]) * scale(row, column);
   }
 };
 
@@ -51,6 +54,7 @@ inline const Format& kF32 = lfm_ops_formats[LFM_OPS_F32];
 inline const Format& kQ8 = lfm_ops_formats[LFM_OPS_Q8];
 inline const Format& kQ6 = lfm_ops_formats[LFM_OPS_Q6];
 inline const Format& kQ4 = lfm_ops_formats[LFM_OPS_Q4];
+inline const Format& kQ4In64 = lfm_ops_formats[LFM_OPS_Q4_64];
 
 inline Weights random_weights(Random& random, const Format& format, int64_t rows, int64_t columns) {
   Weights w{&format, rows, columns, {}, {}, {}};
@@ -66,7 +70,7 @@ inline Weights random_weights(Random& random, const Format& format, int64_t rows
   w.integers.resize(count);
   for (int8_t& x : w.integers) x = static_cast<int8_t>(integer(random));
   std::uniform_int_distribution<int> half(0x1000, 0x2fff);  // 0.0005 to 0.12
-  w.scales.resize(count / 32);
+  w.scales.resize(count / static_cast<size_t>(format.group_size));
   for (uint16_t& x : w.scales) x = static_cast<uint16_t>(half(random) | (random() & 1) << 15);
   return w;
 }
@@ -74,26 +78,29 @@ inline Weights random_weights(Random& random, const Format& format, int64_t rows
 /// The packed layout, byte by byte as `lfm_ops/layout.h` describes it.
 inline std::vector<uint8_t> pack(const Weights& w) {
   const int64_t tile_bytes = w.format->tile_bytes;
+  const int64_t tile_columns = lfm_ops_tile_columns(w.format);
+  const int64_t tiles = (w.columns + tile_columns - 1) / tile_columns;
   const LfmOpsFormatId id = w.format->id;
+  const bool nibbles = id == LFM_OPS_Q4 || id == LFM_OPS_Q4_64;
   std::vector<uint8_t> packed(
       static_cast<size_t>(lfm_ops_packed_bytes(w.format, w.rows, w.columns)),
-      uint8_t(id == LFM_OPS_Q4 ? 0x88 : 0));
+      uint8_t(nibbles ? 0x88 : 0));
   if (id == LFM_OPS_Q6) {
     for (size_t i = 0; i < packed.size(); ++i) {
       packed[i] = static_cast<int64_t>(i) % tile_bytes < 512 ? 0 : 0xaa;
     }
   }
   for (int64_t b = 0; b < lfm_ops_row_blocks(w.rows); ++b) {
-    for (int64_t g = 0; g < w.groups(); ++g) {
-      uint8_t* tile = packed.data() + (b * w.groups() + g) * tile_bytes;
+    for (int64_t g = 0; g < tiles; ++g) {
+      uint8_t* tile = packed.data() + (b * tiles + g) * tile_bytes;
       uint8_t* scales = tile + tile_bytes - 64;
       if (id != LFM_OPS_F32) std::memset(scales, 0, 64);
       for (int64_t r = 0; r < 32 && b * 32 + r < w.rows; ++r) {
         const int64_t row = b * 32 + r;
-        for (int64_t i = 0; i < 32 && g * 32 + i < w.columns; ++i) {
-          const size_t from = static_cast<size_t>(row * w.columns + g * 32 + i);
+        for (int64_t i = 0; i < tile_columns && g * tile_columns + i < w.columns; ++i) {
+          const size_t from = static_cast<size_t>(row * w.columns + g * tile_columns + i);
           const int64_t s = i / 4, j = i % 4;
-          if (id == LFM_OPS_Q4) {
+          if (nibbles) {
             uint8_t& byte = tile[64 * s + 4 * (r % 16) + j];
             const int value = w.integers[from] + 8;
             byte = static_cast<uint8_t>(r < 16 ? (byte & 0xf0) | value : (byte & 15) | value << 4);
@@ -112,7 +119,8 @@ inline std::vector<uint8_t> pack(const Weights& w) {
           }
         }
         if (id != LFM_OPS_F32) {
-          std::memcpy(scales + 2 * r, &w.scales[static_cast<size_t>(row * w.groups() + g)], 2);
+          const uint16_t half = w.half(row, g * tile_columns);
+          std::memcpy(scales + 2 * r, &half, 2);
         }
       }
     }
@@ -157,7 +165,7 @@ inline float product(const Weights& w, int64_t row, const std::vector<Group>& x)
     } else {
       int dot = 0;
       for (size_t i = 0; i < 32; ++i) dot += group.integers[i] * w.integers[at + i];
-      sum = std::fma(static_cast<float>(dot) * w.scale(row, g), group.scale, sum);
+      sum = std::fma(static_cast<float>(dot) * w.scale(row, g * 32), group.scale, sum);
     }
   }
   return sum;

@@ -62,8 +62,10 @@ def evaluate(
 
 
 def assert_close(got: Any, wanted: Any, where: str = "") -> None:
+    """Sums of shards are rounded elsewhere; `kl_p99`, of one token, is no mean that hides it."""
     if isinstance(wanted, float):
-        assert got == pytest.approx(wanted, rel=1e-6, abs=1e-6), where
+        close = 1e-5 if where.endswith("p99") else 1e-6
+        assert got == pytest.approx(wanted, rel=close, abs=close), where
     elif isinstance(wanted, dict):
         assert got.keys() == wanted.keys()
         for name, value in wanted.items():

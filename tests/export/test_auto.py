@@ -78,21 +78,22 @@ def groups(draw: st.DrawFn) -> tuple[list[Group], dict[str, float]]:
     """A table, and others of few or many weights, each of some damage."""
     found, damages = [], {}
     for index in range(draw(st.integers(2, 6))):
-        rows = draw(st.integers(1, 40))
+        rows, columns = draw(st.integers(1, 40)), draw(st.sampled_from([64, 64, 32]))
         read = draw(st.sampled_from([1.0, 1.0, 0.25]))
         name = f"m{index}"
-        found.append(Group((Linear(name, rows, 32),), 1.0 if index == 0 else read, index == 0))
+        found.append(Group((Linear(name, rows, columns),), 1.0 if index == 0 else read, index == 0))
         damages[name] = draw(st.sampled_from([0.0, 1e-9, 0.5, 1.0, 1.0, 3.0, 10.0]))
     return found, damages
 
 
-BITS = {"q4": 4.5, "q6": 6.5, "q8": 8.5}
-LEFT = {"q4": 1, "q6": 1 / 16, "q8": 1 / 256}
+BITS = {"q4_64": 4.25, "q4": 4.5, "q6": 6.5, "q8": 8.5}
+LEFT = {"q4_64": 1.23, "q4": 1, "q6": 1 / 16, "q8": 1 / 256}
 
 
 def saved_by(chosen: Sequence[str], some: list[Group], damages: dict[str, float]) -> float:
+    """Of what the first format that a group takes does."""
     return sum(
-        damages[group.linears[0].name] * (1 - LEFT[format])
+        damages[group.linears[0].name] * (1 - LEFT[format] / LEFT[group.formats[0]])
         for format, group in zip(chosen, some, strict=True)
     )
 
@@ -108,11 +109,14 @@ def test_the_budget_is_kept_and_more_is_never_worse(
     bits_of = [BITS[format] for format in chosen]
     layers = [(i, group) for i, group in enumerate(some) if not group.is_table]
     size = sum(b * g.weights for b, g in zip(bits_of, some, strict=True))
-    least = sum(4.5 * g.weights for g in some)
+    least = sum(BITS[g.formats[0]] * g.weights for g in some)
     allowed = 8.5 * some[0].weights + bits * sum(g.weights for _, g in layers)
     assert size <= max(allowed, least) + 1e-6
     read = sum(b * g.read * g.weights for b, g in zip(bits_of, some, strict=True))
-    active = max(bits, 4.5) * sum(g.read * g.weights for _, g in layers)
+    active = max(
+        bits * sum(g.read * g.weights for _, g in layers),
+        sum(BITS[g.formats[0]] * g.read * g.weights for _, g in layers),
+    )
     assert read <= 8.5 * some[0].weights + active + 1e-6
     larger = choose(some, damages, bits + further)
     assert saved_by(larger, some, damages) >= saved_by(chosen, some, damages)
@@ -124,16 +128,19 @@ def test_it_comes_near_the_best(made: tuple[list[Group], dict[str, float]], bits
     """Greedy choices, one group before them, save at least half of what the best one does."""
     some, damages = made
     bits = np.floor(bits * 64) / 64
-    share = (min(bits, 8.5) - 4.5) / 4
+    bits = min(bits, 8.5)
     layers = [g for g in some if not g.is_table]
-    size = some[0].weights + share * sum(g.weights for g in layers)
-    read = some[0].weights + max(share, 0) * sum(g.read * g.weights for g in layers)
+    size = 8.5 * some[0].weights + bits * sum(g.weights for g in layers)
+    read = 8.5 * some[0].weights + max(
+        bits * sum(g.read * g.weights for g in layers),
+        sum(BITS[g.formats[0]] * g.read * g.weights for g in layers),
+    )
     best = 0.0
-    for chosen in itertools.product(BITS, repeat=len(some)):
-        shares = [(BITS[format] - 4.5) / 4 for format in chosen]
-        if sum(s * g.weights for s, g in zip(shares, some, strict=True)) > size + 1e-9:
+    for chosen in itertools.product(*(group.formats for group in some)):
+        taken = [BITS[format] * g.weights for format, g in zip(chosen, some, strict=True)]
+        if sum(taken) > size + 1e-9:
             continue
-        if sum(s * g.read * g.weights for s, g in zip(shares, some, strict=True)) > read + 1e-9:
+        if sum(g.read * t for t, g in zip(taken, some, strict=True)) > read + 1e-9:
             continue
         best = max(best, saved_by(chosen, some, damages))
     assert saved_by(choose(some, damages, bits), some, damages) >= 0.5 * best
@@ -141,16 +148,31 @@ def test_it_comes_near_the_best(made: tuple[list[Group], dict[str, float]], bits
 
 def test_tables_that_outweigh_the_layers_leave_few_budgets_to_try() -> None:
     some = [
-        Group((Linear("table", 1 << 20, 32),), 1.0, True),
-        Group((Linear("layer", 32, 32),), 1.0, False),
+        Group((Linear("table", 1 << 20, 64),), 1.0, True),
+        Group((Linear("layer", 32, 64),), 1.0, False),
     ]
     damages = {"table": 1.0, "layer": 0.1}
-    least = 4.5 - 4 * (1 << 15)
-    assert len(_budgets(some, 8.5)) == 513
+    least = 4.25 - 4.25 * (1 << 15)
+    assert len(_budgets(some, 8.5)) == 545
     assert choose(some, damages, 8.5) == ["q8", "q8"]
-    assert choose(some, damages, 4.5) == ["q6", "q8"]
+    assert choose(some, damages, 4.25) == ["q6", "q8"]
     assert choose(some, damages, least / 4) == ["q6", "q8"]
-    assert choose(some, damages, least) == ["q4", "q4"]
+    assert choose(some, damages, least * 15 / 16) == ["q4", "q4_64"]
+    assert choose(some, damages, least) == ["q4_64", "q4_64"]
+
+
+def test_a_little_above_the_fewest_bits_goes_to_groups_of_32() -> None:
+    """Below 4.5 bits there is nothing else to give."""
+    some = [Group((Linear(f"m{i}", 64, 64),), 1.0, i == 0) for i in range(9)]
+    damages = {f"m{i}": 1.0 + i / 100 for i in range(9)} | {"m0": 100.0}
+    chosen = choose(some, damages, 4.375)
+    assert chosen == ["q8", *["q4_64"] * 4, *["q4"] * 4]
+
+
+def test_what_has_no_whole_groups_of_64_begins_with_32() -> None:
+    some = [Group((Linear(f"m{i}", 64, size),), 1.0, i == 0) for i, size in enumerate((64, 96))]
+    assert [group.formats[0] for group in some] == ["q4_64", "q4"]
+    assert choose(some, {"m0": 1.0, "m1": 1.0}, -1.0) == ["q4_64", "q4"]
 
 
 # What is measured.
@@ -209,10 +231,10 @@ def test_a_damage_is_that_of_the_rounded_model(tmp_path: Path) -> None:
     source = saved(random_model(tiny_moe(tie_word_embeddings=False)), tmp_path / "source")
     table = "model.embed_tokens.weight"
     damages = damages_of(source, tmp_path / "walk", {table, "lm_head.weight"})
-    rounded = dequantized(source, "f32", None, {table: "q4"})
+    rounded = dequantized(source, "f32", None, {table: "q4_64"})
     truth = load_truth(source)
     assert damages[table] == pytest.approx(divergence(truth, rounded), rel=1e-3)
-    head = dequantized(source, "f32", None, {"lm_head.weight": "q4"})
+    head = dequantized(source, "f32", None, {"lm_head.weight": "q4_64"})
     assert 0 < damages["lm_head.weight"] < divergence(truth, head)
 
 
@@ -282,7 +304,7 @@ def test_a_size_is_kept_and_used(source: Path, tmp_path: Path) -> None:
         ({"quant": "auto", "bits": 4.5, "size": "4GB"}, "not both"),
         ({"quant": "auto", "bits": float("nan")}, "--bits nan: expected a number"),
         ({"quant": "auto", "size": "4.8"}, "--size 4.8: expected a size such as"),
-        ({"quant": "auto", "size": "0.1MB"}, r"q4 throughout, the least, is 0\.\d+MB"),
+        ({"quant": "auto", "size": "0.1MB"}, r"q4_64 throughout, the least, is 0\.\d+MB"),
         ({"quant": "auto", "bits": 4.5, "head": "q8"}, "auto chooses the head's format"),
         ({"bits": 4.5}, "--bits 4.5: goes with --quant auto"),
         ({"quant": "q8", "size": "1GB"}, "--size 1GB: goes with --quant auto"),
@@ -298,11 +320,12 @@ def test_a_wrong_budget_is_refused_in_one_line(
 
 
 def test_fewer_bits_than_there_are_formats_for_are_refused(silent: Path, tmp_path: Path) -> None:
-    with pytest.raises(LfmError, match="--bits 3: q4 throughout, the least, is") as error:
+    with pytest.raises(LfmError, match="--bits 3: q4_64 throughout, the least, is") as error:
         export(silent, tmp_path / "out", quant="auto", bits=3.0)
     least = float(str(error.value).split()[-1])
     bundle = export(silent, tmp_path / "out", quant="auto", bits=least)
-    assert [format.name for format in bundle.manifest.quantization.formats] == ["q4"]
+    formats = [format.name for format in bundle.manifest.quantization.formats]
+    assert formats == ["q4", "q4_64"]  # some have no whole groups of 64
 
 
 def test_integers_are_not_chosen_again(source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -156,8 +157,10 @@ def ran_by_mlx(folder: Path, ids: Any, count: int) -> tuple[Any, list[int]]:
     return logits, tokens
 
 
-@pytest.mark.parametrize("quant", ["q8", "q6", "q4"])
-@pytest.mark.parametrize("name", ["shipped", *MODELS])
+@pytest.mark.parametrize(
+    ("name", "quant"),
+    [*itertools.product(["shipped", *MODELS], ["q8", "q6", "q4"]), ("shipped", "q4_64")],
+)
 def test_mlx_lm_computes_what_transformers_does(name: str, quant: str, tmp_path: Path) -> None:
     source = checkpoint(name, tmp_path)
     bundle = export(source, tmp_path / "out", target="mlx", quant=quant)

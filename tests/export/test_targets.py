@@ -17,20 +17,26 @@ from lfm_ops import layout
 from lfm_ops.formats import format_named
 from onnx import numpy_helper
 from safetensors.numpy import load_file
+from transformers import Lfm2MoeConfig
 
 from tests.support import export, random_model, saved, tiny_moe
 
 
-@pytest.fixture(scope="module", params=["q8", "q6", "q4"])
+@pytest.fixture(scope="module", params=["q8", "q6", "q4", "q4_64"])
 def bundles(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("targets")
-    source = saved(random_model(tiny_moe()), folder / "checkpoint")
+    source = saved(random_model(moe()), folder / "checkpoint")
     return {
         target: export(source, folder / target, target=target, quant=request.param)
         for target in TARGETS
     }
+
+
+def moe() -> Lfm2MoeConfig:
+    """Of widths that every format takes."""
+    return tiny_moe(intermediate_size=128, moe_intermediate_size=64)
 
 
 def initializers(bundle: Bundle) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def initializers(bundle: Bundle) -> dict[str, Any]:
 
 
 def test_all_targets_hold_the_same_integers(bundles: dict[str, Bundle]) -> None:
-    config = tiny_moe()
+    config = moe()
     format = format_named(bundles["onnx"].manifest.quantization.method)
     ours, portable = (initializers(bundles[target]) for target in ("onnx", "onnx-portable"))
     hidden, inner = config.hidden_size, config.moe_intermediate_size
@@ -53,7 +59,7 @@ def test_all_targets_hold_the_same_integers(bundles: dict[str, Bundle]) -> None:
             rows = blocks[:, half].reshape(inner, hidden)
             assert (rows == unpack(other[half::2], packed_bits(format))).all()
         assert gate_up.scales is not None
-        of_blocks = gate_up.scales.reshape(-1, 2, 32, hidden // 32)
+        of_blocks = gate_up.scales.reshape(-1, 2, 32, hidden // format.group_size)
         assert (of_blocks[:, 1].reshape(inner, -1) == scales[1::2]).all()
         down = layout.unpack(ours["layers.1/moe/down"][expert], format, hidden, inner)
         assert (
@@ -71,7 +77,7 @@ def test_all_targets_hold_the_same_integers(bundles: dict[str, Bundle]) -> None:
 
 
 def test_gguf_and_mlx_hold_them_too(bundles: dict[str, Bundle]) -> None:
-    config, bundle = tiny_moe(), bundles["onnx"]
+    config, bundle = moe(), bundles["onnx"]
     format = format_named(bundle.manifest.quantization.method)
     ours = initializers(bundle)
     gguf = {tensor.name: tensor for tensor in GGUFReader(bundles["gguf"].graph_path).tensors}
@@ -84,7 +90,7 @@ def test_gguf_and_mlx_hold_them_too(bundles: dict[str, Bundle]) -> None:
         stored = np.unpackbits(weight.view("uint8"), axis=-1, bitorder="little")
         digits = stored.reshape(*weight.shape[:-1], -1, bits)
         q = np.packbits(digits, axis=-1, bitorder="little")[..., 0].astype("int32")
-        groups = q.reshape(*scales.shape, 32) * scales.astype("f4")[..., None]
+        groups = q.reshape(*scales.shape, -1) * scales.astype("f4")[..., None]
         return (groups + biases.astype("f4")[..., None]).reshape(q.shape)
 
     def of_gguf(name: str) -> Any:

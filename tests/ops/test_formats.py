@@ -58,7 +58,9 @@ def test_it_multiplies_beside_others() -> None:
 
 def test_it_rounds_finer_than_four_bits() -> None:
     weight = gaussian(1, 64, 64)
-    errors = [error(quantize(weight, name).dequantize(), weight) for name in ("q4", "q6", "q8")]
+    errors = [
+        error(quantize(weight, name).dequantize(), weight) for name in ("q4_64", "q4", "q6", "q8")
+    ]
     assert errors == sorted(errors, reverse=True)
 
     def rounding(groups: Array, extreme: Array) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from lfm_ops.formats import FORMATS, Format, format_named
 from lfm_ops.quantized import QuantizedTensor, stack_rows
 
 INCLUDE = Path(__file__).parents[2] / "ops" / "include" / "lfm_ops"
-Q4, Q6, Q8, F32 = (format_named(name) for name in ("q4", "q6", "q8", "f32"))
+Q4_64, Q4, Q6, Q8, F32 = (format_named(name) for name in ("q4_64", "q4", "q6", "q8", "f32"))
 
 
 def random_tensor(format: Format, rows: int, columns: int, seed: int = 0) -> QuantizedTensor:
@@ -43,14 +43,14 @@ def assert_equal(got: QuantizedTensor, expected: QuantizedTensor) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.sampled_from([Q4, Q6, Q8, F32]),
+    st.sampled_from([Q4_64, Q4, Q6, Q8, F32]),
     st.integers(1, 100),
     st.integers(1, 160),
     st.integers(0, 2**32 - 1),
 )
 def test_there_and_back(format: Format, rows: int, columns: int, seed: int) -> None:
     if format.group_size:
-        columns = -(-columns // 32) * 32
+        columns = -(-columns // format.group_size) * format.group_size
     tensor = random_tensor(format, rows, columns, seed)
     packed = layout.pack(tensor)
     assert packed.dtype == np.uint8
@@ -58,17 +58,18 @@ def test_there_and_back(format: Format, rows: int, columns: int, seed: int) -> N
     assert_equal(layout.unpack(packed, format, rows, columns), tensor)
 
 
-@pytest.mark.parametrize("format", [Q4, Q6, Q8, F32], ids=str)
+@pytest.mark.parametrize("format", [Q4_64, Q4, Q6, Q8, F32], ids=str)
 def test_every_weight_lies_where_the_header_says(format: Format) -> None:
-    rows, columns = 70, 96
+    rows, columns = 70, 128
+    size = 64 if format == Q4_64 else 32  # columns of a tile
     tensor = random_tensor(format, rows, columns)
-    tiles = layout.pack(tensor).reshape(3, 3, format.tile_bytes)
+    tiles = layout.pack(tensor).reshape(3, columns // size, format.tile_bytes)
     for row in range(rows):
         for column in range(columns):
-            tile = tiles[row // 32, column // 32]
-            r, i = row % 32, column % 32
+            tile = tiles[row // 32, column // size]
+            r, i = row % 32, column % size
             step, j = divmod(i, 4)
-            if format == Q4:
+            if format in (Q4, Q4_64):
                 byte = tile[64 * step + 4 * (r % 16) + j]
                 got = float(int(byte >> (4 if r >= 16 else 0)) % 16 - 8)
             elif format == Q6:
@@ -82,13 +83,13 @@ def test_every_weight_lies_where_the_header_says(format: Format) -> None:
                 got = float(tile.view(np.float32)[32 * i + r])
             assert got == tensor.values[row, column]
             if tensor.scales is not None:
-                assert tile[-64:].view(np.float16)[r] == tensor.scales[row, column // 32]
+                assert tile[-64:].view(np.float16)[r] == tensor.scales[row, column // size]
 
 
-@pytest.mark.parametrize("format", [Q4, Q6, Q8], ids=str)
+@pytest.mark.parametrize("format", [Q4_64, Q4, Q6, Q8], ids=str)
 def test_missing_rows_are_zeros_with_scale_zero(format: Format) -> None:
-    packed = layout.pack(random_tensor(format, 33, 32))
-    padded = layout.unpack(packed, format, 64, 32)
+    packed = layout.pack(random_tensor(format, 33, 64))
+    padded = layout.unpack(packed, format, 64, 64)
     assert padded.scales is not None
     assert not padded.values[33:].any()
     assert not padded.scales[33:].any()
@@ -99,9 +100,9 @@ def test_a_part_of_the_rows_is_a_part_of_the_bytes() -> None:
     assert np.array_equal(layout.pack(tensor.rows(32, 64)), layout.pack(tensor)[1152 : 2 * 1152])
 
 
-@pytest.mark.parametrize("format", [Q4, Q6, Q8, F32], ids=str)
+@pytest.mark.parametrize("format", [Q4_64, Q4, Q6, Q8, F32], ids=str)
 def test_blocks_of_gate_and_up_alternate(format: Format) -> None:
-    gate, up = random_tensor(format, 64, 32, 1), random_tensor(format, 64, 32, 2)
+    gate, up = random_tensor(format, 64, 64, 1), random_tensor(format, 64, 64, 2)
     both = layout.interleave_blocks(gate, up)
     for block, part in enumerate([gate.rows(0, 32), up.rows(0, 32), gate.rows(32, 64)]):
         assert_equal(both.rows(32 * block, 32 * block + 32), part)

@@ -13,7 +13,7 @@ from lfm_ops.quantized import QuantizedTensor
 
 from tests.ops.nodes import Array, Node, error, gaussian, pack_mlp, random_mlp, random_weight
 
-FORMATS = ["f32", "q8", "q6", "q4"]
+FORMATS = ["f32", "q8", "q6", "q4", "q4_64"]
 PRODUCT_BOUND = 1e-5  # of float weights, or of the same integers with the same scales
 CHUNKS = [[40], [1] * 40, [3, 1, 33, 3], [32, 8]]
 
@@ -102,7 +102,7 @@ def sparse_moe(
 @pytest.mark.parametrize("tokens", [1, 2, 31, 200])
 @pytest.mark.parametrize("rows", [96, 77])
 def test_quantized_linear(format: str, tokens: int, rows: int) -> None:
-    weight, x = random_weight(tokens, rows, 160, format), gaussian(tokens, 1, tokens, 160)
+    weight, x = random_weight(tokens, rows, 192, format), gaussian(tokens, 1, tokens, 192)
     bias = gaussian(rows, rows)
     want = ops.matmul_int8(x[0], weight)
     assert error(linear(weight, x)()[0][0], want) <= PRODUCT_BOUND
@@ -111,22 +111,22 @@ def test_quantized_linear(format: str, tokens: int, rows: int) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_quantized_linear_takes_any_number_of_dimensions(format: str) -> None:
-    weight, x = random_weight(0, 64, 32, format), gaussian(0, 2, 3, 5, 32)
+    weight, x = random_weight(0, 64, 64, format), gaussian(0, 2, 3, 5, 64)
     got = linear(weight, x)()[0]
     assert got.shape == (2, 3, 5, 64)
-    assert (got.reshape(-1, 64) == linear(weight, x.reshape(-1, 32))()[0]).all()
+    assert (got.reshape(-1, 64) == linear(weight, x.reshape(-1, 64))()[0]).all()
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_quantized_embedding_gives_the_very_weights(format: str) -> None:
-    table = random_weight(5, 70, 96, format)
+    table = random_weight(5, 70, 192, format)
     ids = np.array([[0, 69, 33, 33, 31, 32, 64]])
     node = Node(
         "QuantizedEmbedding",
         {"ids": ids, "weight": pack(table)},
         [("y", np.float32)],
         rows=70,
-        columns=96,
+        columns=192,
         format=format,
     )
     assert (node()[0] == table.dequantize()[ids]).all()
@@ -136,8 +136,8 @@ def test_quantized_embedding_gives_the_very_weights(format: str) -> None:
 @pytest.mark.parametrize("tokens", [1, 5, 150])
 def test_gated_mlp(format: str, tokens: int) -> None:
     x = gaussian(tokens, 1, tokens, 128)
-    want = ops.gated_mlp(x[0], *random_mlp(1, 128, 224, format), ops.matmul_int8)
-    assert error(gated_mlp(128, 224, format, x)()[0][0], want) <= chain_bound(format)
+    want = ops.gated_mlp(x[0], *random_mlp(1, 128, 256, format), ops.matmul_int8)
+    assert error(gated_mlp(128, 256, format, x)()[0][0], want) <= chain_bound(format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -149,20 +149,20 @@ def test_gated_mlp(format: str, tokens: int) -> None:
 def test_sparse_moe(
     format: str, tokens: int, experts: int, top_k: int, biased: bool, norm: bool
 ) -> None:
-    x = gaussian(tokens, 1, tokens, 96)
+    x = gaussian(tokens, 1, tokens, 128)
     node, want = sparse_moe(format, x, experts, top_k, biased, norm)
     assert error(node()[0], want) <= chain_bound(format)
 
 
-MIXED = [("q4", "q8"), ("q6", "q4"), ("q8", "q4"), ("q4", "f32"), ("f32", "q8")]
+MIXED = [("q4", "q8"), ("q6", "q4"), ("q4_64", "q4"), ("q8", "q4"), ("q4", "f32"), ("f32", "q8")]
 
 
 @pytest.mark.parametrize(("gate_up", "down"), MIXED)
 @pytest.mark.parametrize("tokens", [1, 40])
 def test_each_matrix_has_a_format_of_its_own(gate_up: str, down: str, tokens: int) -> None:
     x = gaussian(tokens, 1, tokens, 128)
-    want = ops.gated_mlp(x[0], *random_mlp(1, 128, 224, gate_up, down), ops.matmul_int8)
-    got = gated_mlp(128, 224, gate_up, x, down)()[0][0]
+    want = ops.gated_mlp(x[0], *random_mlp(1, 128, 256, gate_up, down), ops.matmul_int8)
+    got = gated_mlp(128, 256, gate_up, x, down)()[0][0]
     assert error(got, want) <= chain_bound(down)
     node, want = sparse_moe(gate_up, x, 8, 3, True, True, down_format=down)
     assert error(node()[0], want) <= chain_bound(down)
@@ -191,11 +191,11 @@ def test_zeros_stay_zeros(format: str) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)
 def test_chunks_and_threads_change_no_bit(format: str, threads: int, chunks: list[int]) -> None:
-    x = gaussian(0, 1, sum(chunks), 96)
+    x = gaussian(0, 1, sum(chunks), 128)
     parts = np.split(x, np.cumsum(chunks)[:-1], axis=1)
     for node in (
-        linear(random_weight(0, 80, 96, format), x, threads=threads),
-        gated_mlp(96, 64, format, x, threads=threads),
+        linear(random_weight(0, 80, 128, format), x, threads=threads),
+        gated_mlp(128, 64, format, x, threads=threads),
         sparse_moe(format, x, 8, 3, True, True, threads=threads)[0],
     ):
         whole = node()[0]

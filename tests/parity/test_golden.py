@@ -32,7 +32,8 @@ Array = NDArray[np.float32]
 
 @pytest.mark.parametrize("target", ["onnx", "onnx-portable"])
 @pytest.mark.parametrize(
-    ("quant", "head"), [("f32", None), ("q8", None), ("q6", "q8"), ("q4", "q8"), ("q4", "q4")]
+    ("quant", "head"),
+    [("f32", None), ("q8", None), ("q6", "q8"), ("q4_64", "q8"), ("q4", "q8"), ("q4", "q4")],
 )
 def test_the_shipped_model_meets_its_golden_vectors(
     demo_bundle: Callable[..., Path], target: str, quant: str, head: str | None

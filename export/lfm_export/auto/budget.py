@@ -15,7 +15,7 @@ from ..recipe import groups_of, linears_of
 
 __all__ = ["FEWEST", "LADDER", "MOST", "Budget", "Group", "bits_of", "measured_groups"]
 
-LADDER = ("q4", "q6", "q8")
+LADDER = ("q4_64", "q4", "q6", "q8")
 """The formats that are chosen from, fewest bits first."""
 FEWEST, MOST = LADDER[0], LADDER[-1]
 _PAGE = 4096  # a tensor of an ONNX graph begins at one
@@ -37,6 +37,20 @@ class Group:
         """Their number."""
         return sum(linear.rows * linear.columns for linear in self.linears)
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Those of the ladder that have whole groups of all their inputs."""
+        return tuple(
+            format
+            for format in LADDER
+            if all(format_named(format).takes(linear.columns) for linear in self.linears)
+        )
+
+    @property
+    def fewest(self) -> float:
+        """Bits of all its weights in the first format."""
+        return bits_of(self.formats[0]) * self.weights
+
 
 def measured_groups(architecture: Architecture) -> list[Group]:
     """All that can be of any format; the others have widths that only floats take.
@@ -56,11 +70,11 @@ def measured_groups(architecture: Architecture) -> list[Group]:
         name = linears[0].name
         key = layer_of.get(name, name)
         groups[key] = (*groups.get(key, ()), *linears)
-    return [
+    found = (
         Group(linears, shares.get(linears[0].name, 1.0), linears[0].name in tables)
         for linears in groups.values()
-        if all(format_named(FEWEST).takes(linear.columns) for linear in linears)
-    ]
+    )
+    return [group for group in found if group.formats]
 
 
 def _shares(architecture: Architecture) -> dict[str, float]:
@@ -107,7 +121,8 @@ class Budget:
             raise ExportError(
                 "--quant auto: the inputs of no matrix are a multiple of 32; take --quant f32"
             )
-        least = bits_of(FEWEST) - (bits_of(MOST) - bits_of(FEWEST)) * tables / layers
+        fewest = sum(group.fewest for group in groups)
+        least = (fewest - bits_of(MOST) * tables) / layers
         if self.bits is not None:
             if self.bits < least:
                 raise ExportError(
@@ -118,7 +133,7 @@ class Budget:
         asked = _bytes(self.size or "")
         bits = (8 * (asked - others) - bits_of(MOST) * tables) / layers
         if bits < least:
-            most = others + (layers + tables) * bits_of(FEWEST) / 8
+            most = others + fewest / 8
             unit, name = (1e9, "GB") if most >= 1e9 else (1e6, "MB")
             raise ExportError(
                 f"--size {self.size}: {FEWEST} throughout, the least, is {_up(most / unit)}{name}"

@@ -17,13 +17,13 @@ from ..checkpoint import Checkpoint
 from ..quantize import METHODS
 from ..recipe import linears_of
 from ..walk import Sequences, SourceWeights, WalkFolder, checkpoint_identity
-from .budget import FEWEST, Budget, Group, measured_groups
+from .budget import Budget, Group, measured_groups
 from .knapsack import choose
 from .measure import MeasureWalk
 
 __all__ = ["choose_formats", "fewest_bits"]
 
-_VERSION = 1  # of the method: others' results are not taken up
+_VERSION = 2  # of the method: others' results are not taken up
 _PIECES = 4  # of the text, of some 512 tokens: a divergence is known well from few
 _RESULT = "damages.json"
 _WEIGHTS_AT_ONCE = 1 << 24
@@ -68,7 +68,7 @@ def fewest_bits(architecture: Architecture) -> dict[str, str]:
     """The formats that a choice begins with; floats where groups of inputs are not whole."""
     formats = dict.fromkeys((linear.name for linear in linears_of(architecture)), "f32")
     groups = measured_groups(architecture)
-    return formats | {t.name: FEWEST for g in groups for t in g.linears}
+    return formats | {t.name: g.formats[0] for g in groups for t in g.linears}
 
 
 def _by_weights(
@@ -86,7 +86,7 @@ def _by_weights(
             step = max(1, _WEIGHTS_AT_ONCE // linear.columns)
             for start in range(0, linear.rows, step):
                 exact = source.rows(linear, start, min(start + step, linear.rows)).dequantize()
-                wrong = METHODS[FEWEST](exact).dequantize() - exact
+                wrong = METHODS[group.formats[0]](exact).dequantize() - exact
                 error += float(np.square(wrong).sum(dtype=np.float64))
                 energy += float(np.square(exact).sum(dtype=np.float64))
             progress.advance(linear.rows * linear.columns)

@@ -36,7 +36,7 @@ from ..walk import (
     inputs_of,
 )
 from ..workers import Here
-from .budget import FEWEST, Group
+from .budget import Group
 
 __all__ = ["MeasureWalk"]
 
@@ -66,6 +66,7 @@ class MeasureWalk(Walk):
         super().__init__(architecture, sequences, folder, lanes, progress)
         self._source = source
         self._rounded = [frozenset[str](), *(_names(group) for group in groups)]
+        self._formats = ["f32", *(group.formats[0] for group in groups)]
         self._begun = 1
         self._first_uses = _first_uses(architecture)
 
@@ -103,7 +104,7 @@ class MeasureWalk(Walk):
 
     def table(self, lane: int, linear: Linear, start: int, stop: int) -> QuantizedTensor:
         """Some rows, as they are looked up: nothing calibrates those."""
-        method = FEWEST if linear.name in self._rounded[lane] else "f32"
+        method = self._formats[lane] if linear.name in self._rounded[lane] else "f32"
         return self._source.rows(linear, start, stop, method)
 
     def vector(self, lane: int, vector: Vector) -> Array:
@@ -146,8 +147,8 @@ class MeasureWalk(Walk):
         for start in range(0, head.rows, _ROWS_AT_ONCE):
             exact = self.table(0, head, start, min(start + _ROWS_AT_ONCE, head.rows))
             tables = [
-                _round(exact.dequantize(), read) if head.name in rounded else exact
-                for rounded in self._rounded
+                _round(exact.dequantize(), read, format) if head.name in rounded else exact
+                for rounded, format in zip(self._rounded, self._formats, strict=True)
             ]
             for (_, place), some in zip(self.sequences.places(), pairs, strict=True):
                 logits = _logits(states[0][place], exact)
@@ -185,7 +186,9 @@ class MeasureWalk(Walk):
             }
             rounded = {
                 linear.name: _round(
-                    original.matrix(linear).dequantize(), statistics[linear is linears[-1]]
+                    original.matrix(linear).dequantize(),
+                    statistics[linear is linears[-1]],
+                    self._formats[lane],
                 )
                 for linear in own
             }
@@ -212,10 +215,10 @@ def _logits(states: Array, table: QuantizedTensor) -> Array:
     return matmul_float32(np.ascontiguousarray(states[:-1]), table)
 
 
-def _round(rows: Array, statistics: Statistics) -> QuantizedTensor:
+def _round(rows: Array, statistics: Statistics, method: str) -> QuantizedTensor:
     if not statistics.second.any() or not np.isfinite(statistics.second).all():
-        return METHODS[FEWEST](rows)
-    format = format_named(FEWEST)
+        return METHODS[method](rows)
+    format = format_named(method)
     metric = Metric(statistics, format.group_size)
     return quantize_calibrated([rows], metric, format, Here())[0]
 

@@ -95,8 +95,8 @@ class Target(abc.ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     methods: ClassVar[tuple[str, ...]] = tuple(METHODS)
     """The quantizations that it can hold."""
-    packs_six_bits: ClassVar[bool] = False
-    """Whether six bits take six; else they are held in eight, as the same integers."""
+    holds_as: ClassVar[Mapping[str, str]] = {"q6": "q8"}
+    """Formats that it has no smaller form for than another one's, with the same integers."""
     usual_context: ClassVar[int | None] = None
     """The context by default, where that is not all that the model can do."""
     layout_version: ClassVar[int | None] = None

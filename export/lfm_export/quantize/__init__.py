@@ -17,7 +17,7 @@ from ..errors import ExportError
 from ._fit import UnfitWeightError, check_fit, check_integers
 from ._groups import STEPS, round_to_half
 from .f32 import quantize_f32
-from .q4 import quantize_q4
+from .q4 import quantize_q4, quantize_q4_64
 from .q6 import quantize_q6
 from .q8 import quantize_q8
 
@@ -39,6 +39,7 @@ METHODS: dict[str, Method] = {
     "q8": quantize_q8,
     "q6": quantize_q6,
     "q4": quantize_q4,
+    "q4_64": quantize_q4_64,
 }
 
 
@@ -73,14 +74,14 @@ class Scheme:
 
     @classmethod
     def choose(cls, quant: str, head: str | None) -> Scheme:
-        """`head` is `q8` by default within `q4` and `q6`: what it errs shows in every logit.
+        """`head` is `q8` by default within fewer bits: what it errs shows in every logit.
 
         Raises:
             ExportError: an unknown method, or a head that does not go with it.
         """
         if quant not in METHODS:
             raise ExportError(f"--quant {quant}: expected one of {', '.join(METHODS)}, auto")
-        integers = ["q8", "q6", "q4"]  # a head of at least as many bits
+        integers = ["q8", "q6", "q4", "q4_64"]  # a head of at least as many bits
         allowed = ["f32"] if quant == "f32" else integers[: integers.index(quant) + 1]
         if head is not None and head not in allowed:
             raise ExportError(

@@ -16,7 +16,7 @@ __all__ = ["STEPS", "Array", "quantize_groups", "round_to_half"]
 Array = NDArray[np.float32]
 Rounding = Callable[[Array, Array], tuple[Array, Array]]
 
-STEPS = {"q8": (-127, 127), "q6": (-32, 31), "q4": (-8, 7)}
+STEPS = {"q8": (-127, 127), "q6": (-32, 31), "q4": (-8, 7), "q4_64": (-8, 7)}
 """The lowest and the highest integer of each format."""
 
 _SMALLEST = np.float32(2.0**-24)  # float16's smallest step: below it a scale would be zero

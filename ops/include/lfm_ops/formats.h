@@ -15,6 +15,7 @@ typedef enum LfmOpsFormatId {
   LFM_OPS_Q8,
   LFM_OPS_Q6,
   LFM_OPS_Q4,
+  LFM_OPS_Q4_64,
   LFM_OPS_FORMATS
 } LfmOpsFormatId;
 
@@ -37,6 +38,7 @@ typedef struct LfmOpsFormat {
 #define LFM_OPS_TILE_BYTES_Q8 1088
 #define LFM_OPS_TILE_BYTES_Q6 832
 #define LFM_OPS_TILE_BYTES_Q4 576
+#define LFM_OPS_TILE_BYTES_Q4_64 1088
 
 /* In the order of their ids. */
 static const LfmOpsFormat lfm_ops_formats[LFM_OPS_FORMATS] = {
@@ -44,6 +46,7 @@ static const LfmOpsFormat lfm_ops_formats[LFM_OPS_FORMATS] = {
     {LFM_OPS_Q8, "q8", 8, 32, LFM_OPS_TILE_BYTES_Q8, LFM_OPS_INT8},
     {LFM_OPS_Q6, "q6", 6, 32, LFM_OPS_TILE_BYTES_Q6, LFM_OPS_INT8},
     {LFM_OPS_Q4, "q4", 4, 32, LFM_OPS_TILE_BYTES_Q4, LFM_OPS_INT8},
+    {LFM_OPS_Q4_64, "q4_64", 4, 64, LFM_OPS_TILE_BYTES_Q4_64, LFM_OPS_INT8},
 };
 
 /* Null: there is none of that name. */

@@ -15,7 +15,7 @@ import torch
 
 # Private, and so pinned: nothing public makes Core AI keep integers with their scales.
 from coreai_torch._compression.custom_layers import constexpr_blockwise_shift_scale
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor
 from lfm_ops.reference import Array
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ _INTEGERS: dict[str, torch.dtype] = {
     "q8": torch.int8,
     "q6": torch.int8,
     "q4": vars(torch)["int4"],
+    "q4_64": vars(torch)["int4"],
 }
 _MASKED = -1e30
 
@@ -83,7 +84,7 @@ class MatrixStack(nn.Module):
 
     def __init__(self, count: int, like: QuantizedTensor) -> None:
         super().__init__()
-        self._format = like.format.name
+        self._format = like.format
         values = _gatherable(like)
         self.values = _constant(np.empty((count, *values.shape), values.dtype))
         self.scales = None
@@ -102,11 +103,12 @@ class MatrixStack(nn.Module):
         if self.scales is None:
             return _product(values, x)
         scales = self.scales[chosen].float()
-        if self._format != "q4":
+        if self._format.bits != 4:
             return _product(_dequantize(values, scales, torch.int8), x)
-        values = values.float().reshape(*scales.shape, BLOCK_SIZE // 2)
+        half_group = self._format.group_size // 2
+        values = values.float().reshape(*scales.shape, half_group)
         high = torch.floor(values * (1 / 16))
-        first, second = x.reshape(len(x), -1, 2, BLOCK_SIZE // 2).unbind(2)
+        first, second = x.reshape(len(x), -1, 2, half_group).unbind(2)
         products = [
             _product(((half - 8) * scales[..., None]).flatten(-2), part.flatten(-2))
             for half, part in ((values - 16 * high, first), (high, second))
@@ -348,11 +350,11 @@ def _dequantize(values: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _gatherable(weight: QuantizedTensor) -> Values:
     """The values as a stack holds them: 4-bit ones packed in bytes `[rows, columns / 2]`."""
-    if weight.format.name != "q4":
+    if weight.format.bits != 4:
         return weight.values
     rows, columns = weight.shape
     unsigned = (weight.values + np.int8(8)).view(np.uint8)
-    halves = unsigned.reshape(rows, -1, 2, BLOCK_SIZE // 2)
+    halves = unsigned.reshape(rows, -1, 2, weight.format.group_size // 2)
     packed: Values = halves[:, :, 0] | halves[:, :, 1] << np.uint8(4)
     return packed.reshape(rows, columns // 2)
 

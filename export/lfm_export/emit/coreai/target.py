@@ -24,7 +24,13 @@ __all__ = ["CoreAI"]
 _FAMILIES = ("lfm2", "lfm2_moe")
 _MOST_BYTES = 2_000_000_000
 _SCALE = 4 / BLOCK_SIZE  # bytes, a weight's part of it
-_BYTES = {"f32": 4.0, "q8": 1 + _SCALE, "q6": 1 + _SCALE, "q4": 0.5 + _SCALE}
+_BYTES = {
+    "f32": 4.0,
+    "q8": 1 + _SCALE,
+    "q6": 1 + _SCALE,
+    "q4": 0.5 + _SCALE,
+    "q4_64": 0.5 + _SCALE / 2,
+}
 
 
 class CoreAI(Target):

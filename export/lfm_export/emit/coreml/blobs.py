@@ -31,7 +31,7 @@ _TYPE_NUMBERS: dict[BlobType, int] = {
     "int4": 8,
     "int32": 14,
 }
-INTEGERS: dict[str, BlobType] = {"q8": "int8", "q6": "int8", "q4": "int4"}
+INTEGERS: dict[str, BlobType] = {"q8": "int8", "q6": "int8", "q4": "int4", "q4_64": "int4"}
 """The type of a format's integers."""
 
 _VERSION = 2

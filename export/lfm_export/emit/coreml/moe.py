@@ -125,7 +125,7 @@ class Gather(MoeForm):
     ) -> None:
         """Writes the expert to its place in the stacks."""
         for stack, weight in ((f"{name}/gate_up", gate_up), (f"{name}/down", down)):
-            integers = pack(weight) if self.packed and weight.format.name == "q4" else weight.values
+            integers = pack(weight) if self.packed and weight.format.bits == 4 else weight.values
             scales = weight.scales
             assert scales is not None
             if index == 0:

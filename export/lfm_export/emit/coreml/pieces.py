@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
 from coremltools.converters.mil.mil import types
-from lfm_ops.quantized import BLOCK_SIZE
 from numpy.typing import DTypeLike, NDArray
 
 from ...architecture import Linear, Norm, Vector
@@ -121,6 +120,7 @@ class Pieces:
     def _dequantize(self, data: Var, scales: Var) -> Var:
         """Integers `[..., columns]`, or nibbles `[..., columns / 2]`, times their scales."""
         *outer, groups = scales.shape
+        columns = data.shape[-1]
         x = self.half(data)
         if data.dtype == types.uint8:
             high = mb.floor(x=mb.mul(x=x, y=np.float16(1 / 16)))
@@ -129,9 +129,10 @@ class Pieces:
                 values=[mb.expand_dims(x=half, axes=[-1]) for half in (low, high)], axis=-1
             )
             x = mb.sub(x=nibbles, y=np.float16(8))
-        x = mb.reshape(x=x, shape=[*outer, groups, BLOCK_SIZE])
+            columns *= 2
+        x = mb.reshape(x=x, shape=[*outer, groups, columns // groups])
         x = mb.mul(x=x, y=mb.expand_dims(x=scales, axes=[-1]))
-        return mb.reshape(x=x, shape=[*outer, groups * BLOCK_SIZE])
+        return mb.reshape(x=x, shape=[*outer, columns])
 
     def _stored(self, name: str) -> Var:
         """A constant in the weight file. The program itself holds one zero instead of its values.

@@ -26,7 +26,7 @@ class CoreML(Target):
         Option("moe", ("wide", "gather", "gatherq"), "how experts are multiplied"),
         Option("conv-state", ("io", "state"), "conv state as inputs and outputs, or as a state"),
     )
-    methods = ("q8", "q6", "q4")
+    methods = ("q8", "q6", "q4", "q4_64")
     usual_context = 4096  # the whole cache is allocated at once
 
     def numerics(self, options: Mapping[str, str]) -> Numerics:

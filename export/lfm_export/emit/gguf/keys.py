@@ -29,6 +29,7 @@ _FILE_TYPES = {
     "q8": LlamaFileType.MOSTLY_Q8_0,
     "q6": LlamaFileType.MOSTLY_Q8_0,
     "q4": LlamaFileType.MOSTLY_Q4_0,
+    "q4_64": LlamaFileType.MOSTLY_Q4_0,
 }
 _BLOCKS_VERSION = 2  # of Q4_0 and Q8_0
 _USUAL_KERNEL = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 from lfm_edge.targets import GGUF
 from lfm_ops import reference as ops
@@ -18,9 +19,10 @@ __all__ = ["Gguf"]
 
 
 class Gguf(Target):
-    """Q8_0 and Q4_0 are our integers and scales, Q8_0 also those of 6 bits; all else is float32."""
+    """Q8_0 and Q4_0 are our integers and scales, also of 6 bits and of groups of 64."""
 
     name = GGUF
+    holds_as: ClassVar[Mapping[str, str]] = {"q6": "q8", "q4_64": "q4"}
     summary = "a GGUF file for llama.cpp, of Q4_0 and Q8_0"
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

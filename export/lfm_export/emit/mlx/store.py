@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from lfm_edge.bundle import Graph
 from lfm_ops.formats import format_named
-from lfm_ops.quantized import BLOCK_SIZE, QuantizedTensor
+from lfm_ops.quantized import QuantizedTensor
 from numpy.typing import NDArray
 
 from ...architecture import Architecture, Linear, Vector, tensors_of
@@ -107,8 +107,9 @@ class _Module:
         if self.format == "f32":
             yield _Stored(self.name + _WEIGHT, "F32", (*stack, rows, columns), self.experts)
             return
-        words = columns * format_named(self.format).bits // 32
-        groups = (*stack, rows, columns // BLOCK_SIZE)
+        format = format_named(self.format)
+        words = columns * format.bits // 32
+        groups = (*stack, rows, columns // format.group_size)
         yield _Stored(self.name + _WEIGHT, "U32", (*stack, rows, words), self.experts)
         yield _Stored(self.name + ".scales", self.scales, groups, self.experts)
         yield _Stored(self.name + ".biases", self.scales, groups, self.experts)

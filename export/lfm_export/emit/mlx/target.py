@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 from lfm_edge.targets import MLX
 from lfm_ops import reference as ops
@@ -22,11 +23,11 @@ _FLOAT16_DISTURBANCE = 2 * _FLOAT16_ROUNDING  # a part rounds several times
 
 
 class Mlx(Target):
-    """Affine groups of 32 hold our integers and scales exactly."""
+    """Affine groups of 32 and 64 hold our integers and scales exactly."""
 
     name = MLX
     summary = "a folder for mlx-lm on Macs"
-    packs_six_bits = True
+    holds_as: ClassVar[Mapping[str, str]] = {}
     options = (Option("activations", ("f32", "f16"), "exact, or half the memory and faster"),)
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

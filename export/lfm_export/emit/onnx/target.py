@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import ClassVar, cast
 
 from lfm_edge.targets import ONNX
 from lfm_ops import reference as ops
@@ -34,7 +34,7 @@ class Onnx(Target):
     summary = "our operators (domain ai.lfm), fastest"
     on_devices = True
     options = (kv_option(("f16", "f32", "int8")),)
-    packs_six_bits = True
+    holds_as: ClassVar[Mapping[str, str]] = {}
     layout_version = LAYOUT_VERSION
 
     def check(self, architecture: Architecture, scheme: Scheme) -> None:

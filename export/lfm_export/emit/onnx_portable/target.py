@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from lfm_edge.bundle import Graph
 from lfm_edge.targets import ONNX_PORTABLE
 from lfm_ops import reference as ops
+from lfm_ops.quantized import QuantizedTensor
 
 from ...architecture import Architecture, SparseMoe
 from ...errors import ExportError
@@ -53,7 +54,7 @@ class OnnxPortable(Target):
     def numerics(self, options: Mapping[str, str]) -> Numerics:
         """Activations are rounded to int8 where weights are integers; the cache is float32."""
         del options
-        return Numerics(ops.matmul_int8, "f32", SUM_DISTURBANCE)
+        return Numerics(_matmul, "f32", SUM_DISTURBANCE)
 
     @contextmanager
     def open(self, job: Job) -> Iterator[Store]:
@@ -75,3 +76,9 @@ class _WithGenaiConfig(GraphStore):
         graph = super().finish()
         write_genai_config(self.job, graph)
         return graph
+
+
+def _matmul(x: ops.Array, weight: QuantizedTensor) -> ops.Array:
+    """As `MatMulNBits` does it: activations are rounded in groups as large as the weight's."""
+    size = weight.format.group_size
+    return ops.matmul_float32(ops.round_to_int8(x, size) if size else x, weight)
