@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lfm_edge.progress import Quiet
-from lfm_export.architecture import describe, tensors_of
+from lfm_export.architecture import Linear, describe, tensors_of
 from lfm_export.calibrate import calibrate, part, walk
 from lfm_export.checkpoint import open_checkpoint
 from lfm_export.cluster import Cluster
@@ -55,7 +55,8 @@ def calibrated(
     with open_checkpoint(str(source)) as checkpoint:
         architecture, scheme = describe(checkpoint.config), Scheme.choose("q4", "q4")
         with calibrate(checkpoint, architecture, scheme, TEXT, folder, progress, workers) as found:
-            linears = [t for t in tensors_of(architecture) if t.name in found.names]
+            linears = [t for t in tensors_of(architecture) if isinstance(t, Linear)]
+            linears = [linear for linear in linears if linear.name in found.names]
             matrices = {linear.name: found.matrix(linear) for linear in linears}
             return {name: matrix for name, matrix in matrices.items() if matrix is not None}
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .budget import FEWEST, LADDER, MOST, Group, bits_of
+from .budget import FEWEST, MOST, Group, bits_of
 
 __all__ = ["choose"]
 
