@@ -76,10 +76,9 @@ struct Node {
   /// Some that the formats of these attributes take.
   int64_t columns(Random& random, std::initializer_list<const char*> formats) {
     const int64_t any = 1 + random.below(96);
-    for (const char* name : formats) {
-      if (!lfm_ops_takes_columns(format(name), any)) return (any + 31) / 32 * 32;
-    }
-    return any;
+    int64_t group = 1;
+    for (const char* name : formats) group = std::max<int64_t>(group, format(name)->group_size);
+    return (any + group - 1) / group * group;
   }
   void weight(const char* name, int64_t rows, int64_t columns) {
     add(kOrtUint8, {lfm_ops_packed_bytes(format(name), rows, columns)});

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge.errors import LfmError
 from lfm_export.architecture import Architecture, Linear, describe
-from lfm_export.auto.budget import Group, measured_groups
+from lfm_export.auto.budget import LADDER, Group, measured_groups, without_needless
 from lfm_export.auto.knapsack import _budgets, choose
 from lfm_export.auto.measure import MeasureWalk
 from lfm_export.checkpoint import open_checkpoint
@@ -144,6 +144,14 @@ def test_it_comes_near_the_best(made: tuple[list[Group], dict[str, float]], bits
             continue
         best = max(best, saved_by(chosen, some, damages))
     assert saved_by(choose(some, damages, bits), some, damages) >= 0.5 * best
+
+
+def test_where_there_is_room_for_q4_it_is_the_least() -> None:
+    groups = measured_groups(describe(tiny_moe().to_dict()))
+    for bits, least in ((4.25, "q4_64"), (4.49, "q4_64"), (4.5, "q4"), (8.0, "q4")):
+        begun = without_needless(groups, bits)
+        assert [group.linears for group in begun] == [group.linears for group in groups]
+        assert min(LADDER.index(group.formats[0]) for group in begun) == LADDER.index(least)
 
 
 def test_tables_that_outweigh_the_layers_leave_few_budgets_to_try() -> None:

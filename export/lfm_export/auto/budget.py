@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lfm_ops.formats import format_named
 
@@ -13,7 +13,16 @@ from ..architecture import Architecture, Linear, SparseMoe, Vector, tensors_of
 from ..errors import ExportError
 from ..recipe import groups_of, linears_of
 
-__all__ = ["FEWEST", "LADDER", "MOST", "Budget", "Group", "bits_of", "measured_groups"]
+__all__ = [
+    "FEWEST",
+    "LADDER",
+    "MOST",
+    "Budget",
+    "Group",
+    "bits_of",
+    "measured_groups",
+    "without_needless",
+]
 
 LADDER = ("q4_64", "q4", "q6", "q8")
 """The formats that are chosen from, fewest bits first."""
@@ -31,6 +40,8 @@ class Group:
     """The share of its weights that a token reads."""
     is_table: bool
     """The token embedding or the LM head."""
+    ladder: tuple[str, ...] = LADDER
+    """What it is chosen from, as far as its inputs allow."""
 
     @property
     def weights(self) -> int:
@@ -42,7 +53,7 @@ class Group:
         """Those of the ladder that have whole groups of all their inputs."""
         return tuple(
             format
-            for format in LADDER
+            for format in self.ladder
             if all(format_named(format).takes(linear.columns) for linear in self.linears)
         )
 
@@ -75,6 +86,20 @@ def measured_groups(architecture: Architecture) -> list[Group]:
         for linears in groups.values()
     )
     return [group for group in found if group.formats]
+
+
+def without_needless(groups: Sequence[Group], bits: float) -> list[Group]:
+    """The same, to be begun with the next format where the budget has it for all of them.
+
+    Damages of the coarsest rounding say too little of what matrices lose together: where there was
+    room for `q4` everywhere, some `q4_64` for the sake of others made the shipped model worse.
+
+    Args:
+        groups: with the whole ladder.
+        bits: a weight of the layers.
+    """
+    ladder = LADDER if bits < bits_of(LADDER[1]) else LADDER[1:]
+    return [replace(group, ladder=ladder) for group in groups]
 
 
 def _shares(architecture: Architecture) -> dict[str, float]:

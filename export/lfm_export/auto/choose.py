@@ -17,7 +17,7 @@ from ..checkpoint import Checkpoint
 from ..quantize import METHODS
 from ..recipe import linears_of
 from ..walk import Sequences, SourceWeights, WalkFolder, checkpoint_identity
-from .budget import Budget, Group, measured_groups
+from .budget import Budget, Group, measured_groups, without_needless
 from .knapsack import choose
 from .measure import MeasureWalk
 
@@ -56,6 +56,7 @@ def choose_formats(
     """
     groups = measured_groups(architecture)
     bits = budget.of_layers(architecture, groups)
+    groups = without_needless(groups, bits)
     if text is None:
         damages = _by_weights(checkpoint, architecture, groups, progress)
     else:
@@ -107,6 +108,7 @@ def _by_text(
     pieces = text.spread(_PIECES)
     sha = hashlib.sha256(f"{_VERSION} {pieces.digest()}".encode())
     sha.update(checkpoint_identity(checkpoint, architecture).encode())
+    sha.update(" ".join(group.formats[0] for group in groups).encode())
     identity = sha.hexdigest()
     result = folder / _RESULT
     found = _read(result, identity)
