@@ -103,6 +103,15 @@ def test_a_second_turn_counts_what_was_read_before(client: openai.OpenAI) -> Non
     assert (second.usage.prompt_tokens_details.cached_tokens or 0) >= first.usage.prompt_tokens - 1
 
 
+def final(events: Any) -> Any:
+    """What came in all. How long a sampled answer gets differs between instruction sets, and the
+    package raises where `max_tokens` cut it short."""
+    try:
+        return events.get_final_completion()
+    except openai.LengthFinishReasonError as cut:
+        return cut.completion
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     "choice",
@@ -134,10 +143,11 @@ def test_a_forced_call_is_well_formed(client: openai.OpenAI, choice: Any, stream
         with client.chat.completions.stream(
             **{k: v for k, v in options.items() if k != "parallel_tool_calls"}
         ) as events:
-            choice = events.get_final_completion().choices[0]
+            choice = final(events).choices[0]
     else:
         choice = client.chat.completions.create(**options).choices[0]
-    assert choice.finish_reason == "tool_calls"
+    # In the stream more calls may follow, until `max_tokens`.
+    assert choice.finish_reason in ({"tool_calls", "length"} if stream else {"tool_calls"})
     call = choice.message.tool_calls[0]
     assert call.function.name == "get_weather"
     jsonschema.validate(
@@ -291,7 +301,7 @@ def test_each_of_several_answers_has_its_calls(client: openai.OpenAI) -> None:
         model="any", messages=QUESTION, tools=[WEATHER], tool_choice="required",
         max_tokens=200, temperature=0.7, seed=3, n=2,
     ) as events:  # fmt: skip
-        choices = events.get_final_completion().choices
+        choices = final(events).choices
     assert [choice.index for choice in choices] == [0, 1]
     for choice in choices:
         calls = choice.message.tool_calls or []
