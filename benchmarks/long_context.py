@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import exports
 from benchmarks.comparison import Ratio
 from benchmarks.limits import Machine
-from benchmarks.peers import ROOM, time_pairs
+from benchmarks.peers import ROOM, require_installed, time_pairs
 from benchmarks.worker import Worker
+
+PEER = "llama_cpp"
 
 
 def compare(layers: int, threads: int, depth: int, pairs: int) -> str:
@@ -62,6 +64,10 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=32_000, help="tokens before (default: 32000)")
     parser.add_argument("--pairs", type=int, default=7, help="how many (default: 7)")
     options = parser.parse_args()
+    for name, least in (("layers", 3), ("threads", 1), ("depth", 1), ("pairs", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} {getattr(options, name)}: expected at least {least}")
+    require_installed(parser, [PEER])
     try:
         print(compare(options.layers, options.threads, options.depth, options.pairs))
     except RuntimeError as error:

@@ -34,7 +34,7 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -277,6 +277,14 @@ def _series(samples: list[float]) -> Series:
     return series
 
 
+def require_installed(parser: argparse.ArgumentParser, packages: Iterable[str]) -> None:
+    """Ends the program with code 2 where one of `PACKAGES` is missing."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            extra = PACKAGES[package]
+            parser.exit(2, f"{package}: not installed; pip install 'lfm-edge[{extra}]'\n")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -290,9 +298,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures here")
     options = parser.parse_args()
-    for package, extra in PACKAGES.items():
-        if importlib.util.find_spec(package) is None:
-            parser.exit(2, f"{package}: not installed; pip install 'lfm-edge[{extra}]'\n")
+    require_installed(parser, PACKAGES)
     if options.plot:
         require_matplotlib()
     for file in filter(None, (options.json, options.markdown, options.plot)):

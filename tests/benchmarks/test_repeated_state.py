@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 
+from benchmarks import long_context, peers
 from benchmarks.repeated_state import repeated
 
 CONVOLUTIONS = b"\x01\x00\x00\x00 and so on"
@@ -42,3 +44,26 @@ def test_another_layout_is_refused(at: int, said: str) -> None:
     broken[at] += 1
     with pytest.raises(RuntimeError, match=said):
         repeated(bytes(broken), 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--layers", "2"], "--layers 2: expected at least 3"),
+        (["--pairs", "0"], "--pairs 0: expected at least 1"),
+        ([], "no_such_peer: not installed; pip install"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["long_context.py", *options])
+    monkeypatch.setattr(peers, "PACKAGES", {"no_such_peer": "peers"})
+    monkeypatch.setattr(long_context, "PEER", "no_such_peer")
+    with pytest.raises(SystemExit) as stopped:
+        long_context.main()
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
