@@ -5,9 +5,9 @@
 // registers hold, and says how their products are summed (`add`, `finish`).
 //
 // Several tokens are bound by arithmetic: two registers of digits meet four tokens at a time. A
-// weight is one digit, so that these are of two parts of the rows, or two digits of one part; a
-// `Format` says how their products are summed over a group (`start`, `add_digits`,
-// `finish_digits`).
+// weight is one digit, so that these are of two parts of the rows (`pass` and two further, which
+// share bytes), or two digits of one part; a `Format` says how their products are summed over a
+// group (`start`, `add_digits`, `finish_digits`).
 #pragma once
 
 #include <immintrin.h>
@@ -52,13 +52,11 @@ struct Nibbles {
     }
   }
 
-  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int pass,
                                      __m256i (&digits)[2]) {
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * i);
-      digits[i] = part == 0 ? low_nibbles(both) : high_nibbles(both);
-    }
+    const __m256i both = load(tile + LFM_OPS_LINE_BYTES * step + 32 * pass);
+    digits[0] = low_nibbles(both);
+    digits[1] = high_nibbles(both);
   }
 };
 
@@ -74,14 +72,12 @@ struct SixBits {
     }
   }
 
-  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int pass,
                                      __m256i (&digits)[2]) {
-    Nibbles::load_digits(tile, step, part, digits);
-    LFM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i bits = load_high(tile, step, i);
-      digits[i] = _mm256_or_si256(digits[i], part == 0 ? first_half(bits) : second_half(bits));
-    }
+    Nibbles::load_digits(tile, step, pass, digits);
+    const __m256i bits = load_high(tile, step, pass);
+    digits[0] = _mm256_or_si256(digits[0], first_half(bits));
+    digits[1] = _mm256_or_si256(digits[1], second_half(bits));
   }
 
  private:
@@ -184,6 +180,10 @@ struct Scales {
 /// and run out of registers.
 LFM_INLINE void pin(__m256i& value) { asm("" : "+x"(value)); }
 
+/// How often two registers of digits are taken from a group.
+template <class Format>
+constexpr int kPasses = kParts / Format::kTogether;
+
 /// The digits of weights where they lie: for a few tokens they are taken apart in passing.
 template <class Format>
 struct Packed {
@@ -192,38 +192,38 @@ struct Packed {
 
   LFM_INLINE Packed(const uint8_t* first, int64_t, ptrdiff_t prefetch)
       : tiles(first), fetching(prefetch != 0) {}
-  // Of the next chunk what `part` is of this one, so that memory is never idle: a few tokens wait
+  // Of the next chunk what `pass` is of this one, so that memory is never idle: a few tokens wait
   // for it as much as for products.
-  LFM_INLINE void fetch(int64_t group, int part) const {
-    constexpr int kPartBytes = Format::kGroupBytes / kParts;
+  LFM_INLINE void fetch(int64_t group, int pass) const {
+    constexpr int kPassBytes = Format::kGroupBytes / kPasses<Format>;
     if (!fetching) return;
-    const uint8_t* from = tiles + (kChunk + group) * Format::kGroupBytes + part * kPartBytes;
+    const uint8_t* from = tiles + (kChunk + group) * Format::kGroupBytes + pass * kPassBytes;
     LFM_UNROLL
-    for (int at = 0; at < Format::kTogether * kPartBytes; at += LFM_OPS_LINE_BYTES) {
+    for (int at = 0; at < kPassBytes; at += LFM_OPS_LINE_BYTES) {
       _mm_prefetch(reinterpret_cast<const char*>(from) + at, _MM_HINT_T0);
     }
   }
   LFM_INLINE void fetched() { fetching = false; }
-  LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
-    Format::load_digits(Format::weights(tiles, group), step, part, digits);
+  LFM_INLINE void load_digits(int64_t group, int step, int pass, __m256i (&digits)[2]) const {
+    Format::load_digits(Format::weights(tiles, group), step, pass, digits);
   }
 };
 
 /// The same, taken apart once for many tokens; they lie in the L1 cache.
 template <class Format>
 struct Unpacked {
-  alignas(32) uint8_t bytes[kParts / Format::kTogether][kChunk][kSteps][64];
+  alignas(32) uint8_t bytes[kPasses<Format>][kChunk][kSteps][64];
 
   LFM_INLINE Unpacked(const uint8_t* tiles, int64_t groups, ptrdiff_t prefetch) {
     for (int64_t g = 0; g < groups; ++g) {
       const uint8_t* tile = Format::weights(tiles, g);
       prefetch_group<Format>(tile, prefetch);
-      for (int part = 0; part < kParts; part += Format::kTogether) {
+      for (int pass = 0; pass < kPasses<Format>; ++pass) {
         LFM_UNROLL
         for (int s = 0; s < kSteps; ++s) {
           __m256i digits[2];
-          Format::load_digits(tile, s, part, digits);
-          __m256i* to = reinterpret_cast<__m256i*>(bytes[part / Format::kTogether][g][s]);
+          Format::load_digits(tile, s, pass, digits);
+          __m256i* to = reinterpret_cast<__m256i*>(bytes[pass][g][s]);
           _mm256_store_si256(to, digits[0]);
           _mm256_store_si256(to + 1, digits[1]);
         }
@@ -232,16 +232,16 @@ struct Unpacked {
   }
   LFM_INLINE void fetch(int64_t, int) const {}
   LFM_INLINE void fetched() {}
-  LFM_INLINE void load_digits(int64_t group, int step, int part, __m256i (&digits)[2]) const {
-    const uint8_t* from = bytes[part / Format::kTogether][group][step];
+  LFM_INLINE void load_digits(int64_t group, int step, int pass, __m256i (&digits)[2]) const {
+    const uint8_t* from = bytes[pass][group][step];
     digits[0] = load(from);
     digits[1] = load(from + 32);
   }
 };
 
-/// Some groups of `Tokens` tokens with the rows of `kTogether` parts, added to the sums in `out`.
+/// Some groups of `Tokens` tokens with the rows of a pass, added to the sums in `out`.
 template <class Format, int Tokens, class Weights>
-LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part, const Rows& x,
+LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int pass, const Rows& x,
                           int64_t group, int64_t groups, int64_t first, float* out,
                           ptrdiff_t out_stride) {
   __m256 sums[Tokens][Format::kTogether];
@@ -249,11 +249,11 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
   for (int t = 0; t < Tokens; ++t) {
     LFM_UNROLL
     for (int i = 0; i < Format::kTogether; ++i) {
-      sums[t][i] = _mm256_loadu_ps(out + t * out_stride + 8 * (part + i));
+      sums[t][i] = _mm256_loadu_ps(out + t * out_stride + 8 * (pass + kPasses<Format> * i));
     }
   }
   for (int64_t g = 0; g < groups; ++g) {
-    weights.fetch(g, part);
+    weights.fetch(g, pass);
     const int64_t at = x.index(group + g, first);
     const int8_t* inputs = x.int8_at(group + g, first);
     __m256i dots[Tokens][2];
@@ -264,7 +264,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
     LFM_UNROLL
     for (int s = 0; s < kSteps; ++s) {
       __m256i digits[2];
-      weights.load_digits(g, s, part, digits);
+      weights.load_digits(g, s, pass, digits);
       LFM_UNROLL
       for (int t = 0; t < Tokens; ++t) {
         const __m256i input = broadcast4(inputs + t * kGroup + 4 * s);
@@ -281,7 +281,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
       Format::finish_digits(dots[t], x.offsets + at + t, whole);
       LFM_UNROLL
       for (int i = 0; i < Format::kTogether; ++i) {
-        sums[t][i] = _mm256_fmadd_ps(scales[g].times(whole[i], part + i),
+        sums[t][i] = _mm256_fmadd_ps(scales[g].times(whole[i], pass + kPasses<Format> * i),
                                      _mm256_set1_ps(x.scales[at + t]), sums[t][i]);
       }
     }
@@ -290,7 +290,7 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
   for (int t = 0; t < Tokens; ++t) {
     LFM_UNROLL
     for (int i = 0; i < Format::kTogether; ++i) {
-      _mm256_storeu_ps(out + t * out_stride + 8 * (part + i), sums[t][i]);
+      _mm256_storeu_ps(out + t * out_stride + 8 * (pass + kPasses<Format> * i), sums[t][i]);
     }
   }
 }
@@ -299,8 +299,8 @@ LFM_INLINE void add_parts(const Weights& weights, const Scales* scales, int part
 template <class Format, int Tokens, class Weights>
 LFM_INLINE void add_rows(const Weights& weights, const Scales* scales, const Rows& x, int64_t group,
                          int64_t groups, int64_t first, float* out, ptrdiff_t out_stride) {
-  for (int part = 0; part < kParts; part += Format::kTogether) {
-    add_parts<Format, Tokens>(weights, scales, part, x, group, groups, first, out, out_stride);
+  for (int pass = 0; pass < kPasses<Format>; ++pass) {
+    add_parts<Format, Tokens>(weights, scales, pass, x, group, groups, first, out, out_stride);
   }
 }
 

@@ -11,10 +11,10 @@ struct Q8 : Q8Tiles, Sums32<Dot4, 16> {
     for (int i = 0; i < kParts; ++i) weights[i] = load_part(tile, step, i);
   }
 
-  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int part,
+  static LFM_INLINE void load_digits(const uint8_t* tile, int step, int pass,
                                      __m256i (&digits)[2]) {
     LFM_UNROLL
-    for (int i = 0; i < 2; ++i) digits[i] = load_part(tile, step, part + i);
+    for (int i = 0; i < 2; ++i) digits[i] = load_part(tile, step, pass + 2 * i);
   }
 
  private:
