@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .statistics import Statistics
+from .statistics import Statistics, Sums
 
 __all__ = ["Metric"]
 
@@ -20,6 +20,7 @@ Array = NDArray[np.float32]
 
 _DAMPING = 0.01  # of the mean diagonal
 _THIN = 0.25  # tokens an input, below which only the diagonal of the statistics is trusted
+_HALVED = 128  # columns, above which a matrix is inverted by halves
 
 
 class Metric:
@@ -49,17 +50,40 @@ class Metric:
         damped[np.diag_indices(columns)] += _DAMPING
         groups = np.diag(damped).reshape(-1, group_size).sum(-1)
         self.order = np.argsort(-groups, kind="stable")
-        inverse = np.linalg.inv(damped)
+        places = (self.order[:, None] * group_size + np.arange(group_size)).reshape(-1)
+        backward = places[::-1]
+        root = _inverse_root(damped[np.ix_(backward, backward)])[::-1, ::-1]
+        self.upper: Array = root.astype(np.float32)
+        self.hessian: Array = damped.astype(np.float32)
+        del root, damped  # of a wide layer they take half a gigabyte
         self._correction: Array | None = None
         if not thin:
-            self._correction = ((statistics.cross - second) / energy @ inverse).astype(np.float32)
-        self.hessian: Array = damped.astype(np.float32)
-        places = (self.order[:, None] * group_size + np.arange(group_size)).reshape(-1)
-        inverse = inverse[np.ix_(places, places)]
-        self.upper: Array = np.linalg.cholesky(inverse).T.astype(np.float32)
+            # In float32: no less exact than the products that the statistics are sums of.
+            gap = statistics.cross - second
+            gap /= energy
+            inverse = self.upper[:, np.argsort(places)]
+            inverse = inverse.T @ inverse
+            self._correction = gap.astype(np.float32) @ inverse
 
     def target(self, rows: Array) -> Array:
         """The best real weights for the inputs that the layer will read, for `rows` of weights."""
         if self._correction is None:
             return rows
         return rows + rows @ self._correction
+
+
+def _inverse_root(matrix: Sums) -> Sums:
+    """The inverse of the lower Cholesky factor: R with `R^T R matrix = 1`.
+
+    By halves, which makes it products of large matrices.
+    """
+    size = len(matrix)
+    if size <= _HALVED:
+        return np.tril(np.linalg.inv(np.linalg.cholesky(matrix)))
+    half = size // 2
+    root = np.zeros_like(matrix)
+    root[:half, :half] = first = _inverse_root(matrix[:half, :half])
+    below = matrix[half:, :half] @ first.T
+    root[half:, half:] = last = _inverse_root(matrix[half:, half:] - below @ below.T)
+    root[half:, :half] = -last @ (below @ first)
+    return root

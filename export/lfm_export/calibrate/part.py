@@ -40,7 +40,7 @@ ORIGINAL, QUANTIZED = 0, 1
 LANES = (Numerics(matmul_float32, "f32", 0.0), Numerics(matmul_int8, "f16", 0.0))
 """The model as it is, and as it becomes, multiplied as the kernels do."""
 
-_TOKENS_AT_ONCE = 512
+_TOKENS_AT_ONCE = 2048
 _SMALL = 0.01
 """The weight of tokens that were not sent to a rare expert, beside the mean of those that were."""
 _OTHERS = 2
@@ -88,13 +88,22 @@ def quantize_part(
     done = _round(first, original, inputs, scheme, workers)
     begun = LaneWeights(done | {last.name: original.matrix(last)}, original.vectors)
     inner = Statistics(last.columns)
-    for block in read.blocks:
-        exact, made = (
-            inputs_of(last, part, weights, LANES[lane], block.ids, block.rows[lane])
-            for lane, weights in ((ORIGINAL, original), (QUANTIZED, begun))
-        )
-        inner.add(as_read(made), exact, block.weights)
+    made = workers.run(_inner_inputs, (last, part, original, begun), read.blocks)
+    for block, (exact, rows) in zip(read.blocks, made, strict=True):
+        inner.add(as_read(rows), exact, block.weights)
     return done | _round([last], original, inner, scheme, workers)
+
+
+def _inner_inputs(
+    reading: tuple[Linear, Part, LaneWeights, LaneWeights], block: Block
+) -> tuple[Array, Array]:
+    """What a part's last matrix reads in both lanes."""
+    last, part, *lanes = reading
+    original, quantized = (
+        inputs_of(last, part, weights, LANES[lane], block.ids, block.rows[lane])
+        for lane, weights in zip((ORIGINAL, QUANTIZED), lanes, strict=True)
+    )
+    return original, quantized
 
 
 def _round(

@@ -32,11 +32,12 @@ class Statistics:
             exact: what the original layer reads.
             weights: of the tokens, `[tokens]`; ones if none are given.
         """
-        weighed = x if weights is None else x * weights[:, None]
-        self.second += weighed.T @ x
-        self.cross += exact.T @ weighed
         if weights is None:
             weights = np.ones(len(x), np.float32)
+        root = np.sqrt(weights)[:, None]
+        x, exact = x * root, exact * root
+        self.second += x.T @ x  # of one array: BLAS makes but half of it
+        self.cross += exact.T @ x
         self._weight += float(weights.sum(dtype=np.float64))
         self._square += float(np.square(weights, dtype=np.float64).sum())
 
