@@ -53,6 +53,7 @@ OURS = {
     "q4": ExportOptions(quant="q4"),
     f"q4{CALIBRATED}": ExportOptions(quant="q4"),
     AUTO: ExportOptions(quant="auto", bits=4.5),
+    f"q4, head q6{CALIBRATED}": ExportOptions(quant="q4", head="q6"),
     "q4, head q4": ExportOptions(quant="q4", head="q4"),
     f"q4, head q4{CALIBRATED}": ExportOptions(quant="q4", head="q4"),
 }
