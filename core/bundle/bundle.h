@@ -14,7 +14,8 @@
 
 namespace lfm::core {
 
-// How far a piece of work is that is done by whoever pulls: "hash", "decode", "prefill", "rewind".
+// How far a piece of work is that is done by whoever pulls: "hash", "decode", "prefill", "rewind",
+// "windows".
 struct Progress {
   std::string what;
   int64_t done = 0, total = 0;

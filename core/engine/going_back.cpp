@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "engine/state.h"
 
 namespace lfm::core {
 namespace {
@@ -40,8 +41,13 @@ GoingBackCheck::GoingBackCheck(std::shared_ptr<const Runtime> runtime,
 }
 
 std::optional<Progress> GoingBackCheck::next() {
-  if (place_ == 0 || step_ == 2) return std::nullopt;
-  if (step_++ == 0) {
+  if (place_ == 0 || step_ == (runtime_->windows() ? 3 : 2)) return std::nullopt;
+  ++step_;
+  if (step_ == 3) {
+    write_anew();
+    return Progress{"windows", kAfter, kAfter};
+  }
+  if (step_ == 1) {
     read_straight();
   } else {
     read_after_going_back();
@@ -79,6 +85,29 @@ void GoingBackCheck::read_after_going_back() {
                     " from those of a run straight on, expected the same bits; the manifest "
                     "names the wrong ports of the conv state, or the operators differ from those "
                     "that the graph was made for");
+  }
+}
+
+void GoingBackCheck::write_anew() {
+  State state(runtime_, kAfter);
+  state.run(text_.data(), kAfter, 0, 0);
+  const auto& tensors = runtime_->state_tensors();
+  std::vector<std::vector<char>> expected(tensors.size());  // empty where all is kept
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].slots() == 0) continue;
+    const auto bytes = static_cast<size_t>(state_bytes(tensors[i], kAfter));
+    expected[i].assign(state.tensor(i), state.tensor(i) + bytes);
+    std::fill_n(state.tensor(i), bytes, '\0');
+  }
+  state.clear();
+  state.run(text_.data(), kAfter, 0, kAfter, true);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (std::equal(expected[i].begin(), expected[i].end(), state.tensor(i))) continue;
+    throw Error(LFM_INTEGRITY,
+                "windows: " + tensors[i].name +
+                    " was not written anew as it had been; the manifest exchanges replayed and "
+                    "replayed_windows, or the operators differ from those that the graph was made "
+                    "for");
   }
 }
 

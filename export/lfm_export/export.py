@@ -191,7 +191,7 @@ def _calibration_text(
                 raise ExportError(f"--{name} {given}: goes with --calibrate TEXT")
         return None
     if not any(format.group_size for format in scheme.formats):
-        raise ExportError("--calibrate: --quant f32 rounds nothing; take q4, q6 or q8")
+        raise ExportError("--calibrate: --quant f32 rounds nothing; take q8, q6, q4 or q4_64")
     if options.calibrate == OWN:
         return None  # it is written later
     reader = TextReader.of_checkpoint(checkpoint.name, companions, architecture.vocab_size)

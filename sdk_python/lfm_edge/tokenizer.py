@@ -16,7 +16,7 @@ from .bundle import Bundle
 from .errors import BundleError, ContextFullError, InvalidRequestError
 from .file_names import TOKENIZER
 
-__all__ = ["BYTE_OF", "Detokenizer", "Tokenizer", "no_panics"]
+__all__ = ["BYTE_OF", "Detokenizer", "Tokenizer", "no_panics", "require_characters"]
 
 _LONG = 10_000
 """Characters of a text that takes milliseconds to read."""
@@ -115,7 +115,7 @@ class Tokenizer:
         return max(map(len, self._native.get_vocab()), default=1)
 
     def _encode(self, text: str, most: int | None, *, add_special_tokens: bool) -> Encoding:
-        _require_characters(text)
+        require_characters(text)
         if most is not None:
             self.refuse_longer(text, most)
         encoding = self._read(text, add_special_tokens=add_special_tokens)
@@ -207,7 +207,8 @@ def _require_fewer(tokens: int, most: int, about: str = "") -> None:
         )
 
 
-def _require_characters(text: str) -> None:
+def require_characters(text: str) -> None:
+    """Raises InvalidRequestError where a text holds half of a surrogate pair: no character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

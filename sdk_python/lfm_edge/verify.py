@@ -56,7 +56,8 @@ class VerifyReport:
     """Positions beyond the tolerance."""
     to_the_bit: tuple[str, ...]
     """What else was held to a straight run, to the bit, where the target can do it: `rewind`, a
-    session that goes back, and `guesses`, one that reads tokens ahead of which some are wrong."""
+    session that goes back; `guesses`, one that reads tokens ahead of which some are wrong; and
+    `windows`, what sliding layers write anew that keep the last positions alone."""
 
 
 def verify(

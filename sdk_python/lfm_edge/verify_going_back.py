@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle, islice
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import IntegrityError
 from .progress import Progress
-from .runtime import Runtime
+from .runtime import Runtime, WindowState
 from .session import Session
+from .windows import slots
 
 __all__ = ["check_going_back"]
 
@@ -22,7 +24,9 @@ def check_going_back(runtime: Runtime, ids: Sequence[int], progress: Progress) -
     """Goes back by a replay, and reads on from guesses of which some turn out wrong.
 
     Neither may change a bit of the logits. Golden vectors do not see the ports that only these runs
-    use: `replayed`, `conv_columns` and each conv state's `columns`.
+    use: `replayed`, `replayed_windows`, `conv_columns` and each conv state's `columns`. Where
+    sliding layers keep the last positions alone, these are also written anew, without the many
+    tokens that this takes beyond them.
 
     Args:
         runtime: runs the graph.
@@ -30,10 +34,11 @@ def check_going_back(runtime: Runtime, ids: Sequence[int], progress: Progress) -
         progress: hears of the tokens.
 
     Returns:
-        What was compared: `rewind` where the graph can replay, `guesses` where it reads ahead.
+        What was compared: `rewind` where the graph can replay, `guesses` where it reads ahead,
+        `windows` where it writes those anew.
 
     Raises:
-        IntegrityError: logits differ from those of a straight run.
+        IntegrityError: logits, or what is written anew, differ from those of a straight run.
         BundleError: the graph failed to run.
     """
     access, most = runtime.access, runtime.bundle.manifest.model.max_context
@@ -52,6 +57,9 @@ def check_going_back(runtime: Runtime, ids: Sequence[int], progress: Progress) -
             found = (_after_rewind if way == "rewind" else _after_guesses)(runtime, text, place)
             _compare(way, place, found, expected)
             progress.advance(len(text))
+    if access.windows is not None:
+        _check_written_anew(runtime, text[:_AFTER])
+        ways["windows"] = True
     return tuple(way for way, compared in ways.items() if compared)
 
 
@@ -71,6 +79,29 @@ def _after_guesses(runtime: Runtime, text: list[int], place: int) -> list[NDArra
     guesses = [text[place + 1], *_others(runtime, text[place + 2 :])]
     first = session.read(text[place : place + 1], reader, guesses)
     return [first, *(session.read([token], reader) for token in text[place + 1 :])]
+
+
+def _check_written_anew(runtime: Runtime, text: list[int]) -> None:
+    """Holds what sliding layers write anew to what was there before it was forgotten.
+
+    Raises:
+        IntegrityError: it differs.
+    """
+    ids, state = np.array(text, np.int64), cast(WindowState, runtime.bind(len(text)))
+    state.run(ids, 0)
+    kept = [tensor.name for tensor in runtime.bundle.manifest.graph.state if slots(tensor)]
+    expected = {name: state.tensors[name].copy() for name in kept}
+    for name in kept:
+        state.tensors[name][...] = 0
+    state.clear()
+    state.run_anew(ids, 0, len(text))
+    for name in kept:
+        if not np.array_equal(state.tensors[name], expected[name]):
+            raise IntegrityError(
+                f"windows: {name} was not written anew as it had been; the manifest exchanges "
+                "replayed and replayed_windows, or the operators differ from those that the graph "
+                "was made for"
+            )
 
 
 def _others(runtime: Runtime, ids: Sequence[int]) -> list[int]:

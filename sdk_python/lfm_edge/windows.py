@@ -16,7 +16,7 @@ from .bundle import StateTensor
 __all__ = ["BEYOND_WINDOW", "POSITIONS_AXIS", "Windows", "slots", "slots_for", "windows"]
 
 BEYOND_WINDOW = 512
-"""Positions that a sliding layer keeps beyond its window; a run has no more tokens
+"""How far back a replay of the convolutions alone reaches; a run has no more tokens
 (`replay.PREFILL_CHUNK`)."""
 POSITIONS_AXIS = 2
 """Of a cache: the axis of positions."""
@@ -34,9 +34,14 @@ class Windows:
     on top of anything, while caches that keep everything take nothing (`WindowState`)."""
 
 
-def slots_for(window: int) -> int:
-    """How many positions a layer of that window keeps."""
-    return -(-(window + BEYOND_WINDOW) // _BLOCK) * _BLOCK
+def slots_for(window: int, seen: int) -> int:
+    """How many positions a layer of that window keeps.
+
+    Args:
+        window: how many positions a token sees.
+        seen: how many tokens the graph's convolutions see back, which a replay reads again.
+    """
+    return -(-(window + BEYOND_WINDOW + seen) // _BLOCK) * _BLOCK
 
 
 def slots(tensor: StateTensor) -> int | None:

@@ -71,6 +71,20 @@ def test_a_bundle_of_lfm3_passes_its_golden_vectors(tmp_path: Path) -> None:
     assert found["prefill"] == pytest.approx(report.prefill_error, rel=1e-6)
 
 
+def test_exchanged_counts_of_replayed_tokens_are_noticed(
+    sliding: lfm_edge.Model, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(sliding.bundle.folder, tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (ports,) = manifest["graph"]["functions"]
+    ports["replayed"], ports["replayed_windows"] = ports["replayed_windows"], ports["replayed"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    *_, found = drive([{"open": str(folder)}, {"load": 1}, {"verify": 0}])
+    with pytest.raises(lfm_edge.IntegrityError) as told:
+        verify(folder, threads=1)
+    assert found["error"] == str(told.value)
+
+
 @pytest.fixture(scope="module")
 def sliding(tmp_path_factory: pytest.TempPathFactory) -> lfm_edge.Model:
     """A model whose sliding layers keep 576 positions, of a context of 4,096."""
@@ -84,6 +98,8 @@ def test_sliding_layers_that_keep_the_last_positions_give_the_same_bits(
     sliding: lfm_edge.Model, tmp_path: Path
 ) -> None:
     ids = [token % 320 for token in IDS]
+    (proved,) = _loaded(sliding, {"verify": 0})
+    assert proved["stages"] == ["decode", "prefill", "rewind", "windows"]
     session, file = sliding.session(3000), tmp_path / "session"
     expected = [as_driven(session, ids)]
     steps: list[Step] = [{"session": 3000}, {"read": ids}]

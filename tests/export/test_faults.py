@@ -201,13 +201,18 @@ def test_options_that_do_not_fit_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("quant", ["q4", "q8"])
-def test_a_width_that_a_method_does_not_take_is_refused(tmp_path: Path, quant: str) -> None:
-    config = tiny_dense(intermediate_size=77, block_auto_adjust_ff_dim=False)
+@pytest.mark.parametrize(
+    ("quant", "width", "group", "other"),
+    [("q4", 77, 32, "f32"), ("q8", 77, 32, "f32"), ("q4_64", 96, 64, "q4")],
+)
+def test_a_width_that_a_method_does_not_take_is_refused(
+    tmp_path: Path, quant: str, width: int, group: int, other: str
+) -> None:
+    config = tiny_dense(intermediate_size=width, block_auto_adjust_ff_dim=False)
     source = saved(random_model(config), tmp_path / "model")
     line = refused("export", source, tmp_path / "out", "--quant", quant)
-    assert "model.layers.0.feed_forward.w2.weight: has 77 inputs" in line
-    assert f"{quant} takes a multiple of 32" in line
+    assert f"model.layers.0.feed_forward.w2.weight: has {width} inputs" in line
+    assert f"{quant} takes a multiple of {group}; {other} takes these" in line
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

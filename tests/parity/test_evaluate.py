@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,15 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge.bundle import Bundle
-from lfm_edge.errors import LfmError
+from lfm_edge.errors import InvalidRequestError, LfmError
 from lfm_edge.progress import Quiet
 from lfm_export.architecture import Attention, Mlp, ShortConv, describe
 from lfm_export.checkpoint import open_checkpoint
+from lfm_export.companions import read_companions
 from lfm_export.evaluate import EvaluateOptions, EvaluateResult, evaluate_sequences
 from lfm_export.evaluate.divergence import Distribution, Divergence
 from lfm_export.evaluate.stored import StoredWeights
 from lfm_export.quantize import METHODS
-from lfm_export.walk import Sequences
+from lfm_export.walk import Sequences, TextReader
 from numpy.typing import NDArray
 
 from tests.support import (
@@ -240,6 +242,9 @@ def test_the_command_writes_its_figures(demo_bundle: Callable[..., Path], tmp_pa
     assert got.kl_mean is None
 
 
+HALF_A_PAIR = rb'{"messages": [{"role": "user", "content": "\ud800"}]}'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -249,6 +254,7 @@ def test_the_command_writes_its_figures(demo_bundle: Callable[..., Path], tmp_pa
         ("chats.jsonl", b"{", "line 1 is no JSON"),
         ("chats.jsonl", b'\n{"text": "a"}', "line 2 is no chat"),
         ("chats.jsonl", b'{"messages": [3]}', "line 1"),
+        ("chats.jsonl", HALF_A_PAIR, "line 1: the text is not valid Unicode"),
     ],
 )
 def test_a_wrong_text_is_refused_in_one_line(
@@ -261,6 +267,26 @@ def test_a_wrong_text_is_refused_in_one_line(
     with pytest.raises(LfmError, match=says) as error:
         evaluate_bundle(Bundle(demo_bundle("onnx", "q4")), None, EvaluateOptions(tmp_path / name))
     assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_reads_chats_as_its_bundle_does(
+    demo_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    with open_checkpoint(str(DEMO_MODEL)) as checkpoint:
+        architecture = describe(checkpoint.config)
+        companions = read_companions(checkpoint, architecture, lambda _: None)
+        before = TextReader.of_checkpoint("it", companions, architecture.vocab_size)
+    file = tmp_path / "chats.jsonl"
+    separators = "one\u2028two\x85three"  # which Python takes for ends of lines, JSON does not
+    chats = [{"messages": [{"role": "user", "content": text}]} for text in (separators, "four")]
+    lines = (json.dumps(chat, ensure_ascii=False) for chat in chats)
+    file.write_text("\r\n".join(lines), encoding="utf-8")
+    ids = before.documents(file, "--text")
+    assert ids == TextReader.of_bundle(Bundle(demo_bundle("onnx", "q4"))).documents(file, "--text")
+    assert len(ids) == 2
+    file.write_bytes(HALF_A_PAIR)
+    with pytest.raises(InvalidRequestError, match="line 1: the text is not valid Unicode"):
+        before.documents(file, "--text")
 
 
 def test_a_source_of_another_model_is_refused(

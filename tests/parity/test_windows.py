@@ -16,19 +16,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfm_edge import Session
-from lfm_edge.bundle import Bundle
+from lfm_edge.bundle import Bundle, StateTensor
 from lfm_edge.commands import inspect
 from lfm_edge.runtime import state_bytes
-from lfm_edge.windows import slots_for
+from lfm_edge.windows import BEYOND_WINDOW, slots_for, windows
 from lfm_export.emit.onnx_graph import signature
 from numpy.typing import NDArray
 
 from tests.support import export, load_truth, random_model, saved, tiny_lfm3
 
 WINDOW, CAPACITY = 70, 2500
-KEPT = 640  # 70 and 512 more, in whole blocks of 64
 LAYERS = ["conv", "sliding_attention", "conv", "full_attention", "sliding_attention", "conv"]
 NEAR = 3 * 6  # three convolutions of kernel 7
+KEPT = 640  # 70 and 512 + NEAR more, in whole blocks of 64
 FAR = NEAR + 2 * (WINDOW - 1)
 TOKENS = np.random.default_rng(5).integers(8, 320, 60_000).tolist()
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ def load(source: Path) -> Callable[[str], Models]:
             last, whole = source.with_name(kv), source.with_name(f"{kv}-whole")
             export(source, last, quant=quant, kv=kv)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(signature, "slots_for", lambda _: CAPACITY)
+                patch.setattr(signature, "slots_for", lambda *_: CAPACITY)
                 export(source, whole, quant=quant, kv=kv)
             made[kv] = lfm_edge.load(last, threads=1), lfm_edge.load(whole, threads=1)
         return made[kv]
@@ -243,13 +243,25 @@ def test_the_state_of_sliding_layers_does_not_grow(
     load: Callable[[str], Models], capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = load("f16")[0].bundle
-    assert slots_for(WINDOW) == KEPT
+    assert slots_for(WINDOW, NEAR) == KEPT
     sliding = [t for t in bundle.manifest.graph.state if t.window]
     assert [t.shape for t in sliding] == [[1, 2, KEPT, 32]] * 4
     assert {state_bytes(t, 100) for t in sliding} == {state_bytes(t, 10**6) for t in sliding}
     inspect(bundle.folder)
     told = " ".join(capsys.readouterr().out.split())
     assert f"sliding layers keep the last {KEPT} positions" in told
+
+
+@pytest.mark.parametrize(("window", "seen"), [(1, 0), (64, 0), (128, 78), (256, 78), (8, 2000)])
+def test_a_replay_near_by_reaches_as_far_back_as_is_promised(window: int, seen: int) -> None:
+    count, held = slots_for(window, seen), 100_000
+    shape: list[Any] = [1, 2, count, 32]
+    tensor = StateTensor("0.key", "key", 0, "float16", shape, "past", "present", window=window)
+    found = windows([tensor], seen)
+    assert found is not None
+    assert held - BEYOND_WINDOW - seen >= held - found.reach
+    assert count % 64 == 0
+    assert count < window + BEYOND_WINDOW + seen + 64
 
 
 def test_a_context_that_needs_no_more_is_kept_whole(source: Path, tmp_path: Path) -> None:
@@ -286,6 +298,22 @@ def test_a_port_that_is_missing_is_refused(
     _changed(load("f16")[0].bundle, folder, lambda graph: graph["functions"][0].pop(role))
     with pytest.raises(lfm_edge.BundleError, match=r"replayed|axes grow"):
         lfm_edge.load(folder)
+
+
+def test_verify_writes_anew_what_sliding_layers_keep(
+    load: Callable[[str], Models], tmp_path: Path
+) -> None:
+    """Not by reading all that it takes to go so far back."""
+    good, folder = load("int8")[0].bundle, tmp_path / "bundle"
+    assert lfm_edge.verify(good.folder, threads=1).to_the_bit == ("rewind", "guesses", "windows")
+
+    def exchange(graph: dict[str, Any]) -> None:
+        (ports,) = graph["functions"]
+        ports["replayed"], ports["replayed_windows"] = ports["replayed_windows"], ports["replayed"]
+
+    _changed(good, folder, exchange)
+    with pytest.raises(lfm_edge.IntegrityError, match=r"windows: 1\.key was not written anew"):
+        lfm_edge.verify(folder, threads=1)
 
 
 def _tensor(graph: dict[str, Any]) -> dict[str, Any]:

@@ -258,7 +258,7 @@ WEIGHTS: Mapping[str, list[Case]] = {
         files("FSDP", "__0_0.distcp", ".metadata"),
         files("DeepSpeed", "config.json", "mp_rank_00_model_states.pt"),
         files("consolidated", "config.json", "consolidated.00.pth"),
-        files("bundle already", "manifest.json", "model.onnx"),
+        files("bundle already; lfm-edge generate", "manifest.json", "model.onnx"),
         files("index", "config.json", "model-00001-of-00002.safetensors"),
         files("another name", "config.json", "weights.safetensors"),
         files("holds no weights", "config.json"),

@@ -108,6 +108,10 @@ def _draw(tape: bytes) -> Checkpoint:
     dims, config = draw_config(of_config, rows, eos, other)
     config["bos_token_id"] = tokenizer.ids[BOS] if config.get("bos_token_id") else None
     weights = draw_weights(of_weights, dims)
+    quant = own.usual("f32", "q8", "q6", "q4", "q4_64", percent=80 if weights.bad else 6)
+    widths = (dims.hidden, dims.heads * dims.head_dim, dims.width, dims.expert_width)
+    if quant == "q4_64" and any(width % 64 for width in widths):
+        own.may_refuse("a width is not a multiple of 64")
     return Checkpoint(
         dims=dims,
         config=config,
@@ -118,6 +122,6 @@ def _draw(tape: bytes) -> Checkpoint:
         conversation=draw_conversation(of_chat),
         text=draw_text(own),
         target=own.usual("onnx", "onnx-portable", percent=15),
-        quant=own.usual("f32", "q8", "q4", percent=80 if weights.bad else 4),
+        quant=quant,
         refusable=tuple(refusable),
     )

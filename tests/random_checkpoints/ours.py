@@ -46,6 +46,8 @@ def run_ours(checkpoint: Checkpoint, folder: Path, out: Path, ids: NDArray[np.in
     options = ExportOptions(target=checkpoint.target, quant=checkpoint.quant)
     with open_checkpoint(str(folder)) as opened:
         export_bundle(opened, out, options)
+    if checkpoint.quant != "f32":  # else the logits are held to transformers
+        lfm_edge.verify(out, threads=1)
     model = lfm_edge.load(out, threads=1)
     session = model.session(MOST_CONTEXT)
     logits = np.stack([session.prefill(ids[:-1]), session.decode(int(ids[-1]))])

@@ -180,6 +180,11 @@ class Architecture:
         """Every tensor that the checkpoint must hold, with its shape."""
         return {tensor.name: tensor.shape for tensor in tensors_of(self)}
 
+    def seen_by_convolutions(self) -> int:
+        """How many tokens before its own all short convolutions together see."""
+        operators = [layer.operator for layer in self.layers]
+        return sum(part.kernel_size - 1 for part in operators if isinstance(part, ShortConv))
+
     def num_parameters(self) -> int:
         """The number of weights."""
         total = 0

@@ -30,7 +30,7 @@ _FILES = {
 }
 # In this order: what a folder without weights that we read may hold instead.
 _CONTENTS = (
-    (MANIFEST, "is a bundle already; run it with lfm-edge run"),
+    (MANIFEST, "is a bundle already; lfm-edge generate, chat and eval take it"),
     ("*.gguf", "holds GGUF files; name one of them"),
     ("*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),
     ("*/*.distcp", f"holds shards of an FSDP training run; merge them, then {_SAVE}"),

@@ -51,9 +51,11 @@ def check_width(method: str, tensor: str, columns: int) -> None:
     """
     format = format_named(method)  # each method has the name of what it makes
     if not format.takes(columns):
+        others = (name for name in METHODS if format_named(name).takes(columns))
+        taken = min(others, key=lambda name: format_named(name).bits)
         raise ExportError(
             f"{tensor}: has {columns} inputs, {method} takes a multiple of {format.group_size}; "
-            "f32 takes any"
+            f"{taken} takes these"
         )
 
 

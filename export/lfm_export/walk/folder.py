@@ -75,8 +75,8 @@ class WalkFolder:
             ExportError: there is something else, or another process walks there.
         """
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
         check_state_folder(path)
+        path.mkdir(parents=True, exist_ok=True)
         file = path / _STATE
         lock = FileLock(path / _LOCK, timeout=0)
         try:
@@ -131,18 +131,27 @@ class WalkFolder:
         _write(self.path / _STATE, self._progress)
 
     def scratch(self, name: str) -> Array:
-        """An array `[tokens, width]` in a file of that name."""
-        file, size = self.path / f"{name}.f32", 4 * self._shape[0] * self._shape[1]
-        fresh = not file.exists() or file.stat().st_size != size
-        return np.memmap(file, np.float32, "w+" if fresh else "r+", shape=self._shape)
+        """An array `[tokens, width]` in a file of that name.
+
+        Raises:
+            OSError: the disk has no room for it.
+        """
+        file, (tokens, width) = self.path / f"{name}.f32", self._shape
+        if not file.exists() or file.stat().st_size != 4 * tokens * width:
+            with file.open("wb") as new:  # writing to a mapped hole of a full disk is a SIGBUS
+                for _ in range(tokens):
+                    new.write(bytes(4 * width))
+        return np.memmap(file, np.float32, "r+", shape=self._shape)
 
 
 def check_state_folder(path: Path) -> None:
     """Leaves alone what is no folder of a walk.
 
     Raises:
-        ExportError: it holds other files.
+        ExportError: it holds other files, or is one itself.
     """
+    if path.exists() and not path.is_dir():
+        raise ExportError(f"{path}: is no folder; name an empty one for the state, or a new one")
     if not path.is_dir() or (path / _STATE).exists():
         return
     if any(p.name not in _EARLIER for p in path.iterdir()):

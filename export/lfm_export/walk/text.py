@@ -13,7 +13,7 @@ from typing import Any
 from lfm_edge.bundle import Bundle
 from lfm_edge.chat.template import ChatTemplate
 from lfm_edge.errors import InvalidRequestError, LfmError
-from lfm_edge.tokenizer import Tokenizer
+from lfm_edge.tokenizer import Tokenizer, require_characters
 
 from ..companions import Companions
 
@@ -63,6 +63,7 @@ class TextReader:
             return content.read_text(encoding="utf-8") if isinstance(content, Path) else content
 
         def encode(text: str) -> list[int]:
+            require_characters(text)
             return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
         render = _renderer(lambda: ChatTemplate.of_files(files, read_text, Path(name)))
@@ -81,7 +82,8 @@ class TextReader:
         text = _read(path, option)
         if path.suffix.lower() != ".jsonl":
             return [self._checked(self.encode(text), path, option)]
-        lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+        # Not by `splitlines`: JSON's strings may hold the other separators that it knows.
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
         return [self._chat(line, f"{option} {path}: line {n}") for n, line in lines]
 
     def _chat(self, line: str, where: str) -> list[int]:

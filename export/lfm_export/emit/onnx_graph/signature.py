@@ -15,7 +15,7 @@ from lfm_edge.bundle import Function, Graph, InputRole, StateTensor
 from lfm_edge.windows import slots_for
 from msgspec.structs import replace
 
-from ...architecture import Attention, Rope
+from ...architecture import Architecture, Attention, Rope
 from .builder import GraphBuilder
 
 __all__ = ["GRAPH_FILE", "WEIGHTS_FILE", "Shape", "Signature", "StateType"]
@@ -44,8 +44,9 @@ _MAIN = Function("main", "input_ids", "logits", attention_mask="attention_mask")
 class Signature:
     """Declares a graph's ports as operations ask for them, and says at last what they are."""
 
-    def __init__(self, graph: GraphBuilder, max_context: int) -> None:
+    def __init__(self, graph: GraphBuilder, architecture: Architecture, max_context: int) -> None:
         self._graph, self._max_context = graph, max_context
+        self._seen = architecture.seen_by_convolutions()
         self._state: list[StateTensor] = []
         self._counts: dict[InputRole, ir.Value] = {}
         self._rows: str | None = None
@@ -92,7 +93,7 @@ class Signature:
 
     def positions(self, window: int) -> int | Literal["capacity"]:
         """How many positions a layer's cache has: all, or the last where a window needs no more."""
-        kept = slots_for(window)
+        kept = slots_for(window, self._seen)
         return kept if window and kept < self._max_context else "capacity"
 
     def count(self, role: InputRole) -> ir.Value:

@@ -39,7 +39,7 @@ class GraphStore:
     def finish(self) -> Graph:
         """Writes `model.onnx` and says how it is called."""
         job, graph = self.job, GraphBuilder(self._initializers, self._domains)
-        signature = Signature(graph, job.context)
+        signature = Signature(graph, job.architecture, job.context)
         logits = decode(job.architecture, self._make_operations(graph, signature))
         signature.logits(logits, job.architecture.vocab_size)
         graph.save(job.folder / GRAPH_FILE, job.producer, job.context)
