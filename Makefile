@@ -20,7 +20,7 @@ ELSEWHERE := aarch64-macos x86_64-windows-gnu
 
 COMMA := ,
 
-.PHONY: demo test core test-core test-ray arm arm-built arm-if-there clang clang-arm clang-if-there elsewhere \
+.PHONY: demo test core test-core test-ray arm arm-built arm-if-there clang clang-arm clang-arm-library clang-if-there elsewhere \
     test-android android-if-there wheels sanitize check-full fuzz fuzz-core bench quality quality-other train train-other tokenizer schema api check-checkpoints lint clean
 
 demo: $(VENV)/demo.done
@@ -74,10 +74,15 @@ arm-built: $(VENV)/test.done
 clang: $(VENV)/test.done
 	$(call native-tests,$(CLANG)/core,-DCMAKE_CXX_COMPILER=clang++)
 
-# One CPU that has every instruction set: what another takes is chosen by the same code. Not part of
-# `make test`, which has Clang compile the same operators for macOS (`elsewhere`).
+# One CPU that has every instruction set: what another takes is chosen by the same code. `make test`
+# has of it the library alone, whose sessions are held to the bits of GCC's.
 clang-arm: $(VENV)/test.done
 	$(call arm-tests,$(CLANG)/aarch64,$(firstword $(ARM_CPUS)),-DCMAKE_CXX_COMPILER=clang++)
+
+clang-arm-library: $(VENV)/test.done
+	$(BIN)/cmake -S core -B $(CLANG)/aarch64 -DCMAKE_CXX_COMPILER=clang++ \
+	    -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/ops/toolchains/aarch64.cmake
+	$(BIN)/cmake --build $(CLANG)/aarch64 --parallel 2 --target lfm_ops
 
 # What Kotlin needs: Debian's packages maven and openjdk-17-jdk-headless; the app's screens, aapt too.
 MAVEN := mvn --batch-mode --quiet -f android_demo/pom.xml
@@ -148,10 +153,12 @@ arm-if-there: $(VENV)/test.done
 	fi
 
 clang-if-there: $(VENV)/test.done
-	@if command -v clang++; then \
-	    $(MAKE) clang; \
-	else \
+	@if ! command -v clang++; then \
 	    echo '*** SKIPPED: Clang (no clang++ here) ***' >&2; \
+	elif $(ARM_TOOLS); then \
+	    $(MAKE) clang clang-arm-library; \
+	else \
+	    $(MAKE) clang && echo '*** SKIPPED: Clang for ARM (its tools are not here) ***' >&2; \
 	fi
 
 # The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.

@@ -218,7 +218,7 @@ def library_by(maker: str, machine: Machine, folder: Path) -> Path:
         return library_of(wheel_for(machine.cpu), folder)
     library = machine.clang / "liblfm_ops.so"
     if not library.is_file():
-        pytest.skip("NOT RUN, not built: `make clang` does it, where its tools can be had")
+        pytest.skip("NOT RUN, not built: `make clang` or `make clang-arm-library` does it")
     return library
 
 
