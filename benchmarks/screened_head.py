@@ -196,6 +196,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--positions", type=int, default=512, help="of Gaussian rows")
     positions: int = parser.parse_args().positions
+    if positions < 1:
+        parser.error(f"--positions {positions}: expected at least 1")
     print(f"{'screen':<14} {'error':>6} {'number':>8} {'median':>8} {'99 %':>8} {'99.99 %':>8}")
     print("shipped model")
     for name, found in shipped().items():
