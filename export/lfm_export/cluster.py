@@ -21,7 +21,7 @@ from lfm_edge.errors import InvalidRequestError, LfmError
 from lfm_edge.extras import missing_dependency
 from threadpoolctl import threadpool_limits
 
-from .errors import ExportError
+from .errors import ExportError, WorkersLostError
 from .notes import Note
 
 __all__ = ["Cluster"]
@@ -104,8 +104,9 @@ class Cluster:
             pieces: what can be pickled; arrays among it can be read only.
 
         Raises:
-            ExportError: a worker could not do a piece, which it says with its address, or the piece
-                was lost with each of several workers, or Ray has no room for it.
+            ExportError: a worker could not do a piece, which it says with its address.
+            WorkersLostError: a piece was lost with each of several workers, or Ray has no room for
+                it.
         """
         common, pending = self._put((function, shared, version("lfm-edge"))), deque[_Sent]()
         coming = enumerate(pieces, 1)
@@ -146,7 +147,7 @@ class Cluster:
                 result = self._ray.get(done)
             except lost as error:
                 if tries == _TRIES:
-                    raise ExportError(
+                    raise WorkersLostError(
                         f"piece {sent.number} was lost with {_TRIES} workers, the last time by "
                         f"{type(error).__name__}; they may lack memory"
                     ) from None

@@ -2,7 +2,7 @@
 
 from lfm_edge.errors import LfmError
 
-__all__ = ["ArchitectureError", "CheckpointError", "ExportError"]
+__all__ = ["ArchitectureError", "CheckpointError", "ExportError", "WorkersLostError"]
 
 
 class CheckpointError(LfmError):
@@ -15,3 +15,7 @@ class ArchitectureError(LfmError):
 
 class ExportError(LfmError):
     """The export's own options do not fit the model, or the bundle cannot be written."""
+
+
+class WorkersLostError(ExportError):
+    """A cluster lost its workers or has no room; what was done until then stays good."""

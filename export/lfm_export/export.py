@@ -20,7 +20,7 @@ from .cluster import Cluster
 from .companions import Companions, read_companions
 from .device import add_device_file
 from .emit import TARGETS, Job, Target
-from .errors import ExportError
+from .errors import ExportError, WorkersLostError
 from .golden_text import golden_ids
 from .kept import keep_integers
 from .loading import architecture_of
@@ -102,7 +102,7 @@ def export_bundle(
     text = _calibration_text(options, checkpoint, architecture, scheme, companions, note)
     with (
         bundle_folder(out) as folder,
-        _state_folder(options, folder) as state,
+        _state_folder(options, folder, note) as state,
         _workers(options, note) as workers,
     ):
         if options.calibrate == OWN:
@@ -232,17 +232,24 @@ class _WithoutNotes:
 
 
 @contextmanager
-def _state_folder(options: ExportOptions, folder: Path) -> Iterator[Path]:
-    """What a killed export found is there for the next one; a whole bundle needs none beside it."""
+def _state_folder(options: ExportOptions, folder: Path, note: Note) -> Iterator[Path]:
+    """What a killed export found is there for the next one; a whole bundle needs none beside it.
+
+    What one found that the disk or the cluster stopped is there, too; nothing of a refused one.
+    """
     beside = folder.with_suffix(".calibration")  # .OUT.calibration, of .OUT.partial-N
     state, used = options.state or beside, options.calibrate or options.quant == AUTO
     if used:
         check_state_folder(state)
     try:
         yield state
-    except Exception:
+    except Exception as error:
         if used and state == beside:
-            WalkFolder.remove(beside)
+            goes_on = isinstance(error, (OSError, WorkersLostError))
+            if goes_on and WalkFolder.holds_results(beside):
+                note(f"{beside}: keeps what was calibrated, for the same export to go on with")
+            else:
+                WalkFolder.remove(beside)
         raise
     WalkFolder.remove(beside)
 

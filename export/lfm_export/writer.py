@@ -191,9 +191,8 @@ def _move_into_place(partial: Path, out: Path) -> None:
 
 
 def _explain(error: OSError, out: Path) -> ExportError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return ExportError(f"{out}: no space left on the device; nothing was written")
     if error.errno == errno.EBUSY:
         return ExportError(f"{out}: is in use, perhaps as {_MOUNT}")
-    where = f"{error.filename}: " if error.filename else f"{out}: "
-    return ExportError(f"{where}{error.strerror or error}; nothing was written")
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    reason = "no space left on the device" if full else error.strerror or error
+    return ExportError(f"{error.filename or out}: {reason}; nothing was written")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
-from lfm_export.errors import ExportError
+from lfm_export.errors import CheckpointError, ExportError, WorkersLostError
 from lfm_export.walk import WalkFolder
 
 
@@ -26,3 +28,47 @@ def test_a_file_is_no_place_for_a_state(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is no folder"), WalkFolder.open(file, "a", 3, 64):
         pass
     assert file.read_text() == "mine"
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
+    """What writes to a full disk hears no name."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most[1]))
+    try:
+        with (
+            pytest.raises(OSError, match="File too large") as caught,
+            WalkFolder.open(tmp_path / "state", "a", 300, 64) as folder,
+        ):
+            folder.stream(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert Path(caught.value.filename) == tmp_path / "state" / "stream.0.0.f32"
+    assert not (tmp_path / "state").exists()  # nothing was found yet
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (WorkersLostError("piece 3 was lost"), True),
+        (CheckpointError("w: holds NaN"), False),
+    ],
+)
+@pytest.mark.parametrize("operations", [0, 2])
+def test_what_was_found_stays_where_it_can_be_gone_on_with(
+    error: Exception, stays: bool, operations: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "state"
+
+    def walk() -> None:
+        with WalkFolder.open(path, "a", 3, 64) as folder:
+            folder.stream(0)
+            if operations:
+                folder.advance(operations, 7)
+            raise error
+
+    with pytest.raises(type(error)):
+        walk()
+    assert path.exists() == path.parent.exists() == (stays and operations > 0)
+    with WalkFolder.open(path, "a", 3, 64) as folder:
+        assert folder.operations == (operations if stays else 0)

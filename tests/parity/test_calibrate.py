@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from lfm_edge.progress import Quiet
 from lfm_export.architecture import Mlp, SparseMoe, describe
 from lfm_export.calibrate import OWN, Calibration, calibrate
 from lfm_export.checkpoint import open_checkpoint
+from lfm_export.errors import CheckpointError, WorkersLostError
 from lfm_export.evaluate import EvaluateOptions, evaluate_bundle
 from lfm_export.evaluate.stored import StoredWeights
 from lfm_export.export import ExportOptions, export_bundle
@@ -61,6 +63,23 @@ class KillingAfter(Watched):
             super().advance(amount)
         except KilledError:
             raise Killed from None
+
+
+class Stopped(Watched):
+    """Ends with any error, and keeps the notes."""
+
+    def __init__(self, amounts: int, error: Exception) -> None:
+        super().__init__(amounts)
+        self.error, self.notes = error, list[str]()
+
+    def advance(self, amount: int) -> None:
+        try:
+            super().advance(amount)
+        except KilledError:
+            raise self.error from None
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def matrices(source: Path, found: Calibration) -> Iterator[tuple[str, QuantizedTensor]]:
@@ -237,6 +256,32 @@ def test_whatever_makes_the_bundle_whole_removes_what_a_killed_calibration_left(
     with pytest.raises(LfmError, match="holds other files"):
         exported(source, out, calibrate=text)
     assert (left / "walk.f32").read_text() == "mine"
+
+
+@pytest.mark.parametrize("amounts", [0, 20])
+@pytest.mark.parametrize(
+    ("error", "goes_on", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full"), True, "/full: no space left"),
+        (WorkersLostError("piece 3 was lost"), True, "piece 3 was lost"),
+        (CheckpointError("w: holds NaN"), False, "w: holds NaN"),
+    ],
+)
+def test_what_a_full_disk_or_a_lost_cluster_stopped_goes_on(
+    error: Exception,
+    goes_on: bool,
+    says: str,
+    amounts: int,
+    source: Path,
+    text: Path,
+    tmp_path: Path,
+) -> None:
+    out, left, progress = tmp_path / "out", tmp_path / ".out.calibration", Stopped(amounts, error)
+    with pytest.raises(LfmError, match=says):
+        exported(source, out, progress, calibrate=text)
+    stays = goes_on and amounts > 0
+    assert [path for path in tmp_path.iterdir() if path != source] == [left] * stays
+    assert [str(left) in note for note in progress.notes] == [True] * stays
 
 
 def test_calibration_halves_the_divergence_of_the_shipped_model(text: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from lfm_ops import layout
 from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
+from ..walk import naming
+
 __all__ = ["KeptTensors"]
 
 # NumPy parses a file's header by `ast`, at which two threads of CPython 3.11 disturb each other:
@@ -40,13 +42,14 @@ class KeptTensors:
         """Keeps a matrix."""
         file = self._file(name)
         part = file.with_suffix(".part.npz")
-        np.savez(
-            part,
-            packed=layout.pack(tensor),
-            shape=np.array(tensor.shape),
-            format=np.array(tensor.format.name),
-        )
-        part.replace(file)
+        with naming(file):
+            np.savez(
+                part,
+                packed=layout.pack(tensor),
+                shape=np.array(tensor.shape),
+                format=np.array(tensor.format.name),
+            )
+            part.replace(file)
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.npz"  # of the architecture, so a plain name

@@ -13,7 +13,7 @@ from lfm_ops.reference import matmul_float32
 from numpy.typing import NDArray
 
 from ..architecture import Embedding, Linear
-from ..walk import Sequences, Value, WalkFolder
+from ..walk import Sequences, Value, WalkFolder, naming
 from .divergence import Distribution, Divergence
 from .result import Scores
 from .runtime import RuntimeLogits
@@ -87,8 +87,9 @@ def keep_scores(folder: WalkFolder, index: int, columns: Columns) -> None:
     """Keeps the scores of a sequence."""
     file = _file(folder, index)
     part = file.with_suffix(".part.npz")
-    np.savez(part, **columns)  # type: ignore[arg-type] # its stub lacks the names
-    part.replace(file)
+    with naming(file):
+        np.savez(part, **columns)  # type: ignore[arg-type] # its stub lacks the names
+        part.replace(file)
 
 
 def joined(sequences: Iterable[Columns]) -> dict[str, Scores]:

@@ -5,7 +5,7 @@ that was killed goes on behind the last addition. Several lanes walk side by sid
 is, and as it was or is being quantized. `evaluate` and `calibrate` are such walks.
 """
 
-from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder
+from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder, naming
 from .part import LaneWeights, Part, inputs_of
 from .sequences import Sequences
 from .source import SourceWeights, checkpoint_identity
@@ -27,5 +27,6 @@ __all__ = [
     "check_state_folder",
     "checkpoint_identity",
     "inputs_of",
+    "naming",
     "size_of",
 ]

@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from lfm_edge.errors import LfmError
 from numpy.typing import NDArray
 
-from ..errors import ExportError
+from ..errors import ExportError, WorkersLostError
 
-__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder"]
+__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder", "naming"]
 
 Array = NDArray[np.float32]
 
@@ -63,7 +63,8 @@ class WalkFolder:
         """The folder at `path`, made if it is missing; goes on where it is of the same walk.
 
         Where the block refuses its work (LfmError) that no earlier one began, nothing stays behind
-        unless it has called `keep`.
+        unless it has called `keep`. Where the disk is full or workers were lost, what was found
+        stays, as after a kill.
 
         Args:
             path: an empty folder, one of an earlier walk, or nothing yet.
@@ -85,16 +86,27 @@ class WalkFolder:
             raise ExportError(f"{path}: another process is at work there; let it end") from None
         try:
             folder = cls(path, _read(file, identity), tokens, width)
-            folder._kept = bool(folder.operations or any(map(any, map(path.glob, _RESULTS))))
+            folder._kept = cls.holds_results(path)
             try:
                 yield folder
-            except LfmError:
-                if not folder._kept:
+            except (LfmError, OSError) as error:
+                goes_on = isinstance(error, (WorkersLostError, OSError))
+                if not (folder._kept or (goes_on and cls.holds_results(path))):
                     _clear(path)
                     _remove_empty(missing)
                 raise
         finally:
             lock.release()
+
+    @staticmethod
+    def holds_results(path: Path) -> bool:
+        """Whether a walk at `path`, or one before it, has found anything that is worth keeping."""
+        found = _progress(path / _STATE)
+        return (
+            bool(found and found.operations)
+            or any(map(any, map(path.glob, _RESULTS)))
+            or ((path / BEFORE).is_dir() and WalkFolder.holds_results(path / BEFORE))
+        )
 
     @staticmethod
     def remove(path: Path) -> None:
@@ -138,10 +150,20 @@ class WalkFolder:
         """
         file, (tokens, width) = self.path / f"{name}.f32", self._shape
         if not file.exists() or file.stat().st_size != 4 * tokens * width:
-            with file.open("wb") as new:  # writing to a mapped hole of a full disk is a SIGBUS
+            # Writing to a mapped hole of a full disk is a SIGBUS.
+            with naming(file), file.open("wb") as new:
                 for _ in range(tokens):
                     new.write(bytes(4 * width))
         return np.memmap(file, np.float32, "r+", shape=self._shape)
+
+
+@contextlib.contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """An error of the disk within the block names `file`, which that of a full one does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(file)) from None
 
 
 def check_state_folder(path: Path) -> None:
@@ -161,10 +183,9 @@ def check_state_folder(path: Path) -> None:
 
 
 def _read(file: Path, identity: str) -> _Progress:
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        progress = msgspec.json.decode(file.read_bytes(), type=_Progress)
-        if progress.identity == identity:
-            return progress
+    found = _progress(file)
+    if found and found.identity == identity:
+        return found
     for pattern in _OURS:
         for path in file.parent.glob(pattern):
             path.unlink()
@@ -173,10 +194,17 @@ def _read(file: Path, identity: str) -> _Progress:
     return progress
 
 
+def _progress(file: Path) -> _Progress | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(file.read_bytes(), type=_Progress)
+    return None
+
+
 def _write(file: Path, progress: _Progress) -> None:
     part = file.with_name(_PART)
-    part.write_bytes(msgspec.json.encode(progress))
-    part.replace(file)
+    with naming(file):
+        part.write_bytes(msgspec.json.encode(progress))
+        part.replace(file)
 
 
 def _clear(folder: Path) -> bool:
