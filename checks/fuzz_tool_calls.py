@@ -27,6 +27,14 @@ from tests.sdk import vectors
 SECONDS = 20
 PIECES = [
     *["<think>", "</think>", "<|tool_call_start|>", "<|tool_call_end|>", "```json\n", "```"],
+    *[
+        "<tool_call>",
+        "</tool_call>",
+        "<function=f>",
+        "</function>",
+        "<parameter=a>",
+        "</parameter>",
+    ],
     *["[", "]", "(", ")", "{", "}", ",", ":", "=", "'", '"', "\\", "\n", " ", "\0", "*", ";"],
     *[
         "f(",

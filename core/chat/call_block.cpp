@@ -6,6 +6,7 @@
 #include "chat/characters.h"
 #include "chat/json_calls.h"
 #include "chat/literals.h"
+#include "chat/xml_calls.h"
 
 namespace lfm::core {
 namespace {
@@ -54,6 +55,7 @@ bool has_arguments(std::u32string_view text) {
 ParsedCalls parse(std::u32string_view text, const ToolNames& tools, bool closed) {
   if (holds_no_call(text)) return {};
   if (begins_as_json(text)) return parse_json_calls(text, tools);
+  if (begins_as_xml(text)) return parse_xml_calls(text, tools, closed);
   return parse_bracket_calls(text, tools, closed);
 }
 
@@ -67,7 +69,7 @@ ParsedCalls parse_block(std::string_view text, const ToolNames& tools, bool clos
 ParsedCalls parse_unmarked(std::string_view text, const ToolNames& tools) {
   const std::u32string characters = to_characters(text);
   const std::u32string_view block = without_fence(characters);
-  if (!starts_with(block, U"[") && !starts_with(block, U"{")) return {};
+  if (!starts_with(block, U"[") && !starts_with(block, U"{") && !begins_as_xml(block)) return {};
   if (tools.empty() && begins_as_json(block) && !has_arguments(block)) return {};
   ParsedCalls found = parse(without_fence(block), tools, false);
   const auto is_known = [&](const ToolCall& call) { return tools.count(call.name) > 0; };

@@ -1,5 +1,5 @@
 // Reads the text in which calls stand, in whichever of LFM's forms it is: in brackets, or as JSON
-// when the system prompt asks for it. How a block begins tells which.
+// when the system prompt asks for it, or in tags. How a block begins tells which.
 #pragma once
 
 #include <string_view>

@@ -11,8 +11,16 @@
 
 namespace lfm::core {
 
-// Each known tool's parameter names; none where it takes names that its schema does not list.
-using ToolNames = std::map<std::string, std::optional<std::set<std::string>>>;
+// What the schema of a known tool says of its parameters.
+struct ToolParameters {
+  // Their names; none where the tool takes names that its schema does not list.
+  std::optional<std::set<std::string>> names;
+  // Those that are strings, and whether null may stand there instead.
+  std::map<std::string, bool> strings;
+};
+
+// The known tools.
+using ToolNames = std::map<std::string, ToolParameters>;
 
 struct ToolCall {
   std::string name;  // dots included

@@ -29,6 +29,12 @@ bool begins_marker(const std::vector<std::string_view>& markers, std::string_vie
   });
 }
 
+// What may stand before an end marker that is found in the text.
+bool may_stand_before(std::string_view end, char character) {
+  const std::string_view closing = end == kXmlCallEnd ? ">])}" : "])}";
+  return character == 0 || closing.find(character) != closing.npos;
+}
+
 }  // namespace
 
 bool opens_reasoning(std::string_view prompt) {
@@ -106,27 +112,32 @@ void EventSplitter::read_marker(std::string_view marker, bool is_token) {
   } else if (state_ == State::kText && marker == kThinkStart && fresh_) {
     release();
     enter(State::kReasoning);
-  } else if (state_ == State::kText && marker == kCallStart) {
+  } else if (state_ == State::kText && (marker == kCallStart || marker == kXmlCallStart)) {
+    if (behind_block_) held_.clear();
     release();
     enter(State::kCall);
-  } else if (state_ == State::kText && marker == kCallEnd) {
+    end_ = marker == kCallStart ? kCallEnd : kXmlCallEnd;
+  } else if (state_ == State::kText && (marker == kCallEnd || marker == kXmlCallEnd)) {
     end_without_start();
-  } else if (state_ == State::kCall && marker == kCallEnd && (is_token || may_end())) {
+  } else if (state_ == State::kCall && marker == end_ && (is_token || may_end())) {
     end_block(marker);
   } else {
+    if (end_ == kXmlCallEnd && marker == kXmlCallStart) ++nested_;
+    if (end_ == kXmlCallEnd && marker == kXmlCallEnd && nested_ > 0) --nested_;
     pass_on(marker);
   }
 }
 
 bool EventSplitter::may_end() const {
-  return any_end_ || last_character_ == 0 || last_character_ == ']' || last_character_ == ')' ||
-         last_character_ == '}';
+  return any_end_ || (nested_ == 0 && may_stand_before(end_, last_character_));
 }
 
 void EventSplitter::enter(State state) {
   state_ = state;
   fresh_ = true;
   last_character_ = 0;
+  nested_ = 0;
+  behind_block_ = false;
   beginning_.clear();
   openings_.clear();
   if (state != State::kText) return;
@@ -144,6 +155,7 @@ void EventSplitter::pass_on(std::string_view text) {
   if (text.empty()) return;
   const std::string_view visible = right_stripped(text);
   fresh_ = fresh_ && visible.empty();
+  behind_block_ = behind_block_ && visible.empty();
   if (state_ == State::kReasoning) {
     emit_text(true, text);
     return;
@@ -151,7 +163,7 @@ void EventSplitter::pass_on(std::string_view text) {
   held_ += text;
   if (state_ == State::kCall) {
     if (!visible.empty()) last_character_ = visible.back();
-  } else if (!may_be_calls(text)) {
+  } else if (!behind_block_ && !may_be_calls(text)) {
     release();
   }
 }
@@ -187,8 +199,8 @@ void EventSplitter::end_without_start() {
 // Whether the block holds an end marker that was taken for its text.
 bool EventSplitter::holds_end() const {
   const std::vector<std::string_view>& in_text = markers_.in_text();
-  const bool found = std::find(in_text.begin(), in_text.end(), kCallEnd) != in_text.end();
-  return found && !any_end_ && held_.find(kCallEnd) != held_.npos;
+  const bool found = std::find(in_text.begin(), in_text.end(), end_) != in_text.end();
+  return found && !any_end_ && held_.find(end_) != held_.npos;
 }
 
 // Reads on from a block's start, with each end marker taken for what it is.
@@ -212,6 +224,7 @@ void EventSplitter::emit_block(ParsedCalls found) {
   emit_calls(std::move(found.calls));
   for (InvalidToolCall& error : found.errors) events_.emplace_back(std::move(error));
   enter(State::kText);
+  behind_block_ = true;
 }
 
 void EventSplitter::emit_calls(std::vector<ToolCall> calls) {

@@ -68,6 +68,9 @@ class EventSplitter {
   std::string pending_;                // perhaps the start of a marker
   std::string held_;                   // a block, or text that may turn out to be calls
   char last_character_ = 0;            // of the block so far, white space apart
+  std::string_view end_ = kCallEnd;    // of the block
+  size_t nested_ = 0;                  // blocks of tags that a value holds
+  bool behind_block_ = false;          // whether only white space stood since a block ended
   bool any_end_ = false;               // whether an end marker in the text counts anywhere
   std::vector<std::string> openings_;  // how unmarked calls begin
   size_t longest_opening_ = 0;

@@ -19,6 +19,10 @@ std::vector<std::string> openings_of_calls(const std::set<std::string>& names) {
   for (size_t i = 0; i < bare; ++i) {
     if (openings[i][0] == '{') openings.push_back("[" + openings[i]);
   }
+  for (const std::string& name : names) {
+    openings.push_back("<function=" + name + ">");
+    openings.push_back("<tool_call><function=" + name + ">");
+  }
   const size_t unfenced = openings.size();
   for (const char* fence : {"```", "```json", "```python"}) {
     for (size_t i = 0; i < unfenced; ++i) openings.push_back(fence + openings[i]);

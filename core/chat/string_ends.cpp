@@ -66,8 +66,9 @@ bool StringEnds::goes_on(size_t end, size_t first_quote, const std::string& call
   if (next->argument) {
     const std::string parameter = next->parameter.empty() ? "**" : to_utf8(next->parameter);
     if (parameter == name || used.has(parameter)) return false;
-    const auto known = tools_.find(call);
-    return known == tools_.end() || !known->second || known->second->count(parameter) > 0;
+    const auto tool = tools_.find(call);
+    if (tool == tools_.end() || !tool->second.names) return true;
+    return tool->second.names->count(parameter) > 0;
   }
   return next->call.empty() || tools_.empty() || tools_.count(to_utf8(next->call)) > 0;
 }

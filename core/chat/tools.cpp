@@ -55,6 +55,62 @@ std::optional<std::set<std::string>> parameter_names(const Json& parameters) {
   return names;
 }
 
+struct Types {
+  bool string = false, null = false;
+};
+
+void add_type(const Json& name, Types& types) {
+  types.string |= name == Json("string");
+  types.null |= name == Json("null");
+}
+
+void add_value(const Json& value, Types& types) {
+  types.string |= value.is_string();
+  types.null |= value.is_null();
+}
+
+// The definition of the whole schema that a part refers to, or null.
+const Json& definition(const std::string& reference, const Json& root) {
+  for (const char* key : {"$defs", "definitions"}) {
+    const std::string beginning = std::string("#/") + key + "/";
+    if (reference.compare(0, beginning.size(), beginning) == 0) {
+      return root[key][reference.substr(beginning.size())];
+    }
+  }
+  static const Json null;
+  return null;
+}
+
+// Of JSON's types those of strings and of null that a part of a schema allows by name or by value.
+// `seen` has the references that were followed.
+void add_types(const Json& schema, const Json& root, std::set<std::string>& seen, Types& types) {
+  if (!schema.is_object()) return;
+  const Json& named = schema["type"];
+  if (!named.is_array()) add_type(named, types);
+  for (const Json& name : named.array()) add_type(name, types);
+  for (const Json& value : schema["enum"].array()) add_value(value, types);
+  if (schema.has("const")) add_value(schema["const"], types);
+  for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
+    for (const Json& choice : schema[keyword].array()) add_types(choice, root, seen, types);
+  }
+  const Json& reference = schema["$ref"];
+  if (reference.is_string() && seen.insert(reference.string()).second) {
+    add_types(definition(reference.string(), root), root, seen, types);
+  }
+}
+
+// The parameters that are strings, and whether null may stand there instead.
+std::map<std::string, bool> strings_of(const Json& parameters) {
+  std::map<std::string, bool> strings;
+  for (const Json::Member& member : parameters["properties"].object()) {
+    Types types;
+    std::set<std::string> seen;
+    add_types(member.second, parameters, seen, types);
+    if (types.string) strings[member.first] = types.null;
+  }
+  return strings;
+}
+
 }  // namespace
 
 ToolNames tool_names(const Json& tools) {
@@ -76,7 +132,7 @@ ToolNames tool_names(const Json& tools) {
                     ": expected a name of letters, digits, _, -, ., / and :");
     }
     check_parameters(name, inner["parameters"]);
-    names[name] = parameter_names(inner["parameters"]);
+    names[name] = {parameter_names(inner["parameters"]), strings_of(inner["parameters"])};
   }
   return names;
 }

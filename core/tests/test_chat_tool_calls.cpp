@@ -54,11 +54,20 @@ void test_hostile_answers() {
                             "a='','",
                             "1_0",
                             "0x1f",
+                            "<function=f>",
+                            "<parameter=a>",
+                            "</parameter>",
+                            "<function=f><parameter=a></parameter>x",
+                            "<function=f>{\"a\":\"",
+                            "<tool_call>",
+                            "</tool_call>",
+                            "</function>",
                             "<"}) {
     const std::string text = repeated(piece, 20000);
     parse_tool_calls("<|tool_call_start|>" + text, {});
     parse_tool_calls("<|tool_call_start|>[f(a='" + text + "<|tool_call_end|>", {});
-    parse_tool_calls("[f(a='" + text + "')]", {{"f", std::nullopt}});
+    parse_tool_calls("[f(a='" + text + "')]", {{"f", {}}});
+    parse_tool_calls("<tool_call><function=f><parameter=a>" + text + "</tool_call>", {});
   }
 }
 

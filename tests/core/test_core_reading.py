@@ -20,9 +20,21 @@ pytestmark = pytest.mark.skipif(
 )
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-MARKERS = ("<think>", "</think>", "<|tool_call_start|>", "<|tool_call_end|>")
+THINK = ("<think>", "</think>")
+BRACKETS = ("<|tool_call_start|>", "<|tool_call_end|>")
+TAGS = ("<tool_call>", "</tool_call>")
 PIECES = (
-    *MARKERS,
+    *THINK,
+    *BRACKETS,
+    *TAGS,
+    *("<function=f>", "<function= ns.g >\n", "</function>", "<parameter=a>", "</parameter>\n"),
+    *(
+        "<parameter=b>\n",
+        "\n</parameter>\n<parameter=c>",
+        "</function>\n</tool_call>",
+        "{1}",
+        "-0.5",
+    ),
     *("[", "]", "(", ")", "{", "}", "'", '"', ",", ":", "=", "\\", "\n", " ", "`", "```json\n"),
     *("f(a='x')", "[f(a=1, b='it\\'s')]", '{"name": "f", "arguments": {"a": 1}}', "**{'a': 1}"),
     *(
@@ -45,6 +57,32 @@ PIECES = (
 TOOLS = [
     {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}},
     {"name": "ns.g", "parameters": {"additionalProperties": True}},
+    {
+        "name": "get_weather",
+        "parameters": {
+            "properties": {
+                "city": {"type": ["null", "string"]},
+                "days": {
+                    "const": None,
+                    "oneOf": [{"anyOf": [{"type": "string"}]}, {"enum": ["1"]}],
+                },
+                "note": {"anyOf": [{"anyOf": [{"type": "string"}]}, True], "enum": [1, None]},
+            }
+        },
+    },
+    {
+        "name": "write",
+        "parameters": {
+            "properties": {
+                "text": {"allOf": [{"$ref": "#/$defs/a"}]},
+                "path": {"$ref": "#/definitions/b"},
+                "mode": {"$ref": "#/$defs/none"},
+                "options": True,
+            },
+            "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"const": "x"}, {"type": "null"}]}},
+            "definitions": {"b": {"type": ["string", "integer"]}},
+        },
+    },
 ]
 
 
@@ -105,11 +143,15 @@ def _as_json(event: Event) -> dict[str, Any]:
             raise AssertionError(event)
 
 
-@pytest.mark.parametrize("special", [False, True], ids=["text", "tokens"])
-def test_events_are_those_of_python(special: bool) -> None:
+@pytest.mark.parametrize(
+    "special",
+    [(), (*THINK, *BRACKETS), (*THINK, *TAGS), (*BRACKETS, *TAGS)],
+    ids=["text", "LFM2", "LFM3", "both"],
+)
+def test_events_are_those_of_python(special: tuple[str, ...]) -> None:
     random = Random(2)
-    ids = {marker: index for index, marker in enumerate(MARKERS)} if special else {}
-    for text, tools in _answers(2000, 3 + special):
+    ids = {marker: index for index, marker in enumerate(special)}
+    for text, tools in _answers(1500, 3 + len("".join(special))):
         in_reasoning = random.random() < 0.2
         splitter = EventSplitter(
             Markers({token: marker for marker, token in ids.items()}),

@@ -17,6 +17,7 @@ from tests.sdk.vectors import Token, as_json, split
 CASES = vectors.read("events.json")
 CALL_CASES = vectors.read("tool_calls.json")
 START, END = "<|tool_call_start|>", "<|tool_call_end|>"
+TAGS, FUNCTION = ("<tool_call>", "</tool_call>"), "<function=f></function>"
 MARKERS = ["<think>", "</think>", START, END]
 
 
@@ -58,7 +59,22 @@ def test_calls_are_the_same_at_every_split() -> None:
 
 
 @given(
-    parts=st.lists(st.sampled_from([*MARKERS, "a", " ", "[f(x='", "')]", "<", "[f()]", "\n"])),
+    parts=st.lists(
+        st.sampled_from(
+            [
+                *MARKERS,
+                *TAGS,
+                "a",
+                " ",
+                "[f(x='",
+                "')]",
+                "<",
+                "[f()]",
+                "\n",
+                FUNCTION,
+            ]
+        )
+    ),
     data=st.data(),
     in_reasoning=st.booleans(),
 )
@@ -75,8 +91,7 @@ def test_events_do_not_depend_on_the_pieces(
     )
     assert as_json(cut) == as_json(whole)
     answer = "".join(event.text for event in whole if isinstance(event, Text))
-    assert START not in answer
-    assert END not in answer
+    assert not any(marker in answer for marker in (START, END, *TAGS))
 
 
 def test_text_is_held_back_no_longer_than_needed() -> None:
@@ -101,7 +116,10 @@ def test_markers_of_a_tokenizer() -> None:
     ids = {"<think>": 4, "</think>": 5}
     markers = Markers.of(ids.get)
     assert markers.by_id == {4: "<think>", 5: "</think>"}
-    assert markers.in_text == {START, END}
+    assert markers.in_text == {START, END, "<tool_call>", "</tool_call>"}
+    assert Markers.of({START: 1, END: 2}.get).in_text == {"<think>", "</think>"}
+    assert Markers.of({"<tool_call>": 1, "</tool_call>": 2}.get).in_text == {"<think>", "</think>"}
+    assert Markers.of({START: 1, "</tool_call>": 2}.get).in_text >= {END, "<tool_call>"}
     assert Markers.opens_reasoning("<|im_start|>assistant\n<think>\n")
     assert not Markers.opens_reasoning("<think>a</think>")
 

@@ -14,6 +14,7 @@ from lfm_edge.chat import (
     EventSplitter,
     InvalidToolCall,
     Markers,
+    Text,
     Tool,
     ToolCall,
     parse_tool_calls,
@@ -148,6 +149,58 @@ def tool_of(call: ToolCall) -> Tool:
     return Tool(call.name, parameters=properties(*call.arguments))
 
 
+TAGS = st.sampled_from(
+    ["<parameter=a>", "</parameter>", "<function=f>", "</function>", "<tool_call>", "</tool_call>"]
+)
+PLAIN = st.lists(st.one_of(NASTY, TAGS), max_size=3).map("".join)
+NAMED = st.dictionaries(NAMES, st.one_of(PLAIN, NESTED), max_size=4)
+
+
+def tags(call: ToolCall) -> str:
+    """As LFM3 writes it; the source of the form is that of `xml_calls.py`."""
+    values = [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in call.arguments.items()
+    ]
+    body = "".join(f"<parameter={name}>\n{value}\n</parameter>\n" for name, value in values)
+    return f"<tool_call>\n<function={call.name}>\n{body}</function>\n</tool_call>"
+
+
+def is_split(call: ToolCall) -> bool:
+    """Whether a string holds what might end it."""
+    text = tags(call)
+    names = len(call.arguments)
+    return any(text.count(tag) != n for tag, n in (("</parameter>", names), ("<parameter=", names)))
+
+
+def string_tool(call: ToolCall) -> Tool:
+    types = {name: {"type": "string"} for name, v in call.arguments.items() if isinstance(v, str)}
+    return Tool(call.name, parameters={"type": "object", "properties": types})
+
+
+@given(st.lists(st.builds(ToolCall, FUNCTIONS, NAMED), min_size=1, max_size=3))
+def test_tags_read_back(calls: list[ToolCall]) -> None:
+    assume(len({call.name for call in calls}) == len(calls))
+    assume(not any(map(is_split, calls)))
+    tokens = {"<tool_call>": 1, "</tool_call>": 2, "<think>": 3, "</think>": 4}
+    splitter = EventSplitter(Markers.of(tokens.get), [string_tool(call) for call in calls])
+    events = []
+    for call in calls:
+        inner = tags(call).removeprefix("<tool_call>").removesuffix("</tool_call>")
+        for token, text in ((1, "<tool_call>"), (9, inner), (2, "</tool_call>"), (9, "\n")):
+            events += splitter.push(token, text)
+    assert [*events, *splitter.finish()] == [*calls, Text("\n")]
+
+
+@given(st.lists(st.builds(ToolCall, FUNCTIONS, NAMED), min_size=1, max_size=3), PLAIN)
+def test_a_value_may_hold_calls(inner: list[ToolCall], text: str) -> None:
+    assume(not any(map(is_split, inner)) and "<" not in text)
+    assume("tool_call>" not in "".join(str(call.arguments) for call in inner))
+    value = f"{text}\n" + "\n".join(map(tags, inner)) + f"\n{text}."
+    call = ToolCall("write", {"text": value, "mode": 1})
+    assert parse_tool_calls(tags(call)) == [call]
+
+
 @given(calls=CALLS, python=st.booleans())
 def test_json_reads_back(calls: list[ToolCall], python: bool) -> None:
     items = [{"name": call.name, "arguments": call.arguments} for call in calls]
@@ -157,7 +210,12 @@ def test_json_reads_back(calls: list[ToolCall], python: bool) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([START, END, "<think>", "</think>", "[f(", *PIECES, "a", "{}", ","]))
+    st.lists(
+        st.one_of(
+            st.sampled_from([START, END, "<think>", "</think>", "[f(", *PIECES, "a", "{}", ","]),
+            TAGS,
+        )
+    )
 )
 def test_any_text_gives_calls_that_json_holds(parts: list[str]) -> None:
     for call in parse_tool_calls("".join(parts)):

@@ -277,10 +277,10 @@ class _Parser:
         step = self._step(end + 1)
         assert step
         if step.parameter is not None:
-            known = self._tools.get(call)
+            tool = self._tools.get(call)
             if step.parameter == name or step.parameter in used:
                 return False
-            return known is None or step.parameter in known
+            return tool is None or tool.names is None or step.parameter in tool.names
         return step.call is None or not self._tools or step.call in self._tools
 
     def _nearest_end(self, quote: str, start: int, rank: int) -> int:

@@ -1,7 +1,7 @@
 """Reads the text in which calls stand, in whichever of LFM's forms it is.
 
 LFM2 and LFM2.5 write calls in brackets (`bracket_calls.py`), or as JSON when the system prompt
-asks for it (`json_calls.py`). How a block begins tells which, so a further form is one more branch.
+asks for it (`json_calls.py`); LFM3 writes tags (`xml_calls.py`). How a block begins tells which.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from .bracket_calls import parse_bracket_calls
 from .calls import ParsedCalls, ToolNames
 from .json_calls import parse_json_calls
+from .xml_calls import XML_CALL, parse_xml_calls
 
 __all__ = ["parse_block", "parse_unmarked"]
 
@@ -33,6 +34,8 @@ def parse_block(text: str, tools: ToolNames, *, closed: bool = True) -> ParsedCa
         return ParsedCalls()
     if _JSON.match(text):
         return parse_json_calls(text, tools)
+    if XML_CALL.match(text):
+        return parse_xml_calls(text, tools, closed=closed)
     return parse_bracket_calls(text, tools, closed=closed)
 
 
@@ -43,7 +46,7 @@ def parse_unmarked(text: str, tools: ToolNames) -> ParsedCalls:
     of a call, with arguments.
     """
     text = _without_fence(text)
-    if not text.startswith(("[", "{")):
+    if not (text.startswith(("[", "{")) or XML_CALL.match(text)):
         return ParsedCalls()
     if not tools and _JSON.match(text) and not _JSON_ARGUMENTS.search(text):
         return ParsedCalls()

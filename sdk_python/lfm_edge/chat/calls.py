@@ -6,10 +6,24 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["InvalidToolCall", "ParsedCalls", "ToolCall", "ToolNames"]
+__all__ = ["InvalidToolCall", "ParsedCalls", "ToolCall", "ToolNames", "ToolParameters"]
 
-ToolNames = Mapping[str, Set[str] | None]
-"""Each known tool's parameter names; None where it takes names that its schema does not list."""
+
+@dataclass(frozen=True)
+class ToolParameters:
+    """What the schema of a known tool says of its parameters.
+
+    Attributes:
+        names: their names; None where the tool takes names that its schema does not list.
+        strings: those that are strings, and whether null may stand there instead.
+    """
+
+    names: Set[str] | None = None
+    strings: Mapping[str, bool] = field(default_factory=dict)
+
+
+ToolNames = Mapping[str, ToolParameters]
+"""The known tools."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ How an answer is divided:
   `<think>` the answer starts within it. Cut off, all of it is reasoning. Markers of calls within
   it are its text.
 - Outside reasoning `</think>` is text, and so is `<think>` behind other text.
-- Between `<|tool_call_start|>` and `<|tool_call_end|>` stand calls. What no call can be read from
-  becomes an `InvalidToolCall`, never text. An answer that ends within a block gives the calls that
-  are whole (`bracket_calls.py`). Where the end marker is found in the text, it counts only behind a
-  closing bracket, since an argument may hold it; if none stands so, the first one counts.
+- Between `<|tool_call_start|>` and `<|tool_call_end|>`, or LFM3's `<tool_call>` and `</tool_call>`,
+  stand calls. What no call can be read from becomes an `InvalidToolCall`, never text. An answer
+  that ends within a block gives the calls that are whole (`bracket_calls.py`). Where the end marker
+  is found in the text, it counts only behind a closing bracket or tag, and where no block is open
+  within the block, since an argument may hold it; if none stands so, the first one counts. White
+  space between two blocks is dropped.
 - An end marker with no start: what stands before it since the last event is a block whose start
   the model forgot, or, if it says again what was just called, an echo that is dropped.
 - Where tools are known, an answer that begins as a call of one of them would, without markers, is
@@ -23,13 +25,21 @@ The events do not depend on how the text was cut into pieces, but for where adja
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from .call_block import parse_block, parse_unmarked
 from .calls import InvalidToolCall, ParsedCalls, ToolCall
-from .markers import CALL_END, CALL_START, THINK_END, THINK_START, Markers
+from .markers import (
+    CALL_END,
+    CALL_ENDS,
+    THINK_END,
+    THINK_START,
+    XML_CALL_END,
+    XML_CALL_START,
+    Markers,
+)
 from .tools import Tool, tool_names
 
 __all__ = [
@@ -131,6 +141,8 @@ Event = Reasoning | Text | ToolCall | InvalidToolCall | End
 _State = Literal["text", "reasoning", "call"]
 
 _FENCES = ("```", "```json", "```python")
+_CLOSING = {CALL_END: "])}", XML_CALL_END: ">])}"}
+"""What may stand before an end marker that is found in the text."""
 
 
 class EventSplitter:
@@ -162,6 +174,9 @@ class EventSplitter:
         self._last_character = ""  # of the block so far, white space apart
         self._any_end = False  # whether an end marker in the text counts wherever it stands
         self._last_calls: list[ToolCall] = []
+        self._end = CALL_END  # of the block
+        self._nested = 0  # blocks of tags that a value holds
+        self._behind_block = False  # whether only white space stood since a block ended
         self._events: list[Event] = []
         self._run: list[str] = []  # pieces of the event to come
         self._run_kind: type[Reasoning | Text] = Text
@@ -226,25 +241,34 @@ class EventSplitter:
         elif state == "text" and marker == THINK_START and self._fresh:
             self._release()
             self._enter("reasoning")
-        elif state == "text" and marker == CALL_START:
+        elif state == "text" and marker in CALL_ENDS:
+            if self._behind_block:
+                self._held = []
             self._release()
             self._enter("call")
-        elif state == "text" and marker == CALL_END:
+            self._end = CALL_ENDS[marker]
+        elif state == "text" and marker in _CLOSING:
             self._end_without_start()
-        elif state == "call" and marker == CALL_END and (is_token or self._may_end()):
+        elif state == "call" and marker == self._end and (is_token or self._may_end()):
             self._end_block(marker)
         else:
+            if self._end == XML_CALL_END:
+                opened = self._nested + (marker == XML_CALL_START) - (marker == XML_CALL_END)
+                self._nested = max(opened, 0)
             self._pass_on(marker)
 
     def _may_end(self) -> bool:
-        return self._any_end or self._last_character in "])}"
+        behind = self._last_character in _CLOSING[self._end]
+        return self._any_end or (behind and not self._nested)
 
     def _enter(self, state: _State) -> None:
         self._state = state
         self._fresh = True  # nothing but white space so far
         self._last_character = ""
+        self._nested = 0
         names = {*self._tools, *(call.name for call in self._last_calls)}
         self._openings = _openings(names) if state == "text" else ()
+        self._behind_block = False
         self._beginning = ""  # of text that is held back, without white space
 
     def _pass_on(self, text: str) -> None:
@@ -252,6 +276,7 @@ class EventSplitter:
             return
         visible = text.rstrip()
         self._fresh = self._fresh and not visible
+        self._behind_block = self._behind_block and not visible
         if self._state == "reasoning":
             self._emit_text(Reasoning, text)
         elif self._state == "call":
@@ -259,7 +284,7 @@ class EventSplitter:
             self._last_character = visible[-1:] or self._last_character
         else:
             self._held.append(text)
-            if not self._may_be_calls(text):
+            if not (self._behind_block or self._may_be_calls(text)):
                 self._release()
 
     def _may_be_calls(self, text: str) -> bool:
@@ -289,8 +314,8 @@ class EventSplitter:
 
     def _holds_end(self) -> bool:
         """Whether the block holds an end marker that was taken for its text."""
-        found = not self._any_end and self._in_text.fullmatch(CALL_END)
-        return bool(found) and CALL_END in "".join(self._held)
+        found = not self._any_end and self._in_text.fullmatch(self._end)
+        return bool(found) and self._end in "".join(self._held)
 
     def _read_again(self, block: str) -> None:
         """Reads on from a block's start, with each end marker taken for what it is."""
@@ -310,6 +335,7 @@ class EventSplitter:
         self._emit_calls(found.calls)
         self._emit(*found.errors)
         self._enter("text")
+        self._behind_block = True
 
     def _emit_calls(self, calls: list[ToolCall]) -> None:
         self._emit(*calls)
@@ -337,7 +363,7 @@ class EventSplitter:
         return events
 
 
-def _openings(names: Iterable[str]) -> tuple[str, ...]:
+def _openings(names: Collection[str]) -> tuple[str, ...]:
     """How unmarked calls of these tools begin, white space and a list's bracket apart."""
     openings = []
     for name in names:
@@ -346,4 +372,6 @@ def _openings(names: Iterable[str]) -> tuple[str, ...]:
     if openings:
         openings += ['{"function":', '{"type":"function"', '{"arguments":', '{"parameters":']
     listed = [f"[{opening}" for opening in openings if opening.startswith("{")]
+    tags = [f"<function={name}>" for name in names]
+    listed += [*tags, *(f"{XML_CALL_START}{tag}" for tag in tags)]
     return tuple(f"{fence}{o}" for o in [*openings, *listed] for fence in ("", *_FENCES))

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CALL_END", "CALL_START", "THINK_END", "THINK_START", "Markers"]
+__all__ = [
+    "CALL_END",
+    "CALL_ENDS",
+    "CALL_START",
+    "THINK_END",
+    "THINK_START",
+    "XML_CALL_END",
+    "XML_CALL_START",
+    "Markers",
+]
 
 THINK_START, THINK_END = "<think>", "</think>"
 CALL_START, CALL_END = "<|tool_call_start|>", "<|tool_call_end|>"
-_ALL = (THINK_START, THINK_END, CALL_START, CALL_END)
+XML_CALL_START, XML_CALL_END = "<tool_call>", "</tool_call>"
+CALL_ENDS = {CALL_START: CALL_END, XML_CALL_START: XML_CALL_END}
+"""The marker behind a block of calls, by the one before it: of LFM2 and LFM2.5, and of LFM3."""
+_THINK = (THINK_START, THINK_END)
+_ALL = (*_THINK, *CALL_ENDS.keys(), *CALL_ENDS.values())
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,8 @@ class Markers:
 
     A marker that the tokenizer has as a special token is that token and nothing else: its text,
     spelled by other tokens, is text (an answer may speak of markers, or quote a tool that wrote
-    some). A marker that it lacks, as with some fine-tunes, is found in the text.
+    some). A marker that it lacks, as with some fine-tunes, is found in the text; but where it has
+    those of calls of one model family, those of the other are text.
 
     Attributes:
         by_id: the markers that are special tokens.
@@ -39,7 +53,10 @@ class Markers:
     @property
     def in_text(self) -> frozenset[str]:
         """The markers that are found in the text."""
-        return frozenset(_ALL) - frozenset(self.by_id.values())
+        tokens = frozenset(self.by_id.values())
+        pairs = [pair for pair in CALL_ENDS.items() if tokens.issuperset(pair)]
+        calls = [marker for pair in pairs or CALL_ENDS.items() for marker in pair]
+        return frozenset((*_THINK, *calls)) - tokens
 
     @staticmethod
     def opens_reasoning(prompt: str) -> bool:

@@ -15,8 +15,9 @@ import msgspec
 
 from ..errors import InvalidRequestError
 from .bracket_calls import FUNCTION_NAME
-from .calls import ToolCall, ToolNames
+from .calls import ToolCall, ToolNames, ToolParameters
 from .function_schema import Signature, read_signature
+from .string_types import strings_of
 
 __all__ = ["Tool", "find_tool", "problem_of", "tool_names"]
 
@@ -207,13 +208,16 @@ def problem_of(call: ToolCall, tools: Sequence[Tool]) -> str | None:
 
 
 def tool_names(tools: Iterable[Tool | Mapping[str, Any]]) -> ToolNames:
-    """The tools' names and those of their parameters, for the parser.
+    """The tools' names and what is to be known of their parameters, for the parser.
 
     Raises:
         InvalidRequestError: a tool is malformed.
     """
     known = [tool if isinstance(tool, Tool) else Tool.from_json(tool) for tool in tools]
-    return {tool.name: tool.parameter_names for tool in known}
+    return {
+        tool.name: ToolParameters(tool.parameter_names, strings_of(tool.parameters))
+        for tool in known
+    }
 
 
 def _json_schema() -> ModuleType:

@@ -1,21 +1,22 @@
 """A grammar of well-formed tool calls in the model's own syntax.
 
-`<|tool_call_start|>[fn(a="x", n=3), other.fn()]<|tool_call_end|>`: names and the order of the
-arguments are the tool's, values are JSON that its schema allows.
+`<|tool_call_start|>[fn(a="x", n=3), other.fn()]<|tool_call_end|>`, or LFM3's tags: names and the
+order of the arguments are the tool's, values are what its schema allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..chat.markers import CALL_END, CALL_START
+from ..chat.markers import CALL_ENDS, CALL_START, XML_CALL_START
 from ..chat.tools import Tool
 from ..errors import InvalidRequestError
 from ..tokenizer import Tokenizer
 from .grammars import JSON_OPTIONS, json_text, lark_string
 from .json_schema import ANNOTATIONS, check_schema, references
+from .tag_calls import tag_rules
 
 __all__ = ["CallMarkers", "tool_call_grammar"]
 
@@ -25,12 +26,14 @@ _ROOT_KEYWORDS = {"type", "properties", "required", "additionalProperties", *_DE
 
 @dataclass(frozen=True)
 class CallMarkers:
-    """The ids of `<|tool_call_start|>` and `<|tool_call_end|>`."""
+    """The ids of `<|tool_call_start|>` and `<|tool_call_end|>`, or of LFM3's."""
 
     start: int
-    """The id of the one before a list of calls."""
+    """The id of the one before calls."""
     end: int
-    """The id of the one behind it."""
+    """The id of the one behind them."""
+    tags: bool = False
+    """Whether they are `<tool_call>` and `</tool_call>`: each call stands in tags of its own."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> CallMarkers:
@@ -42,13 +45,14 @@ class CallMarkers:
         Raises:
             InvalidRequestError: it has none, so that calls cannot be forced.
         """
-        start, end = map(tokenizer.added_id, (CALL_START, CALL_END))
-        if start is None or end is None:
-            raise InvalidRequestError(
-                f"the tokenizer has no {CALL_START}, so calls cannot be forced; leave the choice "
-                "to the model (auto)"
-            )
-        return cls(start, end)
+        for marker, marker_end in CALL_ENDS.items():
+            start, end = map(tokenizer.added_id, (marker, marker_end))
+            if start is not None and end is not None:
+                return cls(start, end, tags=marker == XML_CALL_START)
+        raise InvalidRequestError(
+            f"the tokenizer has neither {CALL_START} nor {XML_CALL_START}, so calls cannot be "
+            "forced; leave the choice to the model (auto)"
+        )
 
 
 def tool_call_grammar(
@@ -63,7 +67,7 @@ def tool_call_grammar(
     Args:
         tools: tools, or their JSON in OpenAI's form (`{"type": "function", "function": {...}}`) or
             its inner part: `name` and `parameters`, a JSON Schema of type object.
-        markers: the tokens around the list of calls.
+        markers: the tokens around the calls.
         text: the model may also write text before the calls, or text alone.
         single: there is one call and no more.
 
@@ -81,32 +85,53 @@ def tool_call_grammar(
     rules = ["start: text? calls | text" if text else "start: calls"]
     if text:
         rules.append(r"text: /(.|\n)+/")
-    more = "" if single else ' (", " call)*'
-    rules.append(f'calls: <[{markers.start}]> "[" call{more} "]" <[{markers.end}]>')
+    start, end = f"<[{markers.start}]>", f"<[{markers.end}]>"
+    if markers.tags:
+        rules.append("calls: block" + ("" if single else ' ("\\n" block)*'))
+        rules.append(f'block: {start} "\\n" call "\\n" {end}')
+    else:
+        more = "" if single else ' (", " call)*'
+        rules.append(f'calls: {start} "[" call{more} "]" {end}')
     rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(functions))))
     for index, function in enumerate(functions):
-        rules += _call_rules(index, function)
+        rules += _call_rules(index, function, markers.tags)
     return "\n".join(["%llguidance {}", *rules])
 
 
-def _call_rules(index: int, function: Mapping[str, Any]) -> list[str]:
-    """The rules of one tool.
+def _call_rules(index: int, function: Mapping[str, Any], tags: bool) -> list[str]:
+    name, parameters = function.get("name"), function.get("parameters") or {}
+    if not isinstance(name, str) or not name:
+        raise InvalidRequestError(f"tools: tool {index} has no name")
+    properties, required, definitions = _parameters(name, parameters)
+
+    def json_rule(schema: Any) -> str:
+        value = {**definitions, **schema} if isinstance(schema, Mapping) else schema
+        return f"%json {_json(value)}"
+
+    if tags:
+        return tag_rules(index, name, parameters, json_rule)
+    return _bracket_rules(index, name, properties, required, json_rule)
+
+
+def _bracket_rules(
+    index: int,
+    name: str,
+    properties: Mapping[str, Any],
+    required: set[str],
+    json_rule: Callable[[Any], str],
+) -> list[str]:
+    """The rules of one tool's calls in brackets.
 
     `head_i_k` are its arguments from k on where none was given yet, `tail_i_k` where some were.
     """
-    name = function.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidRequestError(f"tools: tool {index} has no name")
-    properties, required, definitions = _parameters(name, function.get("parameters") or {})
     rules = [f'call_{index}: {lark_string(name + "(")} head_{index}_0 ")"']
     for place, (key, schema) in enumerate(properties.items()):
         argument, tail = f"argument_{index}_{place}", f"tail_{index}_{place + 1}"
         head = f"head_{index}_{place}"
-        value = {**definitions, **schema} if isinstance(schema, Mapping) else schema
         options = "" if key in required else f" | head_{index}_{place + 1}"
         comma = f'", " {argument}' if key in required else f'(", " {argument})?'
         rules += [
-            f"{argument}: {lark_string(key + '=')} %json {_json(value)}",
+            f"{argument}: {lark_string(key + '=')} {json_rule(schema)}",
             f"{head}: {argument} {tail}{options}",
             f"tail_{index}_{place}: {comma} {tail}",
         ]

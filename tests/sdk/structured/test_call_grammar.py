@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from lfm_edge import InvalidRequestError
-from lfm_edge.chat import Tool
+from lfm_edge.chat import Tool, parse_tool_calls
 from lfm_edge.structured import CallMarkers, Constraint, Vocabulary, tool_call_grammar
 from lfm_edge.tokenizer import Tokenizer
 
@@ -86,6 +86,60 @@ def test_forced_calls_are_well_formed(vocabulary: Vocabulary, answer: Answer) ->
     assert len(shapes) == 4 + 4 + 1  # each optional argument with and without the others
 
 
+TAGGED: dict[str, Any] = {
+    "name": "fs.write",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "minLength": 2, "maxLength": 8},
+            "mode": {"$ref": "#/$defs/mode"},
+            "text": {"anyOf": [{"type": "null"}, {"type": "string", "maxLength": 12}]},
+            "lines": {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+            "any": {"enum": ["1", "true", None]},
+            "limit": {"type": "integer", "minimum": 1},
+            "on": {"type": ["boolean", "null"]},
+        },
+        "required": ["path", "limit"],
+        "$defs": {"mode": {"enum": ["append", "over</parameter>"]}},
+    },
+}
+
+
+def test_forced_calls_in_tags_read_back(vocabulary: Vocabulary, answer: Answer) -> None:
+    tools = [TAGGED, {"name": "no_arguments"}]
+    grammar = tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
+    constraint = Constraint(vocabulary, grammar)
+    seen: set[str] = set()
+    complete = several = 0
+    for seed in range(150):
+        constraint.start()
+        text, done = answer(constraint, seed)
+        if not done:
+            continue
+        complete += 1
+        text = text.replace("<|tool_call_start|>", "<tool_call>")
+        text = text.replace("<|tool_call_end|>", "</tool_call>")
+        made = parse_tool_calls(text, tools)
+        assert len(made) == text.count("<tool_call>")
+        several += len(made) > 1
+        for call in made:
+            if call.name == "fs.write":
+                Draft202012Validator(TAGGED["parameters"]).validate(call.arguments)
+                seen |= call.arguments.keys()
+            seen.add(call.name)
+    assert complete > 100
+    assert several
+    assert seen == {"fs.write", "no_arguments", *TAGGED["parameters"]["properties"]}
+
+
+@pytest.mark.parametrize("keyword", ["pattern", "format"])
+def test_strings_in_tags_have_no_pattern(keyword: str) -> None:
+    schema = {"properties": {"a": {"type": "string", keyword: "date"}}}
+    message = f"tool 'f': keyword '{keyword}' is not supported at #/properties/a"
+    with pytest.raises(InvalidRequestError, match=message):
+        tool_call_grammar([{"name": "f", "parameters": schema}], CallMarkers(10, 11, tags=True))
+
+
 def test_text_may_come_before_calls_or_alone(vocabulary: Vocabulary, answer: Answer) -> None:
     constraint = Constraint(vocabulary, tool_call_grammar(TOOLS[2:], MARKERS, text=True))
     kinds = set()
@@ -130,6 +184,8 @@ def test_tools_that_cannot_be_forced_are_refused_by_name(tools: Any, message: st
 
 def test_markers_are_the_tokenizers(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CallMarkers.of(tokenizer) == MARKERS
+    monkeypatch.setattr(tokenizer, "added_id", {"<tool_call>": 8, "</tool_call>": 9}.get)
+    assert CallMarkers.of(tokenizer) == CallMarkers(8, 9, tags=True)
     monkeypatch.setattr(tokenizer, "added_id", {"<|tool_call_start|>": 10}.get)
     with pytest.raises(InvalidRequestError, match="cannot be forced"):
         CallMarkers.of(tokenizer)
