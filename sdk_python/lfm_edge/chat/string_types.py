@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["resolve", "strings_of", "types_of"]
+__all__ = ["definition", "strings_of"]
 
 _DEFINITIONS = ("$defs", "definitions")
 _CHOICES = ("anyOf", "oneOf", "allOf")
@@ -15,51 +15,51 @@ def strings_of(parameters: Mapping[str, Any]) -> dict[str, bool]:
     """The parameters that are strings, and whether null may stand there instead.
 
     Args:
-        parameters: a tool's JSON Schema, a valid one.
+        parameters: a tool's JSON Schema. What the draft that it names does not know was checked by
+            nobody and may be anything.
     """
-    properties = parameters.get("properties", {})
-    types = {name: types_of(schema, parameters) for name, schema in properties.items()}
+    properties = _mapping(parameters.get("properties"))
+    types = {name: _types(schema, parameters) for name, schema in properties.items()}
     return {name: "null" in found for name, found in types.items() if "string" in found}
 
 
-def types_of(schema: Any, root: Mapping[str, Any]) -> set[str]:
+def definition(reference: Any, root: Mapping[str, Any]) -> Any:
+    """The part of `root` that `$ref` names, or None."""
+    for key in _DEFINITIONS:
+        if isinstance(reference, str) and reference.startswith(f"#/{key}/"):
+            return _mapping(root.get(key)).get(reference.removeprefix(f"#/{key}/"))
+    return None
+
+
+def _types(schema: Any, root: Mapping[str, Any]) -> set[str]:
     """Of JSON's types those of strings and of null that a schema allows by name or by value.
 
     Args:
         schema: a part of `root`.
         root: holds the definitions that the part may refer to.
     """
-    return _types(schema, root, set())
-
-
-def resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a part refers to, if it is a reference to a definition; else the part itself."""
-    seen = set[str]()
-    while isinstance(schema, Mapping) and "$ref" in schema and schema["$ref"] not in seen:
-        seen.add(schema["$ref"])
-        schema = _definition(schema["$ref"], root)
-    return schema if isinstance(schema, Mapping) else {}
-
-
-def _types(schema: Any, root: Mapping[str, Any], seen: set[str]) -> set[str]:
-    """`seen` has the references that were followed."""
-    if not isinstance(schema, Mapping):
-        return set()
-    named = schema.get("type")
-    found = {"string", "null"}.intersection(named if isinstance(named, list) else [named])
-    for value in [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]:
-        found |= {"string"} if isinstance(value, str) else {"null"} if value is None else set()
-    for choice in (choice for keyword in _CHOICES for choice in schema.get(keyword, ())):
-        found |= _types(choice, root, seen)
-    reference = schema.get("$ref")
-    if reference is not None and reference not in seen:
-        seen.add(reference)
-        found |= _types(_definition(reference, root), root, seen)
+    found, seen = set[str](), set[str]()
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if not isinstance(part, Mapping):
+            continue
+        named = part.get("type")
+        names = named if isinstance(named, list) else [named]
+        found |= {name for name in ("string", "null") if name in names}
+        for value in [*_list(part.get("enum")), *([part["const"]] if "const" in part else ())]:
+            found |= {"string"} if isinstance(value, str) else {"null"} if value is None else set()
+        parts += [choice for keyword in _CHOICES for choice in _list(part.get(keyword))]
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference not in seen:
+            seen.add(reference)
+            parts.append(definition(reference, root))
     return found
 
 
-def _definition(reference: str, root: Mapping[str, Any]) -> Any:
-    for key in _DEFINITIONS:
-        if reference.startswith(f"#/{key}/"):
-            return root.get(key, {}).get(reference.removeprefix(f"#/{key}/"))
-    return None
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

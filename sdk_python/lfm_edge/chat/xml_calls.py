@@ -29,19 +29,22 @@ from .bracket_calls import FUNCTION_NAME
 from .calls import InvalidToolCall, ParsedCalls, ToolCall, ToolNames
 from .literals import LiteralError, excerpt, read_literal
 
-__all__ = ["XML_CALL", "parse_xml_calls"]
+__all__ = ["PARAMETER_NAME", "XML_CALL", "parse_xml_calls"]
 
 XML_CALL = re.compile(r"(?:<tool_call>\s*+)?+<function=")
 """How a block of such calls begins."""
+
+PARAMETER_NAME = r"[^>\n]{1,128}+"
+"""What may stand in `<parameter=NAME>`; white space around it is not the name's."""
 
 _BETWEEN = re.compile(r"(?:\s|</?tool_call>)*+")
 _FUNCTION = re.compile(rf"<function=\s*+({FUNCTION_NAME})\s*+>\s*+")
 _NEXT_FUNCTION = re.compile(rf"<function=\s*+{FUNCTION_NAME}\s*+>")
 _FUNCTION_END = re.compile(r"</function>")
-_PARAMETER = re.compile(r"<parameter=([^>\n]{1,128}+)>")
-_TAG = re.compile(r"<parameter=[^>\n]{1,128}+>|</parameter>\s*+")
+_PARAMETER = re.compile(rf"<parameter=({PARAMETER_NAME})>")
+_TAG = re.compile(rf"<parameter={PARAMETER_NAME}>|</parameter>\s*+")
 _BEHIND_VALUE = re.compile(
-    r"<parameter=[^>\n]{1,128}+>|</function>\s*+(?:\Z|<function=|</?tool_call>)|\Z"
+    rf"<parameter={PARAMETER_NAME}>|</function>\s*+(?:\Z|<function=|</?tool_call>)|\Z"
 )
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _WORDS = {"true", "false", "null", "True", "False", "None"}

@@ -75,13 +75,12 @@ def tool_call_grammar(
         A grammar for `Constraint`, or the option `grammar` of an answer.
 
     Raises:
-        InvalidRequestError: there are no tools, or one's parameters use a keyword that is not
-            supported; the message names the tool and the keyword.
+        InvalidRequestError: there are no tools, one is malformed, or its parameters use a keyword
+            that is not supported; the message names the tool and the keyword.
     """
     if not tools:
         raise InvalidRequestError("tools: there are none to call")
-    schemas = [tool.to_json() if isinstance(tool, Tool) else tool for tool in tools]
-    functions = [schema.get("function", schema) for schema in schemas]
+    known = [tool if isinstance(tool, Tool) else Tool.from_json(tool) for tool in tools]
     rules = ["start: text? calls | text" if text else "start: calls"]
     if text:
         rules.append(r"text: /(.|\n)+/")
@@ -92,25 +91,22 @@ def tool_call_grammar(
     else:
         more = "" if single else ' (", " call)*'
         rules.append(f'calls: {start} "[" call{more} "]" {end}')
-    rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(functions))))
-    for index, function in enumerate(functions):
-        rules += _call_rules(index, function, markers.tags)
+    rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(known))))
+    for index, tool in enumerate(known):
+        rules += _call_rules(index, tool, markers.tags)
     return "\n".join(["%llguidance {}", *rules])
 
 
-def _call_rules(index: int, function: Mapping[str, Any], tags: bool) -> list[str]:
-    name, parameters = function.get("name"), function.get("parameters") or {}
-    if not isinstance(name, str) or not name:
-        raise InvalidRequestError(f"tools: tool {index} has no name")
-    properties, required, definitions = _parameters(name, parameters)
+def _call_rules(index: int, tool: Tool, tags: bool) -> list[str]:
+    properties, required, definitions = _parameters(tool.name, tool.parameters)
 
     def json_rule(schema: Any) -> str:
         value = {**definitions, **schema} if isinstance(schema, Mapping) else schema
         return f"%json {_json(value)}"
 
     if tags:
-        return tag_rules(index, name, parameters, json_rule)
-    return _bracket_rules(index, name, properties, required, json_rule)
+        return tag_rules(index, tool.name, tool.parameters, json_rule)
+    return _bracket_rules(index, tool.name, properties, required, json_rule)
 
 
 def _bracket_rules(
@@ -147,17 +143,17 @@ def _parameters(
     check_schema(schema, name)
     if other := sorted(schema.keys() - _ROOT_KEYWORDS - ANNOTATIONS):
         raise InvalidRequestError(f"{name}: keyword {other[0]!r} is not supported at #")
-    if schema.get("type", "object") != "object":
-        raise InvalidRequestError(f"{name}: type is {schema['type']!r}, expected 'object' at #")
     if "#" in references(schema):
         raise InvalidRequestError(f"{name}: '$ref' '#' is not supported in parameters")
     # What a schema of `false` describes is never given.
     properties = {k: v for k, v in schema.get("properties", {}).items() if v is not False}
-    required = set(schema.get("required", ()))
-    if missing := sorted(required - properties.keys()):
+    required = schema.get("required", [])
+    if not isinstance(required, list):  # as in draft 3
+        raise InvalidRequestError(f"{name}: 'required': expected a list of names at #")
+    if missing := sorted(set(required) - properties.keys()):
         raise InvalidRequestError(f"{name}: {missing[0]!r} is required but not among properties")
     definitions = {key: schema[key] for key in _DEFINITIONS if key in schema}
-    return properties, required, definitions
+    return properties, set(required), definitions
 
 
 def _json(schema: Any) -> str:

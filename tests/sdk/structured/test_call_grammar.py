@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from lfm_edge.tokenizer import Tokenizer
 from tests.sdk.structured.conftest import Answer
 
 MARKERS = CallMarkers(10, 11)
+DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 READ = {
     "name": "fs.read",
     "parameters": {
@@ -132,6 +134,102 @@ def test_forced_calls_in_tags_read_back(vocabulary: Vocabulary, answer: Answer) 
     assert seen == {"fs.write", "no_arguments", *TAGGED["parameters"]["properties"]}
 
 
+Forced = Callable[[Any, str], bool]
+
+
+@pytest.fixture
+def forced(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Forced:
+    """Whether a call in tags may give the parameter `a` this text, where its schema is this."""
+
+    def allows(schema: Any, text: str) -> bool:
+        properties = {"a": schema, "b": {"type": "integer"}}
+        parameters = {"properties": properties, "$defs": DEFINITIONS}
+        tools = [{"name": "f", "parameters": parameters}]
+        constraint = Constraint(vocabulary, tool_call_grammar(tools, CallMarkers(10, 11, True)))
+        rest = "<parameter=b>\n1\n</parameter>\n</function>\n"
+        inner = f"\n<function=f>\n<parameter=a>\n{text}\n</parameter>\n{rest}"
+        for token in [10, *tokenizer.encode(inner), 11]:
+            if not int(constraint.mask()[token // 32]) >> token % 32 & 1:
+                return False
+            constraint.advance(token)
+        [call] = parse_tool_calls(f"<tool_call>{inner}</tool_call>", tools)
+        assert call.arguments["a"] == text or text == "null"
+        assert call.arguments["b"] == 1
+        Draft202012Validator(parameters).validate(call.arguments)
+        return True
+
+    return allows
+
+
+DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "allowed", "refused"),
+    [
+        ({"oneOf": [{"const": "x"}, {"const": "y"}, {"const": 3}]}, ["x", "y"], ["z", "3"]),
+        ({"type": "string", "oneOf": [{"const": "x"}, {"const": "y"}]}, ["x", "y"], ["null"]),
+        ({"allOf": [{"type": "string"}, {"enum": ["x", "yy"]}]}, ["x", "yy"], ["z"]),
+        ({"allOf": [{"minLength": 2}, {"type": "string"}, {"minLength": 3}]}, ["xyz"], ["xy"]),
+        ({"anyOf": [{"enum": ["x", "y"]}, {"type": "null"}]}, ["x", "y", "null"], ["z"]),
+        ({"anyOf": [{"type": "string", "maxLength": 1}, {"const": "long"}]}, ["x", "long"], ["lo"]),
+        ({"type": ["string", "null"], "enum": ["x", None, 3]}, ["x", "null"], ["3"]),
+        ({"type": "string", "enum": ["x", None], "const": "x"}, ["x"], ["null"]),
+        ({"anyOf": [{"type": "string", "format": "date"}, {"type": "string"}]}, ["x"], []),
+        ({"$ref": "#/$defs/units", "description": "of measure"}, ["C", "F"], ["K"]),
+        ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["xy"], ["", "xyz"]),
+        (
+            {"type": "string"},
+            ["", "\n\nx\n", "\n", "<parameter=b>", "</function>\n", "x\n<parameter=b>\n2", "null"],
+            ["x</parameter>\n<parameter=b>\n2", "x</parameter></function>", "</parameter>x"],
+        ),
+    ],
+)
+def test_texts_in_tags(schema: Any, allowed: list[str], refused: list[str], forced: Forced) -> None:
+    assert [text for text in [*allowed, *refused] if forced(schema, text)] == allowed
+
+
+def test_a_schema_of_itself_is_followed_once() -> None:
+    itself = {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "string", "maxLength": 2}]}
+    parameters = {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": itself}}
+    tools = [{"name": "f", "parameters": parameters}]
+    assert "{0,2}" in tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
+
+
+def test_a_long_chain_of_references_is_refused() -> None:
+    chain: dict[str, Any] = {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(3000)}
+    parameters = {"properties": {"a": chain["0"]}, "$defs": {**chain, "3000": {"const": "1"}}}
+    tools = [{"name": "f", "parameters": parameters}]
+    text = "<tool_call><function=f><parameter=a>1</parameter></function></tool_call>"
+    assert parse_tool_calls(text, tools)[0].arguments == {"a": "1"}
+    with pytest.raises(InvalidRequestError, match="nest too deep at #/properties/a"):
+        tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
+
+
+def test_a_type_of_an_older_draft_is_passed_over() -> None:
+    parameters = {"$schema": DRAFT_3, "properties": {"a": {"type": ["string", {}]}}}
+    tools = [{"name": "f", "parameters": parameters}]
+    assert "{0,}" in tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"a>b": {}}, "tool 'f': the name 'a>b' cannot stand in <parameter=NAME>"),
+        ({"a\nb": {}}, "cannot stand in"),
+        ({" a": {}}, "cannot stand in"),
+        ({"": {}}, "cannot stand in"),
+        ({"a" * 129: {}}, "cannot stand in"),
+        ({"a": {"type": "integer", "enum": ["x"]}}, "no text is allowed at #/properties/a"),
+        ({"a": {"allOf": [{"anyOf": [{"type": "string"}] * 10}] * 9}}, "more than 1000 choices"),
+    ],
+)
+def test_what_tags_cannot_hold_is_refused(schema: Any, message: str) -> None:
+    tools = [{"name": "f", "parameters": {"properties": schema}}]
+    with pytest.raises(InvalidRequestError, match=message):
+        tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
+
+
 @pytest.mark.parametrize("keyword", ["pattern", "format"])
 def test_strings_in_tags_have_no_pattern(keyword: str) -> None:
     schema = {"properties": {"a": {"type": "string", keyword: "date"}}}
@@ -157,7 +255,17 @@ def test_text_may_come_before_calls_or_alone(vocabulary: Vocabulary, answer: Ans
     ("tools", "message"),
     [
         ([], "tools: there are none to call"),
-        ([{"parameters": {}}], "tools: tool 0 has no name"),
+        ([{"parameters": {}}], "tools: expected"),
+        ([{"name": "f g"}], "tool 'f g': expected a name of letters"),
+        (
+            [{"name": "f", "parameters": {"properties": {"a": {"enum": 5}}}}],
+            "tool f: parameters.properties.a.enum: 5 is not of type 'array'",
+        ),
+        (
+            [{"name": "f", "parameters": {"$schema": DRAFT_3, "required": True}}],
+            "tool 'f': 'required': expected a list of names at #",
+        ),
+        ([{"name": "f", "parameters": {"required": [[]]}}], "tool f: parameters.required[0]"),
         (
             [{"name": "f", "parameters": {"properties": {"a": {"not": {}}}}}],
             "tool 'f': keyword 'not' is not supported at #/properties/a",
@@ -166,7 +274,7 @@ def test_text_may_come_before_calls_or_alone(vocabulary: Vocabulary, answer: Ans
             [{"name": "f", "parameters": {"anyOf": [{}]}}],
             "tool 'f': keyword 'anyOf' is not supported at #",
         ),
-        ([{"name": "f", "parameters": {"type": "array"}}], "tool 'f': type is 'array'"),
+        ([{"name": "f", "parameters": {"type": "array"}}], "tool f: parameters: got type"),
         (
             [{"name": "f", "parameters": {"required": ["a"]}}],
             "tool 'f': 'a' is required but not among properties",
