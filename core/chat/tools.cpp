@@ -82,30 +82,35 @@ const Json& definition(const std::string& reference, const Json& root) {
 }
 
 // Of JSON's types those of strings and of null that a part of a schema allows by name or by value.
-// `seen` has the references that were followed.
-void add_types(const Json& schema, const Json& root, std::set<std::string>& seen, Types& types) {
-  if (!schema.is_object()) return;
-  const Json& named = schema["type"];
-  if (!named.is_array()) add_type(named, types);
-  for (const Json& name : named.array()) add_type(name, types);
-  for (const Json& value : schema["enum"].array()) add_value(value, types);
-  if (schema.has("const")) add_value(schema["const"], types);
-  for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
-    for (const Json& choice : schema[keyword].array()) add_types(choice, root, seen, types);
+Types types_of(const Json& schema, const Json& root) {
+  Types types;
+  std::set<std::string> seen;  // the references that were followed
+  std::vector<const Json*> parts{&schema};
+  while (!parts.empty()) {
+    const Json& part = *parts.back();
+    parts.pop_back();
+    if (!part.is_object()) continue;
+    const Json& named = part["type"];
+    if (!named.is_array()) add_type(named, types);
+    for (const Json& name : named.array()) add_type(name, types);
+    for (const Json& value : part["enum"].array()) add_value(value, types);
+    if (part.has("const")) add_value(part["const"], types);
+    for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
+      for (const Json& choice : part[keyword].array()) parts.push_back(&choice);
+    }
+    const Json& reference = part["$ref"];
+    if (reference.is_string() && seen.insert(reference.string()).second) {
+      parts.push_back(&definition(reference.string(), root));
+    }
   }
-  const Json& reference = schema["$ref"];
-  if (reference.is_string() && seen.insert(reference.string()).second) {
-    add_types(definition(reference.string(), root), root, seen, types);
-  }
+  return types;
 }
 
 // The parameters that are strings, and whether null may stand there instead.
 std::map<std::string, bool> strings_of(const Json& parameters) {
   std::map<std::string, bool> strings;
   for (const Json::Member& member : parameters["properties"].object()) {
-    Types types;
-    std::set<std::string> seen;
-    add_types(member.second, parameters, seen, types);
+    const Types types = types_of(member.second, parameters);
     if (types.string) strings[member.first] = types.null;
   }
   return strings;
