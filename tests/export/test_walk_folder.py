@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from lfm_export.errors import CheckpointError, ExportError, WorkersLostError
-from lfm_export.walk import WalkFolder
+from lfm_export.walk import OWN_TEXT, WalkFolder
 
 
 def test_streams_have_their_room_before_they_are_mapped(tmp_path: Path) -> None:
@@ -72,3 +72,18 @@ def test_what_was_found_stays_where_it_can_be_gone_on_with(
     assert path.exists() == path.parent.exists() == (stays and operations > 0)
     with WalkFolder.open(path, "a", 3, 64) as folder:
         assert folder.operations == (operations if stays else 0)
+
+
+def test_a_text_that_the_model_wrote_stays_where_the_disk_is_full(tmp_path: Path) -> None:
+    """A large model writes for a quarter of an hour."""
+    path = tmp_path / "state"
+    path.mkdir()
+    (path / OWN_TEXT).write_bytes(b"text")
+
+    def walk() -> None:
+        with WalkFolder.open(path, "a", 3, 64):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        walk()
+    assert (path / OWN_TEXT).read_bytes() == b"text"

@@ -104,7 +104,7 @@ class WalkFolder:
         found = _progress(path / _STATE)
         return (
             bool(found and found.operations)
-            or any(map(any, map(path.glob, _RESULTS)))
+            or any(map(any, map(path.glob, (*_RESULTS, OWN_TEXT))))
             or ((path / BEFORE).is_dir() and WalkFolder.holds_results(path / BEFORE))
         )
 

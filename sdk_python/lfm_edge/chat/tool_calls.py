@@ -20,10 +20,9 @@ def parse_tool_calls(
     """Every call in an answer that can be read; whatever the text, it raises nothing.
 
     Calls stand between `<|tool_call_start|>` and `<|tool_call_end|>`, or `<tool_call>` and
-    `</tool_call>`. Without markers, an answer
-    (behind its reasoning) that is nothing but a list of calls counts as one. What stands within
-    `<think>` is no call, nor is what stands before a `</think>` that nothing opened: there the
-    prompt had opened it.
+    `</tool_call>`. Without markers, an answer (behind its reasoning) that is nothing but a list of
+    calls counts as one. What stands within `<think>` is no call, nor is what stands before a
+    `</think>` that nothing opened: there the prompt had opened it.
 
     Args:
         text: an answer, as generated.

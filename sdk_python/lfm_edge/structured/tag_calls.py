@@ -36,7 +36,12 @@ _Refuse = Callable[..., NoReturn]
 
 
 def tag_rules(
-    index: int, name: str, parameters: Mapping[str, Any], json_rule: Callable[[Any], str]
+    index: int,
+    name: str,
+    parameters: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    required: set[str],
+    json_rule: Callable[[Any], str],
 ) -> list[str]:
     """The rules of one tool's calls; that of a whole call is `call_INDEX`.
 
@@ -44,6 +49,8 @@ def tag_rules(
         index: of the tool.
         name: the tool's.
         parameters: its JSON Schema, of what is supported.
+        properties: those of `parameters` that a call may give.
+        required: the names of those that it has to give.
         json_rule: the expression for JSON that a schema allows.
 
     Raises:
@@ -51,10 +58,7 @@ def tag_rules(
             pattern or a format, which a text in tags cannot be held to.
     """
     strings = strings_of(parameters)
-    required = set(parameters.get("required", ()))
     rules, arguments = [], []
-    # What a schema of `false` describes is never given.
-    properties = {k: v for k, v in parameters.get("properties", {}).items() if v is not False}
     for place, (key, schema) in enumerate(properties.items()):
 
         def refuse(what: str, why: str = "", *, key: str = key) -> NoReturn:

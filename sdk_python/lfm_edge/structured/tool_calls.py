@@ -105,7 +105,7 @@ def _call_rules(index: int, tool: Tool, tags: bool) -> list[str]:
         return f"%json {_json(value)}"
 
     if tags:
-        return tag_rules(index, tool.name, tool.parameters, json_rule)
+        return tag_rules(index, tool.name, tool.parameters, properties, required, json_rule)
     return _bracket_rules(index, tool.name, properties, required, json_rule)
 
 

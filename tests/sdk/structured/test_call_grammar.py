@@ -65,25 +65,30 @@ def calls(text: str) -> list[tuple[str, dict[str, Any]]]:
     return parsed
 
 
-@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
-def test_forced_calls_are_well_formed(vocabulary: Vocabulary, answer: Answer) -> None:
-    constraint = Constraint(vocabulary, tool_call_grammar(TOOLS, MARKERS))
-    seen: set[str] = set()
-    shapes: set[tuple[str, ...]] = set()
-    complete = 0
+def whole_answers(vocabulary: Vocabulary, grammar: str, answer: Answer) -> list[str]:
+    """Of 150 answers drawn within a grammar, those that came to an end: more than 100."""
+    constraint = Constraint(vocabulary, grammar)
+    texts = []
     for seed in range(150):
         constraint.start()
         text, done = answer(constraint, seed)
-        if not done:
-            continue
-        complete += 1
+        if done:
+            texts.append(text)
+    assert len(texts) > 100
+    return texts
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
+def test_forced_calls_are_well_formed(vocabulary: Vocabulary, answer: Answer) -> None:
+    seen: set[str] = set()
+    shapes: set[tuple[str, ...]] = set()
+    for text in whole_answers(vocabulary, tool_call_grammar(TOOLS, MARKERS), answer):
         made = calls(text)
         assert made
         for name, arguments in made:
             Draft202012Validator(BY_NAME[name]["parameters"]).validate(arguments)
             seen.add(name)
             shapes.add((name, *arguments))
-    assert complete > 100
     assert seen == set(BY_NAME)
     assert len(shapes) == 4 + 4 + 1  # each optional argument with and without the others
 
@@ -110,16 +115,10 @@ TAGGED: dict[str, Any] = {
 def test_forced_calls_in_tags_read_back(vocabulary: Vocabulary, answer: Answer) -> None:
     tools = [TAGGED, {"name": "no_arguments"}]
     grammar = tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
-    constraint = Constraint(vocabulary, grammar)
     seen: set[str] = set()
-    complete = several = 0
-    for seed in range(150):
-        constraint.start()
-        text, done = answer(constraint, seed)
-        if not done:
-            continue
-        complete += 1
-        text = text.replace("<|tool_call_start|>", "<tool_call>")
+    several = 0
+    for answered in whole_answers(vocabulary, grammar, answer):
+        text = answered.replace("<|tool_call_start|>", "<tool_call>")
         text = text.replace("<|tool_call_end|>", "</tool_call>")
         made = parse_tool_calls(text, tools)
         assert len(made) == text.count("<tool_call>")
@@ -129,7 +128,6 @@ def test_forced_calls_in_tags_read_back(vocabulary: Vocabulary, answer: Answer) 
                 Draft202012Validator(TAGGED["parameters"]).validate(call.arguments)
                 seen |= call.arguments.keys()
             seen.add(call.name)
-    assert complete > 100
     assert several
     assert seen == {"fs.write", "no_arguments", *TAGGED["parameters"]["properties"]}
 
