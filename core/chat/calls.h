@@ -11,12 +11,19 @@
 
 namespace lfm::core {
 
+// What a parameter may be that takes strings.
+struct StringValues {
+  std::set<std::string> texts;  // those that its schema lists
+  bool null = false;            // whether null may stand there instead
+  bool others = false;  // whether text that is not listed can only be a value of another type
+};
+
 // What the schema of a known tool says of its parameters.
 struct ToolParameters {
   // Their names; none where the tool takes names that its schema does not list.
   std::optional<std::set<std::string>> names;
-  // Those that are strings, and whether null may stand there instead.
-  std::map<std::string, bool> strings;
+  // Those that take strings.
+  std::map<std::string, StringValues> strings;
 };
 
 // The known tools.

@@ -56,17 +56,22 @@ std::optional<std::set<std::string>> parameter_names(const Json& parameters) {
 }
 
 struct Types {
-  bool string = false, null = false;
+  std::set<std::string> texts;  // the strings that are listed
+  bool string = false, null = false, other = false;
 };
 
-void add_type(const Json& name, Types& types) {
-  types.string |= name == Json("string");
+void add_type(const Json& name, bool listed, Types& types) {
+  if (!name.is_string()) return;
   types.null |= name == Json("null");
+  if (listed) return;
+  types.string |= name == Json("string");
+  types.other |= name != Json("string") && name != Json("null");
 }
 
 void add_value(const Json& value, Types& types) {
-  types.string |= value.is_string();
+  if (value.is_string()) types.texts.insert(value.string());
   types.null |= value.is_null();
+  types.other |= !value.is_string() && !value.is_null();
 }
 
 // The definition of the whole schema that a part refers to, or null.
@@ -81,7 +86,7 @@ const Json& definition(const std::string& reference, const Json& root) {
   return null;
 }
 
-// Of JSON's types those of strings and of null that a part of a schema allows by name or by value.
+// What a part of a schema allows by name or by value; a list of values counts instead of names.
 Types types_of(const Json& schema, const Json& root) {
   Types types;
   std::set<std::string> seen;  // the references that were followed
@@ -91,8 +96,9 @@ Types types_of(const Json& schema, const Json& root) {
     parts.pop_back();
     if (!part.is_object()) continue;
     const Json& named = part["type"];
-    if (!named.is_array()) add_type(named, types);
-    for (const Json& name : named.array()) add_type(name, types);
+    const bool listed = part["enum"].is_array() || part.has("const");
+    if (!named.is_array()) add_type(named, listed, types);
+    for (const Json& name : named.array()) add_type(name, listed, types);
     for (const Json& value : part["enum"].array()) add_value(value, types);
     if (part.has("const")) add_value(part["const"], types);
     for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
@@ -106,12 +112,14 @@ Types types_of(const Json& schema, const Json& root) {
   return types;
 }
 
-// The parameters that are strings, and whether null may stand there instead.
-std::map<std::string, bool> strings_of(const Json& parameters) {
-  std::map<std::string, bool> strings;
+// The parameters that take strings.
+std::map<std::string, StringValues> strings_of(const Json& parameters) {
+  std::map<std::string, StringValues> strings;
   for (const Json::Member& member : parameters["properties"].object()) {
-    const Types types = types_of(member.second, parameters);
-    if (types.string) strings[member.first] = types.null;
+    Types types = types_of(member.second, parameters);
+    if (!types.string && types.texts.empty()) continue;
+    const bool others = types.other && !types.string;
+    strings[member.first] = {std::move(types.texts), types.null, others};
   }
   return strings;
 }

@@ -243,7 +243,10 @@ class Parser {
     if (tool != tools_.end()) {
       const auto string = tool->second.strings.find(name);
       if (string != tool->second.strings.end()) {
-        return string->second && is_null(visible) ? Json() : Json(to_utf8(text));
+        const StringValues& values = string->second;
+        const bool listed = values.texts.count(to_utf8(text)) > 0;
+        if (values.null && is_null(visible) && !listed) return Json();
+        if (listed || !values.others) return Json(to_utf8(text));
       }
     }
     if (may_be_literal(visible)) {

@@ -6,7 +6,29 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["InvalidToolCall", "ParsedCalls", "ToolCall", "ToolNames", "ToolParameters"]
+__all__ = [
+    "InvalidToolCall",
+    "ParsedCalls",
+    "StringValues",
+    "ToolCall",
+    "ToolNames",
+    "ToolParameters",
+]
+
+
+@dataclass(frozen=True)
+class StringValues:
+    """What a parameter may be that takes strings.
+
+    Attributes:
+        texts: those that its schema lists.
+        null: whether null may stand there instead.
+        others: whether text that is not listed can only be a value of another type.
+    """
+
+    texts: Set[str] = frozenset()
+    null: bool = False
+    others: bool = False
 
 
 @dataclass(frozen=True)
@@ -15,11 +37,11 @@ class ToolParameters:
 
     Attributes:
         names: their names; None where the tool takes names that its schema does not list.
-        strings: those that are strings, and whether null may stand there instead.
+        strings: those that take strings.
     """
 
     names: Set[str] | None = None
-    strings: Mapping[str, bool] = field(default_factory=dict)
+    strings: Mapping[str, StringValues] = field(default_factory=dict)
 
 
 ToolNames = Mapping[str, ToolParameters]

@@ -1,9 +1,11 @@
-"""Which parameters of a tool are strings: where calls stand in tags, only the schema can tell."""
+"""Which parameters of a tool take strings: where calls stand in tags, only the schema can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from .calls import StringValues
 
 __all__ = ["definition", "strings_of"]
 
@@ -11,16 +13,16 @@ _DEFINITIONS = ("$defs", "definitions")
 _CHOICES = ("anyOf", "oneOf", "allOf")
 
 
-def strings_of(parameters: Mapping[str, Any]) -> dict[str, bool]:
-    """The parameters that are strings, and whether null may stand there instead.
+def strings_of(parameters: Mapping[str, Any]) -> dict[str, StringValues]:
+    """The parameters that take strings.
 
     Args:
         parameters: a tool's JSON Schema. What the draft that it names does not know was checked by
             nobody and may be anything.
     """
     properties = _mapping(parameters.get("properties"))
-    types = {name: _types(schema, parameters) for name, schema in properties.items()}
-    return {name: "null" in found for name, found in types.items() if "string" in found}
+    found = {name: _strings(schema, parameters) for name, schema in properties.items()}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def definition(reference: Any, root: Mapping[str, Any]) -> Any:
@@ -31,30 +33,49 @@ def definition(reference: Any, root: Mapping[str, Any]) -> Any:
     return None
 
 
-def _types(schema: Any, root: Mapping[str, Any]) -> set[str]:
-    """Of JSON's types those of strings and of null that a schema allows by name or by value.
+def _strings(schema: Any, root: Mapping[str, Any]) -> StringValues | None:
+    """What a schema says of strings by name or by value, or None where it allows none.
 
     Args:
         schema: a part of `root`.
         root: holds the definitions that the part may refer to.
     """
-    found, seen = set[str](), set[str]()
+    types, texts, seen = set[str](), set[str](), set[str]()
     parts = [schema]
     while parts:
         part = parts.pop()
         if not isinstance(part, Mapping):
             continue
-        named = part.get("type")
-        names = named if isinstance(named, list) else [named]
-        found |= {name for name in ("string", "null") if name in names}
-        for value in [*_list(part.get("enum")), *([part["const"]] if "const" in part else ())]:
-            found |= {"string"} if isinstance(value, str) else {"null"} if value is None else set()
+        values = _values(part)
+        texts |= {value for value in values or () if isinstance(value, str)}
+        types |= _types(part, values)
         parts += [choice for keyword in _CHOICES for choice in _list(part.get(keyword))]
         reference = part.get("$ref")
         if isinstance(reference, str) and reference not in seen:
             seen.add(reference)
             parts.append(definition(reference, root))
-    return found
+    if not texts and "string" not in types:
+        return None
+    others = "string" not in types and bool(types - {"null"})
+    return StringValues(frozenset(texts), "null" in types, others)
+
+
+def _values(part: Mapping[str, Any]) -> list[Any] | None:
+    """Those that a part of a schema lists, if it does."""
+    listed = part.get("enum")
+    if "const" in part:
+        return [*_list(listed), part["const"]]
+    return listed if isinstance(listed, list) else None
+
+
+def _types(part: Mapping[str, Any], values: list[Any] | None) -> set[str]:
+    """Those that a part allows, by JSON's names or Python's, but for strings that it lists."""
+    names = part.get("type")
+    named = {name for name in (_list(names) or [names]) if isinstance(name, str)}
+    if values is None:
+        return named
+    listed = {"null" if value is None else type(value).__name__ for value in values}
+    return (listed - {"str"}) | (named & {"null"})
 
 
 def _list(value: Any) -> list[Any]:

@@ -14,7 +14,8 @@ function's last tag, and where no `<parameter=NAME>` in the value is still open;
 a whole call. One line break at either end is not the value's.
 
 **What a value is.** A parameter that its tool says to be a string is that text, whatever it looks
-like. Any other is what a JSON or Python literal stands for, and the text where it is none.
+like; where the tool lists its strings and allows other types too, only the listed are. Any other is
+what a JSON or Python literal stands for, and the text where it is none.
 
 Source: the response templates of the checkpoints, as transformers' `chat_parsing` reads them
 (`xml-inline`).
@@ -161,8 +162,11 @@ class _Parser:
     def _value(self, call: str, name: str, text: str) -> Any:
         tool = self._tools.get(call)
         stripped = text.strip()
-        if tool is not None and name in tool.strings:
-            return None if tool.strings[name] and stripped in _NULLS else text
+        if tool is not None and (strings := tool.strings.get(name)):
+            if strings.null and stripped in _NULLS and text not in strings.texts:
+                return None
+            if text in strings.texts or not strings.others:
+                return text
         if not (stripped[:1] in ("{", "[") or stripped in _WORDS or _NUMBER.fullmatch(stripped)):
             return text
         try:

@@ -1,7 +1,8 @@
 """The rules of calls in tags, as LFM3 writes them: `<function=f>`, `<parameter=a>`, a value.
 
 A value has no quotes: a parameter that is a string takes any text that does not hold `</parameter>`
-(or those of its enum), any other JSON. `lfm_edge.chat.xml_calls` reads both as they were meant.
+(or those of its enum, and JSON where they stand beside other types), any other JSON.
+`lfm_edge.chat.xml_calls` reads both as they were meant.
 """
 
 from __future__ import annotations
@@ -68,21 +69,22 @@ def tag_rules(
             refuse(f"the name {key!r} cannot stand in <parameter=NAME>")
         argument, value = f"argument_{index}_{place}", f"value_{index}_{place}"
         arguments.append(argument if key in required else f"{argument}?")
+        json = f"{json_rule(_without_strings(schema))} {lark_string(_END)}"
         if key in strings:
             try:
                 choices = _choices(schema, parameters, set(), refuse)
             except RecursionError:
                 refuse("references nest too deep")
-            rules += _text_rules(value, choices, refuse)
+            rules += _text_rules(value, choices, json if strings[key].others else None, refuse)
         else:
-            rules.append(f"{value}: {json_rule(_without_strings(schema))} {lark_string(_END)}")
+            rules.append(f"{value}: {json}")
         rules.append(f"{argument}: {lark_string(f'<parameter={key}>' + chr(10))} {value}")
     opening = lark_string(f"<function={name}>\n")
     return [f'call_{index}: {opening} {" ".join(arguments)} "</function>"', *rules]
 
 
-def _text_rules(rule: str, choices: list[_Choice], refuse: _Refuse) -> list[str]:
-    """The rules of a text, or of null, that one of the choices allows."""
+def _text_rules(rule: str, choices: list[_Choice], json: str | None, refuse: _Refuse) -> list[str]:
+    """The rules of a text, or of null, that one of the choices allows, or else of `json`."""
     texts, lengths = set[str](), set[str]()
     refused = None
     for choice in choices:
@@ -100,9 +102,9 @@ def _text_rules(rule: str, choices: list[_Choice], refuse: _Refuse) -> list[str]
     if refused and not lengths:
         why = ", for this model writes strings without quotes"
         refuse(f"keyword {refused!r} is not supported", why)
-    if not (texts or lengths):
+    if not (texts or lengths or json):
         refuse("no text is allowed")
-    bodies = [lark_string(text + _END) for text in sorted(texts)]
+    bodies = [lark_string(text + _END) for text in sorted(texts)] + ([json] if json else [])
     free = [f"{rule}_{number}" for number in range(len(lengths))]
     return [f"{rule}: {' | '.join([*bodies, *free])}"] + [
         f'{name}[suffix="\\n</parameter>\\n"]: /(?s:.{length})/ & {_NO_END}'
@@ -154,7 +156,6 @@ def _both(one: _Choice, other: _Choice) -> _Choice:
 
 
 def _without_strings(schema: Any) -> Any:
-    """A schema that names no type, held to those that are read back as they were meant."""
-    if schema is True or not schema.keys() & {"type", "enum", "const", "$ref", "anyOf", "oneOf"}:
-        return {**(schema if isinstance(schema, Mapping) else {}), "type": _NO_STRING}
-    return schema
+    """A schema held to what is read back as it was meant: strings would have no quotes."""
+    rest = {"type": _NO_STRING}
+    return rest if schema is True else {"allOf": [schema, rest]}

@@ -151,7 +151,7 @@ def forced(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Forced:
                 return False
             constraint.advance(token)
         [call] = parse_tool_calls(f"<tool_call>{inner}</tool_call>", tools)
-        assert call.arguments["a"] == text or text == "null"
+        assert call.arguments["a"] in (text, json.loads(text) if text in LITERALS else text)
         assert call.arguments["b"] == 1
         Draft202012Validator(parameters).validate(call.arguments)
         return True
@@ -159,13 +159,14 @@ def forced(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Forced:
     return allows
 
 
+LITERALS = {"null", "1", "3", "7", "2.5", "true"}
 DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
 
 
 @pytest.mark.parametrize(
     ("schema", "allowed", "refused"),
     [
-        ({"oneOf": [{"const": "x"}, {"const": "y"}, {"const": 3}]}, ["x", "y"], ["z", "3"]),
+        ({"oneOf": [{"const": "x"}, {"const": "y"}, {"const": 3}]}, ["x", "y", "3"], ["z", "4"]),
         ({"type": "string", "oneOf": [{"const": "x"}, {"const": "y"}]}, ["x", "y"], ["null"]),
         ({"allOf": [{"type": "string"}, {"enum": ["x", "yy"]}]}, ["x", "yy"], ["z"]),
         ({"allOf": [{"minLength": 2}, {"type": "string"}, {"minLength": 3}]}, ["xyz"], ["xy"]),
@@ -173,6 +174,9 @@ DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
         ({"anyOf": [{"type": "string", "maxLength": 1}, {"const": "long"}]}, ["x", "long"], ["lo"]),
         ({"type": ["string", "null"], "enum": ["x", None, 3]}, ["x", "null"], ["3"]),
         ({"type": "string", "enum": ["x", None], "const": "x"}, ["x"], ["null"]),
+        ({"enum": ["auto", 1, 2.5, True]}, ["auto", "1", "2.5", "true"], ["2", "null", '"auto"']),
+        ({"anyOf": [{"const": "all"}, {"type": "integer"}]}, ["all", "7"], ["a", "1.5"]),
+        ({"anyOf": [{"$ref": "#/$defs/units"}, {"enum": [1, None]}]}, ["C", "1", "null"], ["2"]),
         ({"anyOf": [{"type": "string", "format": "date"}, {"type": "string"}]}, ["x"], []),
         ({"$ref": "#/$defs/units", "description": "of measure"}, ["C", "F"], ["K"]),
         ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["xy"], ["", "xyz"]),
