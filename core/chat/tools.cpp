@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "chat/bracket_calls.h"
 #include "chat/characters.h"
+#include "chat/string_types.h"
 
 namespace lfm::core {
 namespace {
@@ -53,75 +54,6 @@ std::optional<std::set<std::string>> parameter_names(const Json& parameters) {
   std::set<std::string> names;
   for (const Json::Member& member : parameters["properties"].object()) names.insert(member.first);
   return names;
-}
-
-struct Types {
-  std::set<std::string> texts;  // the strings that are listed
-  bool string = false, null = false, other = false;
-};
-
-void add_type(const Json& name, bool listed, Types& types) {
-  if (!name.is_string()) return;
-  types.null |= name == Json("null");
-  if (listed) return;
-  types.string |= name == Json("string");
-  types.other |= name != Json("string") && name != Json("null");
-}
-
-void add_value(const Json& value, Types& types) {
-  if (value.is_string()) types.texts.insert(value.string());
-  types.null |= value.is_null();
-  types.other |= !value.is_string() && !value.is_null();
-}
-
-// The definition of the whole schema that a part refers to, or null.
-const Json& definition(const std::string& reference, const Json& root) {
-  for (const char* key : {"$defs", "definitions"}) {
-    const std::string beginning = std::string("#/") + key + "/";
-    if (reference.compare(0, beginning.size(), beginning) == 0) {
-      return root[key][reference.substr(beginning.size())];
-    }
-  }
-  static const Json null;
-  return null;
-}
-
-// What a part of a schema allows by name or by value; a list of values counts instead of names.
-Types types_of(const Json& schema, const Json& root) {
-  Types types;
-  std::set<std::string> seen;  // the references that were followed
-  std::vector<const Json*> parts{&schema};
-  while (!parts.empty()) {
-    const Json& part = *parts.back();
-    parts.pop_back();
-    if (!part.is_object()) continue;
-    const Json& named = part["type"];
-    const bool listed = part["enum"].is_array() || part.has("const");
-    if (!named.is_array()) add_type(named, listed, types);
-    for (const Json& name : named.array()) add_type(name, listed, types);
-    for (const Json& value : part["enum"].array()) add_value(value, types);
-    if (part.has("const")) add_value(part["const"], types);
-    for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
-      for (const Json& choice : part[keyword].array()) parts.push_back(&choice);
-    }
-    const Json& reference = part["$ref"];
-    if (reference.is_string() && seen.insert(reference.string()).second) {
-      parts.push_back(&definition(reference.string(), root));
-    }
-  }
-  return types;
-}
-
-// The parameters that take strings.
-std::map<std::string, StringValues> strings_of(const Json& parameters) {
-  std::map<std::string, StringValues> strings;
-  for (const Json::Member& member : parameters["properties"].object()) {
-    Types types = types_of(member.second, parameters);
-    if (!types.string && types.texts.empty()) continue;
-    const bool others = types.other && !types.string;
-    strings[member.first] = {std::move(types.texts), types.null, others};
-  }
-  return strings;
 }
 
 }  // namespace

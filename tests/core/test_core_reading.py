@@ -77,6 +77,8 @@ TOOLS = [
                 "text": {"allOf": [{"$ref": "#/$defs/a"}]},
                 "path": {"$ref": "#/definitions/b"},
                 "mode": {"$ref": "#/$defs/none"},
+                "note": {"$ref": "#/$defs/a/anyOf/1"},
+                "city": {"$ref": "#/%64efinitions/b"},
                 "options": True,
                 "a": {"anyOf": [{"enum": ["append", "1", True]}, {"type": "integer"}]},
                 "b": {"enum": ["overwrite", 2, None]},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from .calls import StringValues
 
 __all__ = ["definition", "strings_of"]
 
-_DEFINITIONS = ("$defs", "definitions")
 _CHOICES = ("anyOf", "oneOf", "allOf")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def strings_of(parameters: Mapping[str, Any]) -> dict[str, StringValues]:
@@ -26,11 +28,18 @@ def strings_of(parameters: Mapping[str, Any]) -> dict[str, StringValues]:
 
 
 def definition(reference: Any, root: Mapping[str, Any]) -> Any:
-    """The part of `root` that `$ref` names, or None."""
-    for key in _DEFINITIONS:
-        if isinstance(reference, str) and reference.startswith(f"#/{key}/"):
-            return _mapping(root.get(key)).get(reference.removeprefix(f"#/{key}/"))
-    return None
+    """The part of `root` that `$ref` names by a JSON pointer (RFC 6901), or None."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    above, *steps = unquote(reference[1:]).split("/")
+    part: Any = None if above else root
+    for step in steps:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(part, list):
+            part = part[int(name)] if _INDEX.fullmatch(name) and int(name) < len(part) else None
+        else:
+            part = _mapping(part).get(name)
+    return part
 
 
 def _strings(schema: Any, root: Mapping[str, Any]) -> StringValues | None:
