@@ -46,7 +46,8 @@ CALIBRATED = ", calibrated"
 Q4_0, Q4_K_M, IMATRIX = "llama.cpp Q4_0", "llama.cpp Q4_K_M", "llama.cpp Q4_K_M, imatrix"
 GENAI = "ORT GenAI int4"
 AUTO = f"auto, 4.5 bits{CALIBRATED}"
-AUTO_AT_PEERS = f"auto, as large as Q4_K_M{CALIBRATED}"
+AUTO_AT_Q4_0 = f"auto, as large as Q4_0{CALIBRATED}"
+AUTO_AT_Q4_K_M = f"auto, as large as Q4_K_M{CALIBRATED}"
 OURS = {
     "f32": ExportOptions(quant="f32"),
     "q8": ExportOptions(quant="q8"),
@@ -72,7 +73,7 @@ class Bar(NamedTuple):
 BARS = (
     Bar((f"q4{CALIBRATED}", AUTO), ("q4",), 0.33),
     Bar((f"q4{CALIBRATED}", AUTO), (Q4_0, GENAI), 0.33),
-    Bar((AUTO_AT_PEERS,), (IMATRIX,), 0.7),
+    Bar((AUTO_AT_Q4_K_M,), (IMATRIX,), 0.7),
     Bar((AUTO,), (f"q4{CALIBRATED}",), 0.75),
 )
 
@@ -80,7 +81,7 @@ BARS = (
 def makers(
     model: Path, reading: Reading, llama: LlamaCpp, calibration: Path, work: Path, rows: Rows
 ) -> Mapping[str, Callable[[], Row]]:
-    """How each row is found; the last one needs the one before it in `rows`."""
+    """How each row is found; those as large as a peer's need its row in `rows`."""
 
     def ours(name: str, options: ExportOptions) -> Row:
         calibrate = calibration if name.endswith(CALIBRATED) else None
@@ -90,11 +91,11 @@ def makers(
         folder = export_genai(model, work)
         return reading.graph(folder, GenAiLogits(folder, reading.longest + 1))
 
-    def as_large() -> Row:
-        if IMATRIX not in rows:
+    def as_large(name: str, peer: str) -> Row:
+        if peer not in rows:
             raise PeerError("there is nothing to be as large as")
-        bits = bits_as_large(rows[IMATRIX], rows["q4"], rows["q8"])
-        return ours(AUTO_AT_PEERS, ExportOptions(quant="auto", bits=bits))
+        bits = bits_as_large(rows[peer], rows["q4"], rows["q8"])
+        return ours(name, ExportOptions(quant="auto", bits=bits))
 
     return {
         **{name: partial(ours, name, options) for name, options in OURS.items()},
@@ -102,7 +103,8 @@ def makers(
         Q4_0: lambda: reading.gguf(llama.quantize("Q4_0")),
         Q4_K_M: lambda: reading.gguf(llama.quantize("Q4_K_M")),
         IMATRIX: lambda: reading.gguf(llama.quantize("Q4_K_M", by_importance=True)),
-        AUTO_AT_PEERS: as_large,
+        AUTO_AT_Q4_0: partial(as_large, AUTO_AT_Q4_0, Q4_0),
+        AUTO_AT_Q4_K_M: partial(as_large, AUTO_AT_Q4_K_M, IMATRIX),
     }
 
 
