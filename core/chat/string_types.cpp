@@ -12,16 +12,23 @@ struct Types {
   bool string = false, null = false, other = false;
 };
 
-void add_type(const Json& name, bool listed, Types& types) {
+void add_type(const Json& name, Types& types) {
   if (!name.is_string()) return;
   types.null |= name == Json("null");
-  if (listed) return;
   types.string |= name == Json("string");
   types.other |= name != Json("string") && name != Json("null");
 }
 
-void add_value(const Json& value, Types& types) {
-  if (value.is_string()) types.texts.insert(value.string());
+// The types that a part of a schema names.
+Types named_types(const Json& named) {
+  Types types;
+  add_type(named, types);
+  for (const Json& name : named.array()) add_type(name, types);
+  return types;
+}
+
+void add_value(const Json& value, bool texts, Types& types) {
+  if (value.is_string() && texts) types.texts.insert(value.string());
   types.null |= value.is_null();
   types.other |= !value.is_string() && !value.is_null();
 }
@@ -88,12 +95,16 @@ Types types_of(const Json& schema, const Json& root) {
     const Json& part = *parts.back();
     parts.pop_back();
     if (!part.is_object()) continue;
-    const Json& named = part["type"];
-    const bool listed = part["enum"].is_array() || part.has("const");
-    if (!named.is_array()) add_type(named, listed, types);
-    for (const Json& name : named.array()) add_type(name, listed, types);
-    for (const Json& value : part["enum"].array()) add_value(value, types);
-    if (part.has("const")) add_value(part["const"], types);
+    const Types named = named_types(part["type"]);
+    types.null |= named.null;
+    if (part["enum"].is_array() || part.has("const")) {
+      const bool texts = named.string || !(named.null || named.other);
+      for (const Json& value : part["enum"].array()) add_value(value, texts, types);
+      if (part.has("const")) add_value(part["const"], texts, types);
+    } else {
+      types.string |= named.string;
+      types.other |= named.other;
+    }
     for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
       for (const Json& choice : part[keyword].array()) parts.push_back(&choice);
     }

@@ -17,6 +17,7 @@ constexpr Text kBlock = U"<tool_call>", kBlockEnd = U"</tool_call>";
 constexpr Text kFunction = U"<function=", kFunctionEnd = U"</function>";
 constexpr Text kParameter = U"<parameter=", kParameterEnd = U"</parameter>";
 constexpr size_t kLongestName = 128;
+constexpr int kAttempts = 8;  // at literals that end elsewhere, so that time stays linear
 
 struct CallError {
   std::string message;
@@ -188,7 +189,8 @@ class Parser {
     const std::string name = to_utf8(stripped(opening->name));
     const size_t begin = opening->end;
     if (arguments.has(name)) throw CallError{call + ": " + name + " is given twice", begin};
-    const std::optional<ValueEnd> end = value_end(begin);
+    std::optional<ValueEnd> end = literal_end(call, name, begin);
+    if (!end) end = value_end(begin);
     if (!end) {
       throw CallError{call + ": " + name + ": expected </parameter> behind the value", begin};
     }
@@ -197,6 +199,30 @@ class Parser {
     if (!text.empty() && text.back() == '\n') text.remove_suffix(1);
     arguments.set(name, value(call, name, text));
     return end->end;
+  }
+
+  // The tag that ends a list or an object, if there is one.
+  std::optional<ValueEnd> literal_end(const std::string& call, const std::string& name,
+                                      size_t begin) {
+    const size_t start = behind_space(text_, begin);
+    const StringValues* strings = strings_of(call, name);
+    const bool opened = stands(U"{", start) || stands(U"[", start);
+    if (!opened || (strings != nullptr && !strings->others)) return std::nullopt;
+    if (attempts_ == 0) return std::nullopt;
+    --attempts_;
+    size_t at = 0;
+    try {
+      at = behind_space(text_, read_literal(text_, start).end);
+    } catch (const LiteralError&) {
+      return std::nullopt;
+    }
+    // A string of JSON's cannot hold this: it is one that is open.
+    if (text_.substr(start, at - start).find(U"\n</parameter>") != text_.npos) return std::nullopt;
+    if (!stands(kParameterEnd, at)) return std::nullopt;
+    const ValueEnd tag{at, behind_space(text_, at + kParameterEnd.size())};
+    if (!goes_on(tag.end)) return std::nullopt;
+    ++attempts_;
+    return tag;
   }
 
   // The tag that ends a value, if there is one at all.
@@ -237,17 +263,20 @@ class Parser {
            stands(kBlockEnd, at);
   }
 
+  // What a parameter may be, or null where it takes no strings or is not known.
+  const StringValues* strings_of(const std::string& call, const std::string& name) const {
+    const auto tool = tools_.find(call);
+    if (tool == tools_.end()) return nullptr;
+    const auto strings = tool->second.strings.find(name);
+    return strings == tool->second.strings.end() ? nullptr : &strings->second;
+  }
+
   Json value(const std::string& call, const std::string& name, Text text) const {
     const Text visible = stripped(text);
-    const auto tool = tools_.find(call);
-    if (tool != tools_.end()) {
-      const auto string = tool->second.strings.find(name);
-      if (string != tool->second.strings.end()) {
-        const StringValues& values = string->second;
-        const bool listed = values.texts.count(to_utf8(text)) > 0;
-        if (values.null && is_null(visible) && !listed) return Json();
-        if (listed || !values.others) return Json(to_utf8(text));
-      }
+    if (const StringValues* values = strings_of(call, name)) {
+      const bool listed = values->texts.count(to_utf8(text)) > 0;
+      if (values->null && is_null(visible) && !listed) return Json();
+      if (listed || !values->others) return Json(to_utf8(text));
     }
     if (may_be_literal(visible)) {
       try {
@@ -263,6 +292,7 @@ class Parser {
   Text text_;
   const ToolNames& tools_;
   size_t budget_;  // of tags looked at, so that time stays linear
+  int attempts_ = kAttempts;
 };
 
 }  // namespace

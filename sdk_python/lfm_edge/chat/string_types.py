@@ -55,9 +55,13 @@ def _strings(schema: Any, root: Mapping[str, Any]) -> StringValues | None:
         part = parts.pop()
         if not isinstance(part, Mapping):
             continue
-        values = _values(part)
-        texts |= {value for value in values or () if isinstance(value, str)}
-        types |= _types(part, values)
+        values, named = _values(part), _named(part)
+        if values is None:
+            types |= named
+        else:
+            if not named or "string" in named:
+                texts |= {value for value in values if isinstance(value, str)}
+            types |= _listed(values) | (named & {"null"})
         parts += [choice for keyword in _CHOICES for choice in _list(part.get(keyword))]
         reference = part.get("$ref")
         if isinstance(reference, str) and reference not in seen:
@@ -77,14 +81,15 @@ def _values(part: Mapping[str, Any]) -> list[Any] | None:
     return listed if isinstance(listed, list) else None
 
 
-def _types(part: Mapping[str, Any], values: list[Any] | None) -> set[str]:
-    """Those that a part allows, by JSON's names or Python's, but for strings that it lists."""
+def _named(part: Mapping[str, Any]) -> set[str]:
+    """The types that a part of a schema names."""
     names = part.get("type")
-    named = {name for name in (_list(names) or [names]) if isinstance(name, str)}
-    if values is None:
-        return named
-    listed = {"null" if value is None else type(value).__name__ for value in values}
-    return (listed - {"str"}) | (named & {"null"})
+    return {name for name in (_list(names) or [names]) if isinstance(name, str)}
+
+
+def _listed(values: list[Any]) -> set[str]:
+    """The types of values, but for strings: null, and Python's names of others."""
+    return {"null" if value is None else type(value).__name__ for value in values} - {"str"}
 
 
 def _list(value: Any) -> list[Any]:

@@ -11,7 +11,8 @@ Each stands between `<tool_call>` and `</tool_call>`:
 **Where a value ends.** Values are written as they are, without escapes, so one may hold any of
 these tags. A `</parameter>` ends it only where the call can go on, before `<parameter=NAME>` or the
 function's last tag, and where no `<parameter=NAME>` in the value is still open; so a value may hold
-a whole call. One line break at either end is not the value's.
+a whole call. A list or an object ends where its brackets do, whatever its strings hold. One line
+break at either end is not the value's.
 
 **What a value is.** A parameter that its tool says to be a string is that text, whatever it looks
 like; where the tool lists its strings and allows other types too, only the listed are. Any other is
@@ -27,7 +28,7 @@ import re
 from typing import Any
 
 from .bracket_calls import FUNCTION_NAME
-from .calls import InvalidToolCall, ParsedCalls, ToolCall, ToolNames
+from .calls import InvalidToolCall, ParsedCalls, StringValues, ToolCall, ToolNames
 from .literals import LiteralError, excerpt, read_literal
 
 __all__ = ["PARAMETER_NAME", "XML_CALL", "parse_xml_calls"]
@@ -38,6 +39,8 @@ XML_CALL = re.compile(r"(?:<tool_call>\s*+)?+<function=")
 PARAMETER_NAME = r"[^>\n]{1,128}+"
 """What may stand in `<parameter=NAME>`; white space around it is not the name's."""
 
+_SPACE = re.compile(r"\s*+")
+_VALUE_END = re.compile(r"</parameter>\s*+")
 _BETWEEN = re.compile(r"(?:\s|</?tool_call>)*+")
 _FUNCTION = re.compile(rf"<function=\s*+({FUNCTION_NAME})\s*+>\s*+")
 _NEXT_FUNCTION = re.compile(rf"<function=\s*+{FUNCTION_NAME}\s*+>")
@@ -50,6 +53,7 @@ _BEHIND_VALUE = re.compile(
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _WORDS = {"true", "false", "null", "True", "False", "None"}
 _NULLS = {"null", "None"}
+_ATTEMPTS = 8  # at literals that end elsewhere, so that time stays linear
 
 
 def parse_xml_calls(text: str, tools: ToolNames, *, closed: bool) -> ParsedCalls:
@@ -81,6 +85,7 @@ class _Parser:
     def __init__(self, text: str, tools: ToolNames) -> None:
         self._text, self._tools = text, tools
         self._budget = len(text) // 4 + 1000  # of tags looked at, so that time stays linear
+        self._attempts = _ATTEMPTS
 
     def parse(self, closed: bool) -> ParsedCalls:
         found = ParsedCalls()
@@ -133,12 +138,33 @@ class _Parser:
         name, begin = opening[1].strip(), opening.end()
         if name in arguments:
             raise _CallError(f"{call}: {name} is given twice", begin)
-        end = self._value_end(begin)
+        end = self._literal_end(call, name, begin) or self._value_end(begin)
         if end is None:
             raise _CallError(f"{call}: {name}: expected </parameter> behind the value", begin)
         text = self._text[begin : end.start()]
         arguments[name] = self._value(call, name, text.removeprefix("\n").removesuffix("\n"))
         return end.end()
+
+    def _literal_end(self, call: str, name: str, begin: int) -> re.Match[str] | None:
+        """The tag that ends a list or an object, or None where there is none."""
+        start = self._behind(_SPACE, begin)
+        strings = self._strings(call, name)
+        if self._text[start : start + 1] not in ("{", "[") or (strings and not strings.others):
+            return None
+        if self._attempts == 0:
+            return None
+        self._attempts -= 1
+        try:
+            _, at = read_literal(self._text, start)
+        except LiteralError:
+            return None
+        tag = _VALUE_END.match(self._text, self._behind(_SPACE, at))
+        if "\n</parameter>" in self._text[start:at]:  # no string of JSON's, but one that is open
+            return None
+        if tag is None or not _BEHIND_VALUE.match(self._text, tag.end()):
+            return None
+        self._attempts += 1
+        return tag
 
     def _value_end(self, begin: int) -> re.Match[str] | None:
         """The tag that ends a value, or None where there is none at all."""
@@ -160,9 +186,8 @@ class _Parser:
         return likely or first
 
     def _value(self, call: str, name: str, text: str) -> Any:
-        tool = self._tools.get(call)
         stripped = text.strip()
-        if tool is not None and (strings := tool.strings.get(name)):
+        if strings := self._strings(call, name):
             if strings.null and stripped in _NULLS and text not in strings.texts:
                 return None
             if text in strings.texts or not strings.others:
@@ -174,6 +199,10 @@ class _Parser:
         except LiteralError:
             return text
         return value if end == len(stripped) else text
+
+    def _strings(self, call: str, name: str) -> StringValues | None:
+        tool = self._tools.get(call)
+        return tool.strings.get(name) if tool else None
 
     def _behind(self, pattern: re.Pattern[str], at: int) -> int:
         match = pattern.match(self._text, at)

@@ -8,10 +8,11 @@ A value has no quotes: a parameter that is a string takes any text that does not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import and_
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from ..chat.calls import StringValues
 from ..chat.string_types import definition, strings_of
 from ..chat.xml_calls import PARAMETER_NAME
 from ..errors import InvalidRequestError
@@ -20,7 +21,8 @@ from .grammars import lark_string
 __all__ = ["tag_rules"]
 
 _END = "\n</parameter>\n"
-_NO_END = r"~/(?s:.*<\/parameter>.*)/"
+_LINE = lark_string("\n")
+_QUOTES = ", for this model writes strings without quotes"
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "type": and_,
     "enum": and_,
@@ -32,8 +34,19 @@ _REFUSED = ("pattern", "format")
 _MOST_CHOICES = 1000
 _NO_STRING = ["object", "array", "number", "boolean", "null"]
 
+_ANY = 10**9  # more characters than any text has
+_LENGTHS = {"minLength": 0, "maxLength": _ANY}
+
 _Choice = dict[str, Any]
 _Refuse = Callable[..., NoReturn]
+
+
+class _Allowed(NamedTuple):
+    """What a value may be: these texts, those of these patterns, null."""
+
+    texts: set[str]
+    free: set[str]
+    null: bool
 
 
 def tag_rules(
@@ -72,10 +85,10 @@ def tag_rules(
         json = f"{json_rule(_without_strings(schema))} {lark_string(_END)}"
         if key in strings:
             try:
-                choices = _choices(schema, parameters, set(), refuse)
+                choices = _choices(schema, parameters, {}, refuse)
             except RecursionError:
                 refuse("references nest too deep")
-            rules += _text_rules(value, choices, json if strings[key].others else None, refuse)
+            rules += _text_rules(value, choices, strings[key], json, refuse)
         else:
             rules.append(f"{value}: {json}")
         rules.append(f"{argument}: {lark_string(f'<parameter={key}>' + chr(10))} {value}")
@@ -83,55 +96,105 @@ def tag_rules(
     return [f'call_{index}: {opening} {" ".join(arguments)} "</function>"', *rules]
 
 
-def _text_rules(rule: str, choices: list[_Choice], json: str | None, refuse: _Refuse) -> list[str]:
-    """The rules of a text, or of null, that one of the choices allows, or else of `json`."""
-    texts, lengths = set[str](), set[str]()
-    refused = None
-    for choice in choices:
-        types, values = choice.get("type"), choice.get("enum")
-        if types is None or "string" in types:
-            if values is not None:
-                texts |= values - {None}
-            elif keyword := next((keyword for keyword in _REFUSED if keyword in choice), None):
-                refused = keyword
-            else:
-                least, most = choice.get("minLength", 0), choice.get("maxLength")
-                lengths.add(f"{{{int(least)},{'' if most is None else int(most)}}}")
-        if (None in values if values is not None else types) and (not types or "null" in types):
-            texts.add("null")
-    if refused and not lengths:
-        why = ", for this model writes strings without quotes"
-        refuse(f"keyword {refused!r} is not supported", why)
-    if not (texts or lengths or json):
+def _text_rules(
+    rule: str, choices: list[_Choice], strings: StringValues, json: str, refuse: _Refuse
+) -> list[str]:
+    """The rules of a text, or of null, that one of the choices allows.
+
+    Args:
+        rule: the name of the first.
+        choices: what the schema says of the value.
+        strings: how the value will be read.
+        json: the expression for values of other types, where they may stand beside strings.
+        refuse: raises what is wrong.
+    """
+    allowed = _allowed(choices, refuse)
+    if not (any(allowed) or strings.others):
         refuse("no text is allowed")
-    bodies = [lark_string(text + _END) for text in sorted(texts)] + ([json] if json else [])
-    free = [f"{rule}_{number}" for number in range(len(lengths))]
-    return [f"{rule}: {' | '.join([*bodies, *free])}"] + [
-        f'{name}[suffix="\\n</parameter>\\n"]: /(?s:.{length})/ & {_NO_END}'
-        for name, length in zip(free, sorted(lengths), strict=True)
+    if wrong := next((text for text in sorted(allowed.texts) if "</parameter>" in text), None):
+        refuse(f"the text {wrong!r} cannot stand before </parameter>")
+    # Reading knows less of the schema.
+    free_as_other = allowed.free and (strings.others or (strings.null and not allowed.null))
+    other_as_text = (allowed.null or strings.others) and strings.texts - allowed.texts
+    if free_as_other or other_as_text:
+        refuse("texts and other values may look alike", _QUOTES)
+    texts = allowed.texts | ({"null"} if allowed.null else set())
+    names = [f"{rule}_{number}" for number in range(len(allowed.free))]
+    bodies = [lark_string(text + _END) for text in sorted(texts)]
+    bodies += [json] if strings.others else []
+    bodies += [f"{name} {_LINE}" for name in names]
+    return [f"{rule}: {' | '.join(bodies)}"] + [
+        f'{name}[suffix="</parameter>"]: {text}'
+        for name, text in zip(names, sorted(allowed.free), strict=True)
     ]
 
 
+def _allowed(choices: list[_Choice], refuse: _Refuse) -> _Allowed:
+    texts, free = set[str](), set[str]()
+    refused, null = None, False
+    for choice in choices:
+        types, values = choice.get("type"), choice.get("enum")
+        if not types or "null" in types:
+            null |= None in values if values is not None else bool(types)
+        if types is not None and "string" not in types:
+            continue
+        least, most = (min(int(choice.get(key, other)), _ANY) for key, other in _LENGTHS.items())
+        if keyword := next((keyword for keyword in _REFUSED if keyword in choice), None):
+            refused = keyword
+        elif values is not None:
+            texts |= {text for text in values - {None} if least <= len(text) <= most}
+        elif least <= most:
+            free.add(_text(least, most))
+    if refused and not free:
+        refuse(f"keyword {refused!r} is not supported", _QUOTES)
+    return _Allowed(texts, free, null)
+
+
+def _text(least: int, most: int) -> str:
+    """A pattern of any text of so many characters, and of a line's end behind it.
+
+    The first `</parameter>` ends it, which must not come too early: among the first `least`
+    characters there is no `<`, but at the beginning, and the last of them is no line's end. (A
+    pattern that lets other tags stand there takes too many states.)
+    """
+
+    def some(so_far: int) -> str:
+        return f".{{0,{'' if most == _ANY else most - so_far}}}\\n?"
+
+    if least == 0:
+        return f"/(?s:{some(0)})/"
+    beginnings = [rf"[^<]{{{least - 1}}}[^<\n]{some(least)}"]
+    if most > 1:
+        more = rf"[^<]{{{least - 3}}}[^<\n]" if least > 2 else ""
+        beginnings.append(rf"<[^<\/\n]{more}{some(max(least, 2))}")
+    return f"/(?s:{'|'.join(beginnings)})/"
+
+
 def _choices(
-    schema: Any, root: Mapping[str, Any], seen: set[str], refuse: _Refuse
+    schema: Any, root: Mapping[str, Any], known: dict[str, list[_Choice]], refuse: _Refuse
 ) -> list[_Choice]:
     """What a schema says of a string: one of these, without references and choices.
 
-    `seen` has the references that were followed: none is followed twice.
+    `known` has what references say: nothing more where one comes back to itself.
     """
     if not isinstance(schema, Mapping):
         return [{}] if schema is True else []
-    found = [_own(schema)]
-    groups = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
-    groups += [[part] for part in schema.get("allOf", ())]
+
+    def among(parts: Iterable[Any]) -> list[_Choice]:
+        return [choice for part in parts for choice in _choices(part, root, known, refuse)]
+
+    groups = [among(schema[keyword]) for keyword in ("anyOf", "oneOf") if keyword in schema]
+    groups += [among([part]) for part in schema.get("allOf", ())]
     if (reference := schema.get("$ref")) is not None:
-        groups.append([] if reference in seen else [definition(reference, root)])
-        seen.add(reference)
+        if reference not in known:
+            known[reference] = []
+            known[reference] = among([definition(reference, root)])
+        groups.append(known[reference])
+    found = [_own(schema)]
     for group in groups:
-        parts = [choice for part in group for choice in _choices(part, root, seen, refuse)]
-        if len(found) * len(parts) > _MOST_CHOICES:
+        if len(found) * len(group) > _MOST_CHOICES:
             refuse(f"there are more than {_MOST_CHOICES} choices")
-        found = [_both(one, other) for one in found for other in parts]
+        found = [_both(one, other) for one in found for other in group]
     return found
 
 

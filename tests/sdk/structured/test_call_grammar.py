@@ -107,7 +107,7 @@ TAGGED: dict[str, Any] = {
             "on": {"type": ["boolean", "null"]},
         },
         "required": ["path", "limit"],
-        "$defs": {"mode": {"enum": ["append", "over</parameter>"]}},
+        "$defs": {"mode": {"enum": ["append", "over"]}},
     },
 }
 
@@ -178,6 +178,9 @@ DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
         ({"anyOf": [{"const": "all"}, {"type": "integer"}]}, ["all", "7"], ["a", "1.5"]),
         ({"anyOf": [{"$ref": "#/$defs/units"}, {"enum": [1, None]}]}, ["C", "1", "null"], ["2"]),
         ({"anyOf": [{"type": "string", "format": "date"}, {"type": "string"}]}, ["x"], []),
+        ({"enum": ["a", "bbb"], "minLength": 2, "maxLength": 3.0}, ["bbb"], ["a"]),
+        ({"allOf": [{"$ref": "#/$defs/units"}, {"$ref": "#/$defs/units"}]}, ["C", "F"], ["K"]),
+        ({"type": "boolean", "enum": ["true", True]}, ["true"], ["false"]),
         ({"$ref": "#/$defs/units", "description": "of measure"}, ["C", "F"], ["K"]),
         ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["xy"], ["", "xyz"]),
         (
@@ -185,6 +188,31 @@ DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
             ["", "\n\nx\n", "\n", "<parameter=b>", "</function>\n", "x\n<parameter=b>\n2", "null"],
             ["x</parameter>\n<parameter=b>\n2", "x</parameter></function>", "</parameter>x"],
         ),
+        *(
+            (
+                {"type": "string", "minLength": least, "maxLength": most},
+                ["x" * least, "y\n" * (most // 2), "a text " * (least // 7 + 1), "<p>" * least],
+                ["</parameter>" * (least // 12 + 1), "x" * (most + 1), "x" * (least - 1)],
+            )
+            for least, most in ((1, 100), (1, 8000))
+        ),
+        *(
+            (
+                {"type": "string", "minLength": least, "maxLength": most},
+                ["x" * least, "x" * most, "<" + "x" * (most - 1), "x" * least + "\n</p>\n"],
+                ["x" * (most + 1), "x" * (least - 1), "x" * (least - 1) + "</parameter>"],
+            )
+            for least, most in ((2, 150), (3, 150), (65, 130), (900, 8000))
+        ),
+        (
+            {"type": "string", "maxLength": 150},
+            ["", "<p>a</p>", "</para </parameter < "],
+            ["x" * 151],
+        ),
+        ({"type": "string", "maxLength": 2**40}, ["", "x"], []),
+        ({"type": "string", "minLength": 1}, ["<div>", "a\n", "x</parameter"], ["", "\n"]),
+        ({"type": "string", "minLength": 5, "maxLength": 5}, ["xyzxy", "<pre>"], ["xyz"]),
+        ({"type": "string", "minLength": 1, "maxLength": 1}, ["x"], ["", "xy"]),
     ],
 )
 def test_texts_in_tags(schema: Any, allowed: list[str], refused: list[str], forced: Forced) -> None:
@@ -222,7 +250,13 @@ def test_a_type_of_an_older_draft_is_passed_over() -> None:
         ({" a": {}}, "cannot stand in"),
         ({"": {}}, "cannot stand in"),
         ({"a" * 129: {}}, "cannot stand in"),
-        ({"a": {"type": "integer", "enum": ["x"]}}, "no text is allowed at #/properties/a"),
+        ({"a": {"const": "x", "enum": ["y"]}}, "no text is allowed at #/properties/a"),
+        ({"a": {"type": "string", "minLength": 3, "maxLength": 2}}, "no text is allowed"),
+        ({"a": {"enum": ["a", "bbb"], "minLength": 4}}, "no text is allowed"),
+        ({"a": {"enum": ["x</parameter>"]}}, "the text 'x</parameter>' cannot stand before"),
+        ({"a": {"allOf": [{"enum": ["1", 1]}, {"type": "integer"}]}}, "may look alike"),
+        ({"a": {"type": "string", "anyOf": [{"type": "null"}, {"maxLength": 5}]}}, "look alike"),
+        ({"a": {"anyOf": [{"const": "a"}, {"minLength": 2}, {"type": "boolean"}]}}, "look alike"),
         ({"a": {"allOf": [{"anyOf": [{"type": "string"}] * 10}] * 9}}, "more than 1000 choices"),
     ],
 )
