@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -127,10 +128,10 @@ def export(
     ):
         bundle = export_bundle(checkpoint, out, options, progress)
     total = sum(entry.size for entry in bundle.manifest.files.values())
-    place = bundle.folder
+    place = shlex.quote(str(bundle.folder))
     elsewhere = RUN_ELSEWHERE.get(target)
     then = (
         f"{elsewhere.format(place)} runs it" if elsewhere else f"lfm-edge verify {place} proves it"
     )
-    done = f"{place}: {total / 1e9:.2f} GB; {then}"
+    done = f"{bundle.folder}: {total / 1e9:.2f} GB; {then}"
     console(stderr=True).print(printable(done), soft_wrap=True)

@@ -155,7 +155,8 @@ def _scheme(options: ExportOptions, architecture: Architecture, checkpoint: Chec
         formats = formats_of(recipe, architecture, f"--recipe {options.recipe}")
         return scheme_of(formats, architecture)
     if options.quant != AUTO:
-        return Scheme.choose(options.quant or "q4", options.head)
+        quant = "q4" if options.quant is None else options.quant
+        return Scheme.choose(quant, options.head)
     if options.head is not None:
         raise ExportError(f"--head {options.head}: --quant {AUTO} chooses the head's format, too")
     for linear in linears_of(architecture):

@@ -311,7 +311,8 @@ class Bundle:
 def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; expected a bundle written by lfm-edge export")
+        found = "is a file" if folder.exists() else "no such folder"
+        raise BundleError(f"{folder}: {found}; expected a bundle written by lfm-edge export")
     if not path.is_file():
         raise BundleError(f"{folder}: no {MANIFEST}, so this is not a (complete) bundle")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:

@@ -186,6 +186,7 @@ def test_a_spoilt_checkpoint_is_refused_in_one_line(
     ("options", "words"),
     [
         (["--quant", "q3"], "expected one of f32, q8, q6, q4"),
+        (["--quant", ""], "expected one of f32, q8, q6, q4"),
         (["--quant", "q8", "--head", "q4"], "--head q4"),
         (["--target", "tflite"], "--target tflite"),
         (["--kv", "f8"], "--kv f8: with --target onnx expected f16 or f32 or int8"),

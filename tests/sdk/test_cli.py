@@ -164,6 +164,7 @@ def corrupt_graph(bundle: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (lambda b: b.rename(b.parent / "gone"), "no such folder"),
+    "a file": (lambda b: b.rename(b.parent / "gone").joinpath(MANIFEST).rename(b), "is a file"),
     "no manifest": (lambda b: (b / MANIFEST).unlink(), "no manifest.json"),
     "corrupt manifest": (lambda b: (b / MANIFEST).write_text("{"), "manifest.json: .*truncated"),
     "deep manifest": (
