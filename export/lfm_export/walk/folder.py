@@ -14,8 +14,9 @@ from lfm_edge.errors import LfmError
 from numpy.typing import NDArray
 
 from ..errors import ExportError, WorkersLostError
+from .arrays import naming, part_of
 
-__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder", "naming"]
+__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder"]
 
 Array = NDArray[np.float32]
 
@@ -29,7 +30,8 @@ BEFORE = "measure"
 """The folder, within that of a walk, of another one that came before it."""
 OWN_TEXT = "text.npz"
 """What a model wrote to be walked over."""
-_EARLIER = {_LOCK, BEFORE, OWN_TEXT, f"{OWN_TEXT}.part"}  # what may be there before a walk
+_TEXTS = OWN_TEXT, part_of(Path(OWN_TEXT)).name
+_EARLIER = {_LOCK, BEFORE, *_TEXTS}  # what may be there before a walk
 
 
 class _Progress(msgspec.Struct):
@@ -157,15 +159,6 @@ class WalkFolder:
         return np.memmap(file, np.float32, "r+", shape=self._shape)
 
 
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """An error of the disk within the block names `file`, which that of a full one does not."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(file)) from None
-
-
 def check_state_folder(path: Path) -> None:
     """Leaves alone what is no folder of a walk.
 
@@ -214,7 +207,7 @@ def _clear(folder: Path) -> bool:
         return False
     if BEFORE in names:
         WalkFolder.remove(folder / BEFORE)
-    for pattern in (*_OURS, f"{OWN_TEXT}*", _PART, _STATE, _LOCK):
+    for pattern in (*_OURS, *_TEXTS, _PART, _STATE, _LOCK):
         for file in folder.glob(pattern):
             with contextlib.suppress(OSError):  # Windows removes no open file
                 file.unlink()
