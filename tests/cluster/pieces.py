@@ -45,7 +45,7 @@ def score_or_die(marker: Path, reading: shards.Reading, sequences: Sequences) ->
     """Kills the first worker in the middle of its walk."""
     if once(marker):
 
-        def killed(_: WalkFolder, operations: int, weights: int) -> None:
+        def killed(_: WalkFolder, operations: int, weights: int, lanes: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         mock.patch.object(WalkFolder, "advance", killed).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_what_was_found_stays_where_it_can_be_gone_on_with(
         with WalkFolder.open(path, "a", 3, 64) as folder:
             folder.stream(0)
             if operations:
-                folder.advance(operations, 7)
+                folder.advance(operations, 7, 1)
             raise error
 
     with pytest.raises(type(error)):
@@ -87,3 +88,52 @@ def test_a_text_that_the_model_wrote_stays_where_the_disk_is_full(tmp_path: Path
     with pytest.raises(OSError, match="No space"):
         walk()
     assert (path / OWN_TEXT).read_bytes() == b"text"
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-4])
+
+
+def change(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
+    file.write_bytes(content)
+
+
+def blank(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, change, blank])
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_walk_begins_anew_where_a_stream_is_not_as_it_was_left(
+    damage: Callable[[Path], None], lane: int, tmp_path: Path
+) -> None:
+    with WalkFolder.open(tmp_path / "state", "a", 3, 64) as folder:
+        for each in range(3):
+            folder.next_stream(each)[:] = each + 1
+        folder.advance(5, 7, 2)
+        folder.stream(2)[:] = 4  # of a lane that begins behind it
+    (folder.path / "scores.0.npz").write_bytes(b"found")
+    with WalkFolder.open(tmp_path / "state", "a", 3, 64) as folder:
+        assert (folder.operations, folder.weights) == (5, 7)
+        assert (folder.stream(lane) == lane + 1).all()
+    damage(folder.path / f"stream.{lane}.1.f32")
+    for _ in range(2):
+        with WalkFolder.open(tmp_path / "state", "a", 3, 64) as folder:
+            assert (folder.operations, folder.weights) == (0, 0)
+    assert (folder.path / "scores.0.npz").exists()
+
+
+def test_a_changed_record_of_progress_is_not_believed(tmp_path: Path) -> None:
+    with WalkFolder.open(tmp_path / "state", "a", 3, 64) as folder:
+        folder.next_stream(0)[:] = 1
+        folder.advance(5, 7, 1)
+    file = folder.path / "walk.json"
+    content = file.read_bytes()
+    for at in range(len(content)):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        file.write_bytes(changed)
+        with WalkFolder.open(tmp_path / "state", "a", 3, 64) as folder:
+            assert folder.operations == 0, bytes(changed)

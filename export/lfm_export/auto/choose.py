@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from lfm_edge.progress import Progress
 from threadpoolctl import threadpool_limits
@@ -16,7 +14,14 @@ from ..architecture import Architecture, Linear
 from ..checkpoint import Checkpoint
 from ..quantize import METHODS
 from ..recipe import linears_of
-from ..walk import Sequences, SourceWeights, WalkFolder, checkpoint_identity
+from ..walk import (
+    Sequences,
+    SourceWeights,
+    WalkFolder,
+    checkpoint_identity,
+    keep_arrays,
+    kept_arrays,
+)
 from .budget import Budget, Group, measured_groups, without_needless
 from .knapsack import choose
 from .measure import MeasureWalk
@@ -25,7 +30,7 @@ __all__ = ["choose_formats", "fewest_bits"]
 
 _VERSION = 2  # of the method: others' results are not taken up
 _PIECES = 4  # of the text, of some 512 tokens: a divergence is known well from few
-_RESULT = "damages.json"
+_RESULT = "damages.npz"
 _WEIGHTS_AT_ONCE = 1 << 24
 _LEFT = 0.5
 """Of a layer's damage, when the layers behind it are calibrated to make it good; the shipped model
@@ -110,11 +115,11 @@ def _by_text(
     sha.update(checkpoint_identity(checkpoint, architecture).encode())
     sha.update(" ".join(group.formats[0] for group in groups).encode())
     identity = sha.hexdigest()
-    result = folder / _RESULT
-    found = _read(result, identity)
-    if found is not None:
-        return found
     ordered = _in_order(groups, architecture.embedding.head)
+    result = folder / _RESULT
+    kept = kept_arrays(result)
+    if kept is not None and str(kept["identity"]) == identity:
+        return _damages(ordered, kept["divergences"].tolist())
     with (
         WalkFolder.open(folder, identity, pieces.tokens, architecture.hidden_size) as place,
         threadpool_limits(1, "blas"),  # so that sums keep their order
@@ -122,17 +127,11 @@ def _by_text(
         source = SourceWeights(checkpoint)
         walk = MeasureWalk(architecture, pieces, place, source, ordered, progress.advance)
         progress.stage("measure", max(walk.work - place.weights, 1), "weights")
-        values = walk.divergences(walk.run())
-        damages = {
-            group.linears[0].name: value * (1 if group.is_table else _LEFT)
-            for group, value in zip(ordered, values, strict=True)
-        }
-        part = result.with_suffix(".part")
-        part.write_text(json.dumps({"identity": identity, "damages": damages}), encoding="utf-8")
-        part.replace(result)
+        found = walk.divergences(walk.run())
+        keep_arrays(result, identity=np.array(identity), divergences=np.array(found))
     for stream in folder.glob("*.f32"):
         stream.unlink()
-    return damages
+    return _damages(ordered, found)
 
 
 def _in_order(groups: Sequence[Group], head: Linear | None) -> list[Group]:
@@ -140,14 +139,8 @@ def _in_order(groups: Sequence[Group], head: Linear | None) -> list[Group]:
     return sorted(groups, key=lambda group: group.linears[0] is head)
 
 
-class _Result(msgspec.Struct):
-    identity: str
-    damages: dict[str, float]
-
-
-def _read(file: Path, identity: str) -> dict[str, float] | None:
-    try:
-        result = msgspec.json.decode(file.read_bytes(), type=_Result)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return result.damages if result.identity == identity else None
+def _damages(groups: Sequence[Group], divergences: Sequence[float]) -> dict[str, float]:
+    return {
+        group.linears[0].name: value * (1 if group.is_table else _LEFT)
+        for group, value in zip(groups, divergences, strict=True)
+    }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,9 @@ from lfm_ops import layout
 from lfm_ops.formats import format_named
 from lfm_ops.quantized import QuantizedTensor
 
-from ..walk import naming
+from ..walk import keep_arrays, kept_arrays
 
 __all__ = ["KeptTensors"]
-
-# NumPy parses a file's header by `ast`, at which two threads of CPython 3.11 disturb each other:
-# "AST constructor recursion depth mismatch" (CPython issue 106905).
-_reading = threading.Lock()
 
 
 class KeptTensors:
@@ -30,26 +24,20 @@ class KeptTensors:
 
     def get(self, name: str) -> QuantizedTensor | None:
         """A matrix that was kept, or None."""
-        try:
-            with _reading, np.load(self._file(name)) as kept:
-                rows, columns = kept["shape"].tolist()
-                format = format_named(str(kept["format"]))
-                return layout.unpack(kept["packed"], format, rows, columns)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        kept = kept_arrays(self._file(name))
+        if kept is None:
             return None
+        rows, columns = kept["shape"].tolist()
+        return layout.unpack(kept["packed"], format_named(str(kept["format"])), rows, columns)
 
     def put(self, name: str, tensor: QuantizedTensor) -> None:
         """Keeps a matrix."""
-        file = self._file(name)
-        part = file.with_suffix(".part.npz")
-        with naming(file):
-            np.savez(
-                part,
-                packed=layout.pack(tensor),
-                shape=np.array(tensor.shape),
-                format=np.array(tensor.format.name),
-            )
-            part.replace(file)
+        keep_arrays(
+            self._file(name),
+            packed=layout.pack(tensor),
+            shape=np.array(tensor.shape),
+            format=np.array(tensor.format.name),
+        )
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.npz"  # of the architecture, so a plain name

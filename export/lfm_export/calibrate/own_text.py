@@ -6,9 +6,7 @@ on past those that end one. Source: Liu et al. 2023, LLM-QAT, section 3.1.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from lfm_edge.bundle import Bundle
@@ -17,7 +15,7 @@ from lfm_edge.progress import Progress
 from lfm_edge.sampling import Sampler, SamplingOptions
 from numpy.typing import NDArray
 
-from ..walk import OWN_TEXT, Sequences
+from ..walk import OWN_TEXT, Sequences, keep_arrays, kept_arrays
 
 __all__ = ["OWN", "kept_text", "own_text"]
 
@@ -30,11 +28,10 @@ _WINDOW = 512
 
 def kept_text(folder: Path, identity: str) -> Sequences | None:
     """What `own_text` wrote to `folder` for the same checkpoint, if it is there."""
-    damaged = (OSError, ValueError, KeyError, BadZipFile)
-    with contextlib.suppress(*damaged), np.load(folder / OWN_TEXT) as kept:
-        if str(kept["identity"]) == identity and kept["ids"].dtype == np.int64:
-            return Sequences(tuple(kept["ids"]))
-    return None
+    kept = kept_arrays(folder / OWN_TEXT)
+    if kept is None or str(kept["identity"]) != identity:
+        return None
+    return Sequences(tuple(kept["ids"]))
 
 
 def own_text(
@@ -65,8 +62,5 @@ def own_text(
             piece[at] = sampler.sample(session.decode(int(piece[at - 1])))
         progress.advance(window)
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{OWN_TEXT}.part"
-    with part.open("wb") as file:
-        np.savez(file, ids=ids, identity=np.array(identity))
-    part.replace(folder / OWN_TEXT)
+    keep_arrays(folder / OWN_TEXT, ids=ids, identity=np.array(identity))
     return Sequences(tuple(ids))

@@ -13,7 +13,7 @@ from lfm_ops.reference import matmul_float32
 from numpy.typing import NDArray
 
 from ..architecture import Embedding, Linear
-from ..walk import Sequences, Value, WalkFolder, naming
+from ..walk import Sequences, Value, WalkFolder, keep_arrays, kept_arrays
 from .divergence import Distribution, Divergence
 from .result import Scores
 from .runtime import RuntimeLogits
@@ -76,20 +76,12 @@ def score(
 
 def kept_scores(folder: WalkFolder, index: int) -> Columns | None:
     """What was scored of a sequence, if it was."""
-    file = _file(folder, index)
-    if not file.exists():
-        return None
-    with np.load(file) as kept:
-        return dict(kept)
+    return kept_arrays(_file(folder, index))
 
 
 def keep_scores(folder: WalkFolder, index: int, columns: Columns) -> None:
     """Keeps the scores of a sequence."""
-    file = _file(folder, index)
-    part = file.with_suffix(".part.npz")
-    with naming(file):
-        np.savez(part, **columns)  # type: ignore[arg-type] # its stub lacks the names
-        part.replace(file)
+    keep_arrays(_file(folder, index), **columns)
 
 
 def joined(sequences: Iterable[Columns]) -> dict[str, Scores]:

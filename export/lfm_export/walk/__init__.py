@@ -5,7 +5,8 @@ that was killed goes on behind the last addition. Several lanes walk side by sid
 is, and as it was or is being quantized. `evaluate` and `calibrate` are such walks.
 """
 
-from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder, naming
+from .arrays import keep_arrays, kept_arrays
+from .folder import BEFORE, OWN_TEXT, WalkFolder, check_state_folder
 from .part import LaneWeights, Part, inputs_of
 from .sequences import Sequences
 from .source import SourceWeights, checkpoint_identity
@@ -27,6 +28,7 @@ __all__ = [
     "check_state_folder",
     "checkpoint_identity",
     "inputs_of",
-    "naming",
+    "keep_arrays",
+    "kept_arrays",
     "size_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,9 @@ from lfm_edge.errors import LfmError
 from numpy.typing import NDArray
 
 from ..errors import ExportError, WorkersLostError
+from .arrays import naming, part_of
 
-__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder", "naming"]
+__all__ = ["BEFORE", "OWN_TEXT", "WalkFolder", "check_state_folder"]
 
 Array = NDArray[np.float32]
 
@@ -29,7 +31,8 @@ BEFORE = "measure"
 """The folder, within that of a walk, of another one that came before it."""
 OWN_TEXT = "text.npz"
 """What a model wrote to be walked over."""
-_EARLIER = {_LOCK, BEFORE, OWN_TEXT, f"{OWN_TEXT}.part"}  # what may be there before a walk
+_TEXTS = OWN_TEXT, part_of(Path(OWN_TEXT)).name
+_EARLIER = {_LOCK, BEFORE, *_TEXTS}  # what may be there before a walk
 
 
 class _Progress(msgspec.Struct):
@@ -43,6 +46,10 @@ class _Progress(msgspec.Struct):
     """Which of its two files each stream lies in."""
     weights: int = 0
     """How many weights those operations had."""
+    lanes: int = 0
+    """How many streams they left."""
+    crc: int = 0
+    """Of all this and of those streams."""
 
 
 class WalkFolder:
@@ -86,6 +93,7 @@ class WalkFolder:
             raise ExportError(f"{path}: another process is at work there; let it end") from None
         try:
             folder = cls(path, _read(file, identity), tokens, width)
+            folder._check_streams()
             folder._kept = cls.holds_results(path)
             try:
                 yield folder
@@ -130,16 +138,17 @@ class WalkFolder:
 
     def stream(self, lane: int) -> Array:
         """The residual stream of a lane as it stands, `[tokens, width]`."""
-        return self.scratch(f"stream.{lane}.{self._progress.side}")
+        return self.scratch(self._stream(lane))
 
     def next_stream(self, lane: int) -> Array:
         """Where its next state is written; `stream` stays as it is until `advance`."""
         return self.scratch(f"stream.{lane}.{1 - self._progress.side}")
 
-    def advance(self, operations: int, weights: int) -> None:
+    def advance(self, operations: int, weights: int, lanes: int) -> None:
         """What stands in the next streams is the state after so many operations and weights."""
         side: Literal[0, 1] = 0 if self._progress.side else 1
-        self._progress = _Progress(self._progress.identity, operations, side, weights)
+        self._progress = _Progress(self._progress.identity, operations, side, weights, lanes)
+        self._progress.crc = self._crc()
         _write(self.path / _STATE, self._progress)
 
     def scratch(self, name: str) -> Array:
@@ -148,22 +157,38 @@ class WalkFolder:
         Raises:
             OSError: the disk has no room for it.
         """
-        file, (tokens, width) = self.path / f"{name}.f32", self._shape
-        if not file.exists() or file.stat().st_size != 4 * tokens * width:
+        file, (tokens, width) = self._file(name), self._shape
+        if not self._has_room(file):
             # Writing to a mapped hole of a full disk is a SIGBUS.
             with naming(file), file.open("wb") as new:
                 for _ in range(tokens):
                     new.write(bytes(4 * width))
         return np.memmap(file, np.float32, "r+", shape=self._shape)
 
+    def _check_streams(self) -> None:
+        """Begins anew where a stream is not what was left: a lost page has the right size."""
+        names = map(self._stream, range(self._progress.lanes))
+        whole = all(self._has_room(self._file(name)) for name in names)
+        if self._progress.operations and not (whole and self._crc() == self._progress.crc):
+            self._progress = _Progress(self._progress.identity)
+            _write(self.path / _STATE, self._progress)
 
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """An error of the disk within the block names `file`, which that of a full one does not."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(file)) from None
+    def _crc(self) -> int:
+        found = msgspec.structs.replace(self._progress, crc=0)
+        crc = zlib.crc32(msgspec.json.encode(found))
+        for lane in range(found.lanes):
+            crc = zlib.crc32(self.stream(lane).data, crc)
+        return crc
+
+    def _stream(self, lane: int) -> str:
+        return f"stream.{lane}.{self._progress.side}"
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.f32"
+
+    def _has_room(self, file: Path) -> bool:
+        tokens, width = self._shape
+        return file.exists() and file.stat().st_size == 4 * tokens * width
 
 
 def check_state_folder(path: Path) -> None:
@@ -195,7 +220,8 @@ def _read(file: Path, identity: str) -> _Progress:
 
 
 def _progress(file: Path) -> _Progress | None:
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    absent = FileNotFoundError, NotADirectoryError
+    with contextlib.suppress(*absent, msgspec.MsgspecError):
         return msgspec.json.decode(file.read_bytes(), type=_Progress)
     return None
 
@@ -214,7 +240,7 @@ def _clear(folder: Path) -> bool:
         return False
     if BEFORE in names:
         WalkFolder.remove(folder / BEFORE)
-    for pattern in (*_OURS, f"{OWN_TEXT}*", _PART, _STATE, _LOCK):
+    for pattern in (*_OURS, *_TEXTS, _PART, _STATE, _LOCK):
         for file in folder.glob(pattern):
             with contextlib.suppress(OSError):  # Windows removes no open file
                 file.unlink()

@@ -243,7 +243,7 @@ class Walk(Operations[None, Value], abc.ABC):
     def _finish(self, weights: int) -> None:
         """Ends an operation behind which a walk can go on."""
         self._advance(weights)
-        self.folder.advance(self._operations, self._weights)
+        self.folder.advance(self._operations, self._weights, len(self.lanes))
 
 
 @dataclass(frozen=True)
