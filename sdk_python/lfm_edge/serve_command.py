@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 import signal
@@ -90,12 +92,18 @@ def serve(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=5
         )
         server = Server(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         # uvicorn raises a signal again once it has stopped; it was obeyed by then.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         server.run(sockets=[listening])
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """A request that is half sent when the server stops is cancelled, which is no error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _listen(host: str, port: int) -> socket.socket:

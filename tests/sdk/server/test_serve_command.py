@@ -118,3 +118,16 @@ def test_a_signal_ends_answers_in_progress(shipped_bundle: Path, stream: bool) -
         assert server.wait() == 0
         assert server.stderr is not None
         assert server.stderr.read() == ""
+
+
+def test_a_signal_ends_a_request_that_is_half_sent(shipped_bundle: Path) -> None:
+    with started(shipped_bundle) as (server, url):
+        address = httpx.URL(url)
+        with socket.create_connection((address.host, address.port)) as client:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
+            client.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+            assert httpx.get(f"{url}/health", timeout=60).is_success
+            server.send_signal(signal.SIGINT)
+            assert server.wait() == 0
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
