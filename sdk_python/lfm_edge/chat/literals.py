@@ -23,6 +23,7 @@ _NUMBER = re.compile(
     r"[+-]?(?:(0[xX][0-9a-fA-F]++|0[oO][0-7]++|0[bB][01]++)"
     r"|((?:[0-9][0-9_]*+(?:\.[0-9_]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?))(?![\w.])"
 )
+_MOST_DIGITS = 3500  # of another base: what Python reads of such digits, it may not write
 _WORD = re.compile(r"[^\W\d][\w$-]*+")
 _STRING_PART = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in "'\""}
 _STRING_END = re.compile(r"\s*+(?:[,:)\]}]|\Z)")
@@ -107,6 +108,8 @@ class _Reader:
     def _number(self, match: re.Match[str]) -> int | float:
         try:
             if match[1]:
+                if len(match[1][2:].lstrip("0")) > _MOST_DIGITS:
+                    raise ValueError
                 return int(match[0], 0)
             if set(match[2]) & set(".eE"):
                 number = float(match[0])

@@ -42,11 +42,15 @@ _Refuse = Callable[..., NoReturn]
 
 
 class _Allowed(NamedTuple):
-    """What a value may be: these texts, those of these patterns, null."""
+    """What a value may be: these texts, those of these patterns, null.
+
+    `refused` is a keyword for which some were left out.
+    """
 
     texts: set[str]
     free: set[str]
     null: bool
+    refused: str | None
 
 
 def tag_rules(
@@ -108,7 +112,9 @@ def _text_rules(
         json: the expression for values of other types, where they may stand beside strings.
         refuse: raises what is wrong.
     """
-    allowed = _allowed(choices, refuse)
+    allowed = _allowed(choices)
+    if allowed.refused and not allowed.free:
+        refuse(f"keyword {allowed.refused!r} is not supported", _QUOTES)
     if not (any(allowed) or strings.others):
         refuse("no text is allowed")
     if wrong := next((text for text in sorted(allowed.texts) if "</parameter>" in text), None):
@@ -120,7 +126,7 @@ def _text_rules(
         refuse("texts and other values may look alike", _QUOTES)
     texts = allowed.texts | ({"null"} if allowed.null else set())
     names = [f"{rule}_{number}" for number in range(len(allowed.free))]
-    bodies = [lark_string(text + _END) for text in sorted(texts)]
+    bodies = [_any_of(texts)] if texts else []
     bodies += [json] if strings.others else []
     bodies += [f"{name} {_LINE}" for name in names]
     return [f"{rule}: {' | '.join(bodies)}"] + [
@@ -129,7 +135,14 @@ def _text_rules(
     ]
 
 
-def _allowed(choices: list[_Choice], refuse: _Refuse) -> _Allowed:
+def _any_of(texts: set[str]) -> str:
+    """One pattern: as alternatives of a rule, thousands would be too many."""
+    return (
+        f"/({'|'.join(lark_string(text)[1:-1] for text in sorted(texts))}){lark_string(_END)[1:]}"
+    )
+
+
+def _allowed(choices: list[_Choice]) -> _Allowed:
     texts, free = set[str](), set[str]()
     refused, null = None, False
     for choice in choices:
@@ -145,9 +158,20 @@ def _allowed(choices: list[_Choice], refuse: _Refuse) -> _Allowed:
             texts |= {text for text in values - {None} if least <= len(text) <= most}
         elif least <= most:
             free.add(_text(least, most))
-    if refused and not free:
-        refuse(f"keyword {refused!r} is not supported", _QUOTES)
-    return _Allowed(texts, free, null)
+    return _Allowed(texts, free, null, refused)
+
+
+def _check_apart(parts: list[list[_Choice]], refuse: _Refuse) -> None:
+    """That no text is of two parts of a `oneOf`."""
+    texts, free, null = set[str](), False, False
+    for part in parts:
+        own = _allowed(part)
+        any_text = bool(own.free or own.refused)
+        if own.texts & texts or (own.null and null):
+            refuse("parts of oneOf overlap")
+        if (any_text and (free or texts)) or (free and own.texts):
+            refuse("parts of oneOf may overlap")
+        texts, free, null = texts | own.texts, free or any_text, null or own.null
 
 
 def _text(least: int, most: int) -> str:
@@ -183,8 +207,12 @@ def _choices(
     def among(parts: Iterable[Any]) -> list[_Choice]:
         return [choice for part in parts for choice in _choices(part, root, known, refuse)]
 
-    groups = [among(schema[keyword]) for keyword in ("anyOf", "oneOf") if keyword in schema]
-    groups += [among([part]) for part in schema.get("allOf", ())]
+    groups = [among([part]) for part in schema.get("allOf", ())]
+    groups += [among(schema["anyOf"])] if "anyOf" in schema else []
+    if "oneOf" in schema:
+        parts = [among([part]) for part in schema["oneOf"]]
+        _check_apart(parts, refuse)
+        groups.append([choice for part in parts for choice in part])
     if (reference := schema.get("$ref")) is not None:
         if reference not in known:
             known[reference] = []
@@ -199,7 +227,9 @@ def _choices(
 
 
 def _own(schema: Mapping[str, Any]) -> _Choice:
-    own = {key: schema[key] for key in ("minLength", "maxLength", *_REFUSED) if key in schema}
+    own = {key: schema[key] for key in _REFUSED if key in schema}
+    # Where a draft does not know what holds this part, nobody has checked it.
+    own |= {key: schema[key] for key in _LENGTHS if isinstance(schema.get(key), (int, float))}
     if (named := schema.get("type")) is not None:
         names = named if isinstance(named, list) else [named]
         own["type"] = frozenset(name for name in names if isinstance(name, str))

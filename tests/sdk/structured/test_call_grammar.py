@@ -210,6 +210,8 @@ DEFINITIONS = {"units": {"enum": ["C", "F"], "type": "string"}}
             ["x" * 151],
         ),
         ({"type": "string", "maxLength": 2**40}, ["", "x"], []),
+        ({"enum": [f"t{i}" for i in range(5000)]}, ["t0", "t4999"], ["t5000", "t", ""]),
+        ({"enum": ["", "x"]}, ["", "x"], ["xx"]),
         ({"type": "string", "minLength": 1}, ["<div>", "a\n", "x</parameter"], ["", "\n"]),
         ({"type": "string", "minLength": 5, "maxLength": 5}, ["xyzxy", "<pre>"], ["xyz"]),
         ({"type": "string", "minLength": 1, "maxLength": 1}, ["x"], ["", "xy"]),
@@ -237,7 +239,9 @@ def test_a_long_chain_of_references_is_refused() -> None:
 
 
 def test_a_type_of_an_older_draft_is_passed_over() -> None:
-    parameters = {"$schema": DRAFT_3, "properties": {"a": {"type": ["string", {}]}}}
+    odd = [{"type": "string", "minLength": "3"}, {"minLength": [4]}, {"maxLength": None}]
+    schema = {"type": ["string", {}], "allOf": odd}
+    parameters = {"$schema": DRAFT_3, "properties": {"a": schema}}
     tools = [{"name": "f", "parameters": parameters}]
     assert "{0,}" in tool_call_grammar(tools, CallMarkers(10, 11, tags=True))
 
@@ -253,6 +257,10 @@ def test_a_type_of_an_older_draft_is_passed_over() -> None:
         ({"a": {"const": "x", "enum": ["y"]}}, "no text is allowed at #/properties/a"),
         ({"a": {"type": "string", "minLength": 3, "maxLength": 2}}, "no text is allowed"),
         ({"a": {"enum": ["a", "bbb"], "minLength": 4}}, "no text is allowed"),
+        ({"a": {"oneOf": [{"enum": ["a", "b"]}, {"enum": ["b", "c"]}]}}, "oneOf overlap at"),
+        ({"a": {"oneOf": [{"type": "string"}, {"const": "a"}]}}, "oneOf may overlap at"),
+        ({"a": {"type": "string", "oneOf": [{"maxLength": 5}, {"minLength": 3}]}}, "may overlap"),
+        ({"a": {"type": ["string", "null"], "oneOf": [{"type": "null"}] * 2}}, "oneOf overlap"),
         ({"a": {"enum": ["x</parameter>"]}}, "the text 'x</parameter>' cannot stand before"),
         ({"a": {"allOf": [{"enum": ["1", 1]}, {"type": "integer"}]}}, "may look alike"),
         ({"a": {"type": "string", "anyOf": [{"type": "null"}, {"maxLength": 5}]}}, "look alike"),
