@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from lfm_ops.library import instruction_set
 
 from tests.wheels import wheel_for
 
@@ -57,5 +58,7 @@ def test_a_wheel_needs_no_compiler(tmp_path: Path) -> None:
 
     library = run("-c", "from lfm_ops import library_path; print(library_path())")
     assert Path(library.rstrip()).parent == packages / "lfm_ops"
+    asked = "from lfm_ops.library import instruction_set; print(instruction_set())"
+    assert run("-c", asked).rstrip() == instruction_set()
     run("-m", "lfm_edge", "demo", "demo")
     assert (tmp_path / "demo" / "bundle" / "manifest.json").is_file()

@@ -19,25 +19,42 @@ constexpr Isa kBestFirst[] = {Isa::kAvx512Vnni, Isa::kAvxVnni,     Isa::kAvx2,
 
 #if defined(__x86_64__)
 
-// Older compilers do not know these by name.
-bool has_f16c() {
+// Asked of the CPU itself: what `__builtin_cpu_supports` reads is always empty in zig's libraries.
+// Bits of CPUID and XCR0: Intel's manual, volume 1, chapters 14 and 15, and volume 2, CPUID.
+struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf) {
+  Registers found;
+  __get_cpuid_count(leaf, subleaf, &found.a, &found.b, &found.c, &found.d);
+  return found;
 }
 
-bool has_avxvnni() {
-  constexpr unsigned kAvxVnniBit = 1u << 4;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnniBit) != 0;
+bool all_of(unsigned bits, unsigned wanted) { return (bits & wanted) == wanted; }
+
+/// Which registers the system keeps for each process.
+unsigned kept_registers() {
+  constexpr unsigned kOsxsave = 1u << 27;
+  if (!all_of(cpuid(1, 0).c, kOsxsave)) return 0;
+  unsigned low = 0, high = 0;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
 }
 
 bool has(Isa isa) {
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  constexpr unsigned kYmm = 6, kZmm = 0xe6;
+  constexpr unsigned kFma = 1u << 12, kAvx = 1u << 28, kF16c = 1u << 29;
+  constexpr unsigned kAvx2 = 1u << 5, kAvxVnni = 1u << 4, kAvx512Vnni = 1u << 11;
+  constexpr unsigned kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  const Registers features = cpuid(7, 0);
+  const unsigned kept = kept_registers();
+  const bool avx2 =
+      all_of(kept, kYmm) && all_of(cpuid(1, 0).c, kFma | kAvx | kF16c) && all_of(features.b, kAvx2);
   if (isa == Isa::kAvx2) return avx2;
-  if (isa == Isa::kAvxVnni) return avx2 && has_avxvnni();
-  return isa == Isa::kAvx512Vnni && avx2 && __builtin_cpu_supports("avx512f") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+  if (isa == Isa::kAvxVnni) return avx2 && all_of(cpuid(7, 1).a, kAvxVnni);
+  return isa == Isa::kAvx512Vnni && avx2 && all_of(kept, kZmm) && all_of(features.b, kAvx512) &&
+         all_of(features.c, kAvx512Vnni);
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
