@@ -158,9 +158,9 @@ class _Parser:
             _, at = read_literal(self._text, start)
         except LiteralError:
             return None
-        tag = _VALUE_END.match(self._text, self._behind(_SPACE, at))
         if "\n</parameter>" in self._text[start:at]:  # no string of JSON's, but one that is open
             return None
+        tag = _VALUE_END.match(self._text, self._behind(_SPACE, at))
         if tag is None or not _BEHIND_VALUE.match(self._text, tag.end()):
             return None
         self._attempts += 1
